@@ -1,0 +1,190 @@
+//! What an operator does to an account.
+
+use super::{
+    Credential, Email, LoginRecord, Password, PasswordError, PasswordHasher, Profile, Status,
+};
+use crate::{
+    audit::{EventKind, Origin, SecurityEvent, Subject},
+    env::Env,
+    ids::UserId,
+    login::LoginRecords,
+    random::RandomUnavailable,
+    sessions::ReadSessions,
+    store::{StoreError, StoreResult},
+    throttle::{Attempts, PoolKey},
+};
+
+/// An account to create: its address counts as confirmed, since an operator vouches for it.
+#[derive(Debug)]
+pub struct NewAccount {
+    pub email: Email,
+    pub password: Password,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum AdministrationError {
+    #[error("there is an account with this address already")]
+    Exists,
+    #[error("there is no account with this address")]
+    NotFound,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error(transparent)]
+    Random(#[from] RandomUnavailable),
+}
+
+/// An account's items, to be written together.
+#[derive(Debug)]
+pub struct CreateAccount<'a> {
+    pub record: &'a LoginRecord,
+    pub profile: &'a Profile,
+    pub event: &'a SecurityEvent,
+}
+
+pub trait ManageAccounts: Send + Sync {
+    /// `false` when the address is taken.
+    fn create(&self, account: CreateAccount<'_>) -> impl Future<Output = StoreResult<bool>> + Send;
+
+    /// Writes `after` in place of `before`, ends all sessions under the new epoch, and writes the event: one transaction.
+    /// `false` when the record has changed since `before` was read.
+    fn change(
+        &self,
+        before: &LoginRecord,
+        after: &LoginRecord,
+        event: &SecurityEvent,
+    ) -> impl Future<Output = StoreResult<bool>> + Send;
+}
+
+/// # Errors
+/// [`AdministrationError::Exists`], storage.
+pub async fn create_account<P: ManageAccounts>(
+    ports: &P,
+    env: Env<'_>,
+    hasher: &PasswordHasher,
+    new: NewAccount,
+    origin: &Origin,
+) -> Result<UserId, AdministrationError> {
+    let user = UserId::generate(env.random)?;
+    let record = LoginRecord {
+        email: new.email.clone(),
+        user,
+        credential: Credential::Password(hasher.hash(&new.password, env.keyring, env.random)?),
+        status: Status::Active,
+        verified: true,
+        epoch: super::Epoch::default(),
+        factors: Vec::new(),
+        recovery_codes: false,
+    };
+    let profile = Profile { user, email: new.email, created_at: env.now() };
+    let event = event(env, EventKind::AccountCreated, user, origin)?;
+    if ports.create(CreateAccount { record: &record, profile: &profile, event: &event }).await? {
+        Ok(user)
+    } else {
+        Err(AdministrationError::Exists)
+    }
+}
+
+/// Disables or enables an account. Disabling ends its sessions; so does enabling, which finds none.
+///
+/// # Errors
+/// [`AdministrationError::NotFound`], storage.
+pub async fn set_status<P: ManageAccounts + LoginRecords>(
+    ports: &P,
+    env: Env<'_>,
+    email: &Email,
+    status: Status,
+    origin: &Origin,
+) -> Result<(), AdministrationError> {
+    let kind = match status {
+        Status::Active => EventKind::AccountEnabled,
+        Status::Disabled => EventKind::AccountDisabled,
+    };
+    change(ports, env, email, kind, origin, |record| record.status = status).await
+}
+
+/// Sets a password and ends all sessions.
+///
+/// # Errors
+/// [`AdministrationError::NotFound`], storage.
+pub async fn set_password<P: ManageAccounts + LoginRecords>(
+    ports: &P,
+    env: Env<'_>,
+    hasher: &PasswordHasher,
+    email: &Email,
+    password: &Password,
+    origin: &Origin,
+) -> Result<(), AdministrationError> {
+    let hash = hasher.hash(password, env.keyring, env.random)?;
+    change(ports, env, email, EventKind::PasswordSet, origin, |record| {
+        record.credential = Credential::Password(hash.clone());
+    })
+    .await
+}
+
+/// Ends all sessions, and every sign-in that is under way.
+///
+/// # Errors
+/// [`AdministrationError::NotFound`], storage.
+pub async fn revoke_sessions<P: ManageAccounts + LoginRecords>(
+    ports: &P,
+    env: Env<'_>,
+    email: &Email,
+    origin: &Origin,
+) -> Result<(), AdministrationError> {
+    change(ports, env, email, EventKind::SessionsRevoked, origin, |_| ()).await
+}
+
+/// Forgets the failed attempts of an account: strangers', its known devices', its factors'.
+///
+/// # Errors
+/// [`AdministrationError::NotFound`], storage.
+pub async fn unlock<P>(ports: &P, env: Env<'_>, email: &Email, origin: &Origin) -> Result<(), AdministrationError>
+where
+    P: LoginRecords + ReadSessions + Attempts + crate::audit::RecordEvent,
+{
+    let record = ports.login_record(email).await?.ok_or(AdministrationError::NotFound)?;
+    let account = email.account_key();
+    let mut pools = vec![
+        PoolKey::strangers(account),
+        PoolKey::reauthentication(record.user),
+        PoolKey::recovery_codes(record.user),
+    ];
+    pools.extend(record.factors.iter().map(|factor| PoolKey::factor(record.user, factor.id)));
+    let held = ports.sessions(record.user).await?;
+    pools.extend(held.sessions.iter().map(|session| PoolKey::known_device(account, session.device)));
+    for pool in &pools {
+        ports.forget(pool, None).await?;
+    }
+    let event = event(env, EventKind::AccountUnlocked, record.user, origin)?;
+    Ok(ports.record(&event).await?)
+}
+
+/// How often a change is tried anew when somebody else changes the same account.
+const TRIES: usize = 5;
+
+async fn change<P: ManageAccounts + LoginRecords>(
+    ports: &P,
+    env: Env<'_>,
+    email: &Email,
+    kind: EventKind,
+    origin: &Origin,
+    apply: impl Fn(&mut LoginRecord),
+) -> Result<(), AdministrationError> {
+    for _ in 0..TRIES {
+        let before = ports.login_record(email).await?.ok_or(AdministrationError::NotFound)?;
+        let mut after = before.clone();
+        apply(&mut after);
+        after.epoch = before.epoch.next();
+        let event = event(env, kind, before.user, origin)?;
+        if ports.change(&before, &after, &event).await? {
+            return Ok(());
+        }
+    }
+    Err(StoreError::Unavailable { operation: "change account", reason: "contention".to_owned() }.into())
+}
+
+fn event(env: Env<'_>, kind: EventKind, user: UserId, origin: &Origin) -> Result<SecurityEvent, RandomUnavailable> {
+    Ok(SecurityEvent::new(env.operation()?, env.now(), kind, Subject::User(user), origin))
+}

@@ -1,0 +1,146 @@
+//! Security events: what happened, to whom, from where. Each change of state has one, written with it.
+
+use crate::{
+    accounts::AccountKey,
+    address::ClientAddress,
+    clock::Timestamp,
+    ids::{OperationId, SessionId, UserId},
+    store::StoreResult,
+};
+
+/// Where a request came from, for events and for the session's owner. Never a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    pub address: ClientAddress,
+    /// What the client calls itself, shortened.
+    pub agent: String,
+    pub request_id: String,
+}
+
+impl Origin {
+    /// An operator at the command line.
+    pub fn operator(name: &str) -> Self {
+        Self { address: ClientAddress::unknown(), agent: format!("operator {name}"), request_id: String::new() }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    Info,
+    Warning,
+    Critical,
+}
+
+impl Severity {
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident = $name:literal, $severity:ident;)*) => {
+        /// What happened. The names are stable: alarms, queries and reports count them.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub enum EventKind { $($(#[$doc])* $kind),* }
+
+        impl EventKind {
+            pub const ALL: &'static [Self] = &[$(Self::$kind),*];
+
+            pub const fn as_str(self) -> &'static str {
+                match self { $(Self::$kind => $name),* }
+            }
+
+            pub const fn severity(self) -> Severity {
+                match self { $(Self::$kind => Severity::$severity),* }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// A session began.
+    SignedIn = "login.succeeded", Info;
+    /// A password was right and a second factor is awaited.
+    PasswordAccepted = "login.password_accepted", Info;
+    /// A password was checked and refused, or the account was not fit to sign in.
+    SignInRefused = "login.refused", Warning;
+    /// A pool of attempts was locked by this failure.
+    LockedOut = "login.locked_out", Warning;
+    /// A second factor was checked and refused.
+    FactorRefused = "mfa.refused", Warning;
+    /// A factor's pool of attempts was locked by this failure.
+    FactorLockedOut = "mfa.locked_out", Critical;
+    Reauthenticated = "session.reauthenticated", Info;
+    ReauthenticationRefused = "session.reauthentication_refused", Warning;
+    SessionEnded = "session.ended", Info;
+    /// The limit of sessions was reached and the one idle longest gave way.
+    SessionDisplaced = "session.displaced", Info;
+    /// A refresh token was used a second time: somebody else may hold it.
+    RefreshTokenReused = "session.refresh_token_reused", Critical;
+    TotpEnrolled = "mfa.totp_enrolled", Info;
+    TotpConfirmed = "mfa.totp_confirmed", Warning;
+    FactorRemoved = "mfa.factor_removed", Warning;
+    RecoveryCodesIssued = "mfa.recovery_codes_issued", Warning;
+    RecoveryCodeUsed = "mfa.recovery_code_used", Warning;
+    AccountCreated = "account.created", Info;
+    AccountDisabled = "account.disabled", Warning;
+    AccountEnabled = "account.enabled", Warning;
+    AccountUnlocked = "account.unlocked", Warning;
+    PasswordSet = "account.password_set", Warning;
+    /// The hash was renewed with today's parameters at a sign-in.
+    PasswordRehashed = "account.password_rehashed", Info;
+    SessionsRevoked = "account.sessions_revoked", Warning;
+    ClientAdded = "client.added", Warning;
+    ClientRemoved = "client.removed", Warning;
+    KeyringCreated = "keyring.created", Warning;
+}
+
+/// Whom it happened to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    User(UserId),
+    /// An address that may or may not have an account.
+    Account(AccountKey),
+    /// The deployment itself.
+    Deployment,
+}
+
+/// One event. Its id makes writing it twice the same as writing it once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SecurityEvent {
+    pub id: OperationId,
+    pub at: Timestamp,
+    pub kind: EventKind,
+    pub subject: Subject,
+    pub session: Option<SessionId>,
+    pub origin: Origin,
+    /// What else an investigator needs: a factor's id, a count. Never a secret, never free text of a caller.
+    pub detail: Option<String>,
+}
+
+impl SecurityEvent {
+    pub fn new(id: OperationId, at: Timestamp, kind: EventKind, subject: Subject, origin: &Origin) -> Self {
+        Self { id, at, kind, subject, session: None, origin: origin.clone(), detail: None }
+    }
+
+    #[must_use]
+    pub fn session(mut self, session: SessionId) -> Self {
+        self.session = Some(session);
+        self
+    }
+
+    #[must_use]
+    pub fn detail(mut self, detail: impl Into<String>) -> Self {
+        self.detail = Some(detail.into());
+        self
+    }
+}
+
+/// Keeps an event that stands alone. Events of a change that is a transaction are part of it.
+pub trait RecordEvent: Send + Sync {
+    fn record(&self, event: &SecurityEvent) -> impl Future<Output = StoreResult<()>> + Send;
+}

@@ -1,0 +1,65 @@
+//! Health: whether each dependency answers in time.
+
+use std::time::Duration;
+
+use futures_util::{
+    future::{Either, join_all, select},
+    pin_mut,
+};
+
+use crate::{clock::Clock, store::StoreResult};
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Component {
+    Users,
+    Sessions,
+    Throttle,
+    Keyring,
+}
+
+impl Component {
+    pub const ALL: [Self; 4] = [Self::Users, Self::Sessions, Self::Throttle, Self::Keyring];
+
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Users => "users",
+            Self::Sessions => "sessions",
+            Self::Throttle => "throttle",
+            Self::Keyring => "keyring",
+        }
+    }
+}
+
+pub trait Probe: Send + Sync {
+    /// One small, consistent read of the component.
+    fn probe(&self, component: Component) -> impl Future<Output = StoreResult<()>> + Send;
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    pub component: Component,
+    pub latency: Duration,
+    /// For the log; callers are told up or down.
+    pub fault: Option<String>,
+}
+
+/// Probes components side by side. One that has not answered within `limit` is down.
+pub async fn check<P: Probe>(
+    ports: &P,
+    clock: &dyn Clock,
+    components: &[Component],
+    limit: Duration,
+) -> Vec<Finding> {
+    join_all(components.iter().map(|component| async {
+        let started = clock.now();
+        let probe = ports.probe(*component);
+        pin_mut!(probe);
+        let fault = match select(probe, clock.sleep(limit)).await {
+            Either::Left((Ok(()), _)) => None,
+            Either::Left((Err(error), _)) => Some(error.to_string()),
+            Either::Right(_) => Some(format!("no answer within {} ms", limit.as_millis())),
+        };
+        Finding { component: *component, latency: clock.now().since(started), fault }
+    }))
+    .await
+}

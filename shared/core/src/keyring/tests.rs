@@ -1,0 +1,67 @@
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use aws_lc_rs::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
+};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use super::*;
+use crate::secret::Secret;
+
+pub(crate) fn document() -> KeyringDocument {
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+    let secret = |byte: u8| {
+        vec![SecretKeyEntry {
+            id: KeyId(1),
+            state: KeyState::Current,
+            created_at: 1_700_000_000,
+            key: Secret::new(STANDARD.encode([byte; 32])),
+        }]
+    };
+    KeyringDocument {
+        version: KeyringDocument::VERSION,
+        signing: vec![SigningKeyEntry {
+            kid: "k1".to_owned(),
+            algorithm: SigningAlgorithm::ES256,
+            state: KeyState::Current,
+            created_at: 1_700_000_000,
+            private_key: Secret::new(STANDARD.encode(pkcs8.as_ref())),
+        }],
+        refresh: secret(1),
+        device: secret(2),
+        pepper: secret(3),
+        aead: secret(4),
+    }
+}
+
+pub(crate) fn keyring() -> Keyring {
+    Keyring::from_document(&document()).unwrap()
+}
+
+#[test]
+fn a_keyring_without_a_current_key_is_not_used() {
+    let mut faulty = document();
+    faulty.pepper[0].state = KeyState::Previous;
+    assert_eq!(Keyring::from_document(&faulty).err(), Some(KeyringError::NoCurrentKey("pepper")));
+}
+
+#[test]
+fn a_revoked_key_is_neither_published_nor_accepted() {
+    let mut rotated = document();
+    let mut revoked = document().signing.remove(0);
+    revoked.kid = "k0".to_owned();
+    revoked.state = KeyState::Revoked;
+    rotated.signing.push(revoked);
+    let keyring = Keyring::from_document(&rotated).unwrap();
+    assert!(keyring.public_key("k0").is_none());
+    assert_eq!(keyring.jwks().len(), 1);
+}
+
+#[test]
+fn no_key_shows_when_a_keyring_is_printed() {
+    let document = document();
+    let shown = format!("{document:?} {:?}", keyring());
+    assert!(!shown.contains(document.refresh[0].key.expose().as_str()));
+    assert!(!shown.contains(document.signing[0].private_key.expose().as_str()));
+}

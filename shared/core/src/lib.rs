@@ -1,0 +1,23 @@
+//! The domain of Sallyport: models, rules, use cases and the ports they need.
+//!
+//! Nothing here knows AWS, HTTP, a clock or a source of randomness: clock and randomness are arguments, storage stands
+//! behind narrow traits that `sallyport-aws` implements. Every feature is a module, and the same names stand in every layer.
+
+pub mod accounts;
+pub mod address;
+pub mod audit;
+pub mod checks;
+pub mod clients;
+pub mod clock;
+pub mod env;
+pub mod ids;
+pub mod keyring;
+pub mod login;
+pub mod messages;
+pub mod mfa;
+pub mod random;
+pub mod secret;
+pub mod sessions;
+pub mod store;
+pub mod throttle;
+pub mod tokens;

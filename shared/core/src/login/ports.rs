@@ -1,0 +1,61 @@
+//! What signing in needs of storage.
+
+use crate::{
+    accounts::{Email, Epoch, LoginRecord, Profile, StoredHash},
+    audit::RecordEvent,
+    ids::UserId,
+    mfa::FactorPorts,
+    sessions::{AddSession, EndSessions, Methods, ReadSessions, Rotation, RotationRequest},
+    store::StoreResult,
+    throttle::{Attempts, CountAddress},
+};
+
+pub trait LoginRecords: Send + Sync {
+    /// A consistent read.
+    fn login_record(&self, email: &Email) -> impl Future<Output = StoreResult<Option<LoginRecord>>> + Send;
+
+    /// A consistent read.
+    fn profile(&self, user: UserId) -> impl Future<Output = StoreResult<Option<Profile>>> + Send;
+}
+
+pub trait RenewHash: Send + Sync {
+    /// Replaces a hash with one of the same password, provided that it is still the one that was checked.
+    fn renew_hash(
+        &self,
+        email: &Email,
+        checked: &StoredHash,
+        renewed: &StoredHash,
+    ) -> impl Future<Output = StoreResult<()>> + Send;
+}
+
+pub trait Restamp: Send + Sync {
+    /// Rotates a session and stamps it as authenticated now with `methods`, under the epoch that the check read.
+    fn restamp(
+        &self,
+        request: RotationRequest,
+        epoch: Option<Epoch>,
+        methods: Methods,
+    ) -> impl Future<Output = StoreResult<Rotation>> + Send;
+}
+
+/// All that signing in may touch.
+pub trait SignInPorts:
+    LoginRecords + RenewHash + Attempts + CountAddress + AddSession + EndSessions + RecordEvent
+{
+}
+
+impl<P> SignInPorts for P where
+    P: LoginRecords + RenewHash + Attempts + CountAddress + AddSession + EndSessions + RecordEvent
+{
+}
+
+/// All that proving oneself again may touch.
+pub trait ReauthenticationPorts:
+    LoginRecords + Attempts + CountAddress + ReadSessions + Restamp + RecordEvent + FactorPorts
+{
+}
+
+impl<P> ReauthenticationPorts for P where
+    P: LoginRecords + Attempts + CountAddress + ReadSessions + Restamp + RecordEvent + FactorPorts
+{
+}

@@ -1,0 +1,255 @@
+//! Proving oneself again within a session, for what needs a recent authentication.
+
+use std::time::Duration;
+
+use futures_util::join;
+
+use super::{ReauthenticationPorts, Rules};
+use crate::{
+    accounts::{Credential, Password, PasswordError, PasswordHasher, Verification},
+    audit::{EventKind, Origin, SecurityEvent, Subject},
+    env::Env,
+    ids::{FactorId, UserId},
+    mfa::{self, FactorCheck, FactorChoice},
+    random::RandomUnavailable,
+    sessions::{Caller, Grant, Methods, Rotation, RotationRequest, Session, grant},
+    store::StoreError,
+    throttle::{self, BucketState, PoolKey, ReserveError},
+    tokens::TokenError,
+};
+
+#[derive(Debug)]
+pub enum Proof<'a> {
+    Password(Password),
+    Code { factor: FactorId, code: &'a str },
+    RecoveryCode(&'a str),
+}
+
+#[derive(Debug)]
+pub struct ReauthenticateCommand<'a> {
+    pub caller: Caller,
+    pub proof: Proof<'a>,
+    pub origin: &'a Origin,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReauthenticateError {
+    #[error("the session has ended")]
+    SessionEnded,
+    #[error("the credentials are not valid")]
+    InvalidCredentials,
+    #[error("the code is not valid")]
+    InvalidCode,
+    #[error("no such factor")]
+    FactorNotFound,
+    #[error("too many attempts")]
+    TooManyAttempts { retry_after: Duration },
+    #[error("too many requests from this address")]
+    AddressExhausted { retry_after: Duration },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Password(#[from] PasswordError),
+    #[error(transparent)]
+    Seed(#[from] mfa::SeedError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Random(#[from] RandomUnavailable),
+}
+
+impl From<ReserveError> for ReauthenticateError {
+    fn from(error: ReserveError) -> Self {
+        match error {
+            ReserveError::Locked { retry_after } | ReserveError::Shut { retry_after } => {
+                Self::TooManyAttempts { retry_after }
+            }
+            ReserveError::Store(error) => Self::Store(error),
+            ReserveError::Random(error) => Self::Random(error),
+        }
+    }
+}
+
+impl From<mfa::CheckError> for ReauthenticateError {
+    fn from(error: mfa::CheckError) -> Self {
+        match error {
+            mfa::CheckError::Reserve(error) => error.into(),
+            mfa::CheckError::Seed(error) => Self::Seed(error),
+            mfa::CheckError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+/// Checks the proof and gives the session a fresh authentication time and fresh tokens (ASVS 7.2.4).
+///
+/// # Errors
+/// [`ReauthenticateError`]. The address's budget is told in both cases.
+pub async fn reauthenticate<P: ReauthenticationPorts>(
+    ports: &P,
+    env: Env<'_>,
+    rules: &Rules,
+    hasher: &PasswordHasher,
+    command: ReauthenticateCommand<'_>,
+) -> (Option<BucketState>, Result<Grant, ReauthenticateError>) {
+    let bucket = match ports.count(command.origin.address, &rules.address, env.now()).await {
+        Ok(bucket) if bucket.is_exhausted() => {
+            let retry_after = Duration::from_secs(bucket.resets_in);
+            return (Some(bucket), Err(ReauthenticateError::AddressExhausted { retry_after }));
+        }
+        Ok(bucket) => bucket,
+        Err(error) => return (None, Err(error.into())),
+    };
+    (Some(bucket), run(ports, env, rules, hasher, command).await)
+}
+
+async fn run<P: ReauthenticationPorts>(
+    ports: &P,
+    env: Env<'_>,
+    rules: &Rules,
+    hasher: &PasswordHasher,
+    command: ReauthenticateCommand<'_>,
+) -> Result<Grant, ReauthenticateError> {
+    let user = command.caller.user;
+    let held = ports.sessions(user).await?;
+    let session = held
+        .live(command.caller.session, env.now())
+        .ok_or(ReauthenticateError::SessionEnded)?
+        .clone();
+    let proved = match command.proof {
+        Proof::Password(password) => {
+            check_password(ports, env, rules, hasher, user, &password, command.origin).await?;
+            Methods::PASSWORD
+        }
+        Proof::Code { factor, code } => {
+            check_code(ports, env, rules, user, FactorChoice::Totp(factor), code, command.origin).await?;
+            Methods { otp: true, ..Methods::default() }
+        }
+        Proof::RecoveryCode(code) => {
+            check_code(ports, env, rules, user, FactorChoice::RecoveryCode, code, command.origin).await?;
+            Methods { recovery_code: true, ..Methods::default() }
+        }
+    };
+    let restamped = restamp(ports, env, rules, user, &session, held.epoch, session.methods.with(proved)).await?;
+    let event = SecurityEvent::new(
+        env.operation()?,
+        env.now(),
+        EventKind::Reauthenticated,
+        Subject::User(user),
+        command.origin,
+    )
+    .session(restamped.id);
+    ports.record(&event).await?;
+    Ok(grant(env, &rules.audience, user, restamped)?)
+}
+
+async fn restamp<P: ReauthenticationPorts>(
+    ports: &P,
+    env: Env<'_>,
+    rules: &Rules,
+    user: UserId,
+    session: &Session,
+    epoch: crate::accounts::Epoch,
+    methods: Methods,
+) -> Result<Session, ReauthenticateError> {
+    let now = env.now();
+    let mut presented = session.counter;
+    // A refresh in another tab may come in between; its new counter is taken up once or twice, not for ever.
+    for _ in 0..3 {
+        let request = RotationRequest {
+            user,
+            session: session.id,
+            presented,
+            now,
+            idle_until: now + rules.sessions.idle,
+            operation: env.operation()?,
+        };
+        match ports.restamp(request, Some(epoch), methods).await? {
+            Rotation::Rotated(session) => return Ok(session),
+            Rotation::Refused(held) => {
+                let held = held.filter(|held| held.epoch == epoch).ok_or(ReauthenticateError::SessionEnded)?;
+                let held = held.live(session.id, now).ok_or(ReauthenticateError::SessionEnded)?;
+                if held.rotated_by == request.operation {
+                    return Ok(held.clone());
+                }
+                presented = held.counter;
+            }
+        }
+    }
+    Err(StoreError::Unavailable { operation: "restamp session", reason: "contention".to_owned() }.into())
+}
+
+/// Somebody who holds an access token and no password has five guesses in a pool of the account's own: strangers can't use
+/// it up, and the thief of a token can't use more of it by stealing another.
+async fn check_password<P: ReauthenticationPorts>(
+    ports: &P,
+    env: Env<'_>,
+    rules: &Rules,
+    hasher: &PasswordHasher,
+    user: UserId,
+    password: &Password,
+    origin: &Origin,
+) -> Result<(), ReauthenticateError> {
+    let (profile, reservation) = join!(
+        ports.profile(user),
+        throttle::reserve(ports, env, PoolKey::reauthentication(user), &rules.pool)
+    );
+    let reservation = reservation?;
+    let record = match profile {
+        Ok(Some(profile)) => ports.login_record(&profile.email).await,
+        Ok(None) => Ok(None),
+        Err(error) => Err(error),
+    };
+    let record = match record {
+        Ok(record) => record,
+        Err(error) => {
+            throttle::release(ports, env, &reservation).await?;
+            return Err(error.into());
+        }
+    };
+    let verification = match record.as_ref().map(|record| &record.credential) {
+        Some(Credential::Password(stored)) => hasher.verify(password, stored, env.keyring)?,
+        Some(Credential::None) | None => {
+            hasher.verify_nothing(password, env.keyring)?;
+            Verification::Mismatch
+        }
+    };
+    if verification != Verification::Mismatch && record.is_some_and(|record| record.may_sign_in()) {
+        throttle::settle_success(ports, env, &reservation).await?;
+        return Ok(());
+    }
+    let refused = refused(env, user, origin)?;
+    let (settled, recorded) =
+        join!(throttle::settle_failure(ports, env, &rules.pool, &reservation), ports.record(&refused));
+    settled.map(drop).and(recorded)?;
+    Err(ReauthenticateError::InvalidCredentials)
+}
+
+fn refused(env: Env<'_>, user: UserId, origin: &Origin) -> Result<SecurityEvent, RandomUnavailable> {
+    let kind = EventKind::ReauthenticationRefused;
+    Ok(SecurityEvent::new(env.operation()?, env.now(), kind, Subject::User(user), origin))
+}
+
+async fn check_code<P: ReauthenticationPorts>(
+    ports: &P,
+    env: Env<'_>,
+    rules: &Rules,
+    user: UserId,
+    choice: FactorChoice,
+    code: &str,
+    origin: &Origin,
+) -> Result<(), ReauthenticateError> {
+    let check = mfa::check_code(ports, env, &rules.pool, user, choice, code, origin).await?;
+    match check {
+        FactorCheck::NotFound => Err(ReauthenticateError::FactorNotFound),
+        FactorCheck::Refused { .. } => Err(ReauthenticateError::InvalidCode),
+        FactorCheck::Right { claim, reservation } => {
+            if ports.claim(user, &claim, env.now()).await? {
+                throttle::settle_success(ports, env, &reservation).await?;
+                Ok(())
+            } else {
+                mfa::refuse_code(ports, env, &rules.pool, user, choice, &reservation, origin).await?;
+                Err(ReauthenticateError::InvalidCode)
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! The second half of a sign-in.
+
+use std::time::Duration;
+
+use futures_util::join;
+
+use super::{
+    CheckError, CompletePorts, Completed, Completion, FactorCheck, FactorChoice, SeedError, check_code, refuse_code,
+};
+use crate::{
+    audit::{EventKind, Origin, SecurityEvent, Subject},
+    env::Env,
+    login::{Rules, reopen},
+    random::RandomUnavailable,
+    sessions::{Grant, Methods, NewSession, displaced_event, grant},
+    store::StoreError,
+    throttle::{self, BucketState, PoolKey, ReserveError},
+    tokens::{DeviceToken, MFA_LIFETIME, MfaClaims, TokenError, issue_device_token},
+};
+
+#[derive(Debug)]
+pub struct CompleteCommand<'a> {
+    pub claims: MfaClaims,
+    pub choice: FactorChoice,
+    pub code: &'a str,
+    pub origin: &'a Origin,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CompleteError {
+    /// Spent, or overtaken by a password change.
+    #[error("the MFA token is not valid")]
+    InvalidToken,
+    #[error("the code is not valid")]
+    InvalidCode,
+    #[error("no such factor")]
+    FactorNotFound,
+    #[error("too many attempts")]
+    TooManyAttempts { retry_after: Duration },
+    #[error("too many requests from this address")]
+    AddressExhausted { retry_after: Duration },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Seed(#[from] SeedError),
+    #[error(transparent)]
+    Token(#[from] TokenError),
+    #[error(transparent)]
+    Random(#[from] RandomUnavailable),
+}
+
+impl From<ReserveError> for CompleteError {
+    fn from(error: ReserveError) -> Self {
+        match error {
+            ReserveError::Locked { retry_after } | ReserveError::Shut { retry_after } => {
+                Self::TooManyAttempts { retry_after }
+            }
+            ReserveError::Store(error) => Self::Store(error),
+            ReserveError::Random(error) => Self::Random(error),
+        }
+    }
+}
+
+impl From<CheckError> for CompleteError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Reserve(error) => error.into(),
+            CheckError::Seed(error) => Self::Seed(error),
+            CheckError::Store(error) => Self::Store(error),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct CompleteAnswer {
+    pub bucket: Option<BucketState>,
+    pub locked_out: bool,
+    pub outcome: Result<Grant, CompleteError>,
+}
+
+/// Completes a sign-in with a code: the code is taken, the MFA token spent, the session added, in one transaction.
+pub async fn complete_sign_in<P: CompletePorts>(
+    ports: &P,
+    env: Env<'_>,
+    rules: &Rules,
+    command: CompleteCommand<'_>,
+) -> CompleteAnswer {
+    let mut answer =
+        CompleteAnswer { bucket: None, locked_out: false, outcome: Err(CompleteError::InvalidToken) };
+    answer.outcome = run(ports, env, rules, command, &mut answer).await;
+    answer
+}
+
+async fn run<P: CompletePorts>(
+    ports: &P,
+    env: Env<'_>,
+    rules: &Rules,
+    command: CompleteCommand<'_>,
+    answer: &mut CompleteAnswer,
+) -> Result<Grant, CompleteError> {
+    let CompleteCommand { claims, choice, code, origin } = command;
+    let user = claims.user;
+    let bucket = ports.count(origin.address, &rules.address, env.now()).await?;
+    answer.bucket = Some(bucket);
+    if bucket.is_exhausted() {
+        return Err(CompleteError::AddressExhausted { retry_after: Duration::from_secs(bucket.resets_in) });
+    }
+
+    let strangers_key = PoolKey::strangers(claims.account);
+    let strangers = async {
+        if claims.known_device { ports.pool(&strangers_key).await } else { Ok(None) }
+    };
+    let (checked, held, strangers) = join!(
+        check_code(ports, env, &rules.pool, user, choice, code, origin),
+        ports.sessions(user),
+        strangers,
+    );
+    let (claim, reservation) = match checked? {
+        FactorCheck::NotFound => return Err(CompleteError::FactorNotFound),
+        FactorCheck::Refused { locked_out } => {
+            answer.locked_out = locked_out;
+            return Err(CompleteError::InvalidCode);
+        }
+        FactorCheck::Right { claim, reservation } => (claim, reservation),
+    };
+    let (held, strangers) = (held?, strangers?);
+
+    let methods = match choice {
+        FactorChoice::Totp(_) => Methods { otp: true, ..Methods::PASSWORD },
+        FactorChoice::RecoveryCode => Methods { recovery_code: true, ..Methods::PASSWORD },
+    };
+    let session = NewSession { user, device: claims.device, methods, origin }.build(env, &rules.sessions)?;
+    let surplus = held.surplus(session.id, rules.sessions.limit, env.now());
+    let mut events =
+        vec![event(env, EventKind::SignedIn, &claims, origin)?.session(session.id)];
+    if choice == FactorChoice::RecoveryCode {
+        events.push(event(env, EventKind::RecoveryCodeUsed, &claims, origin)?.session(session.id));
+    }
+    if !surplus.displaced.is_empty() {
+        events.push(displaced_event(env, user, &surplus.displaced, origin)?);
+    }
+    let ending: Vec<_> = surplus.over.iter().chain(&surplus.displaced).copied().collect();
+    let completed = ports
+        .complete(&Completion {
+            user,
+            epoch: claims.epoch,
+            claim: &claim,
+            token: claims.id,
+            token_until: claims.issued_at + MFA_LIFETIME,
+            session: &session,
+            ending: &ending,
+            events: &events,
+            now: env.now(),
+        })
+        .await?;
+    match completed {
+        Completed::Yes => {}
+        Completed::CodeTaken => {
+            answer.locked_out =
+                refuse_code(ports, env, &rules.pool, user, choice, &reservation, origin).await?;
+            return Err(CompleteError::InvalidCode);
+        }
+        Completed::TokenSpent | Completed::EpochPassed => {
+            throttle::release(ports, env, &reservation).await?;
+            return Err(CompleteError::InvalidToken);
+        }
+    }
+    let (settled, reopened) = join!(
+        throttle::settle_success(ports, env, &reservation),
+        reopen(ports, env, rules, claims.account, strangers.as_ref()),
+    );
+    settled.and(reopened)?;
+    let mut granted = grant(env, &rules.audience, user, session)?;
+    let token = DeviceToken { device: claims.device, account: claims.account, issued_at: env.now() };
+    granted.device_token = Some(issue_device_token(env.keyring, &token));
+    Ok(granted)
+}
+
+fn event(
+    env: Env<'_>,
+    kind: EventKind,
+    claims: &MfaClaims,
+    origin: &Origin,
+) -> Result<SecurityEvent, RandomUnavailable> {
+    Ok(SecurityEvent::new(env.operation()?, env.now(), kind, Subject::User(claims.user), origin))
+}

@@ -1,0 +1,243 @@
+//! Enrolling, confirming, listing and removing factors.
+
+use std::time::Duration;
+
+use futures_util::join;
+
+use super::{
+    Confirmation, Enrolled, Factor, MOST_FACTORS, ManagePorts, RecoveryCode, RecoveryCodes, Seed, SeedError,
+    enrolment, matching_step,
+};
+use crate::{
+    accounts::Email,
+    audit::{EventKind, Origin, SecurityEvent, Subject},
+    env::Env,
+    ids::{FactorId, UserId},
+    random::RandomUnavailable,
+    sessions::{Caller, CallerError},
+    store::{StoreError, StoreResult},
+    throttle::{self, PoolKey, PoolPolicy, ReserveError},
+};
+
+#[derive(Debug, thiserror::Error)]
+pub enum ManageError {
+    #[error(transparent)]
+    Caller(#[from] CallerError),
+    #[error("no such factor")]
+    FactorNotFound,
+    #[error("no more factors fit")]
+    FactorLimitReached,
+    #[error("the factor is confirmed already")]
+    AlreadyConfirmed,
+    #[error("the account has no factor")]
+    NoFactor,
+    #[error("the code is not valid")]
+    InvalidCode,
+    #[error("too many attempts")]
+    TooManyAttempts { retry_after: Duration },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Seed(#[from] SeedError),
+    #[error("enrolment failed: {0}")]
+    Enrolment(String),
+    #[error(transparent)]
+    Random(#[from] RandomUnavailable),
+}
+
+impl From<ReserveError> for ManageError {
+    fn from(error: ReserveError) -> Self {
+        match error {
+            ReserveError::Locked { retry_after } | ReserveError::Shut { retry_after } => {
+                Self::TooManyAttempts { retry_after }
+            }
+            ReserveError::Store(error) => Self::Store(error),
+            ReserveError::Random(error) => Self::Random(error),
+        }
+    }
+}
+
+/// A user's factors, as the user sees them.
+#[derive(Debug)]
+pub struct FactorList {
+    pub factors: Vec<Factor>,
+    pub recovery_codes: usize,
+}
+
+/// A factor that waits for its first code.
+#[derive(Debug)]
+pub struct Enrolment {
+    pub factor: FactorId,
+    pub shown: Enrolled,
+}
+
+/// What every change of factors begins with: a live session, a recent authentication, and what there is.
+struct Opening {
+    factors: Vec<Factor>,
+    email: Email,
+}
+
+async fn open<P: ManagePorts>(ports: &P, env: Env<'_>, caller: &Caller) -> Result<Opening, ManageError> {
+    let (session, factors, profile) =
+        join!(caller.check_session(ports, env), ports.factors(caller.user), ports.profile(caller.user));
+    session?;
+    let factors = factors?;
+    caller.require_recent(env.now(), factors.iter().any(|factor| factor.confirmed))?;
+    let profile = profile?.ok_or(CallerError::InvalidToken)?;
+    Ok(Opening { factors, email: profile.email })
+}
+
+/// # Errors
+/// [`ManageError`].
+pub async fn list_factors<P: ManagePorts>(ports: &P, env: Env<'_>, caller: Caller) -> Result<FactorList, ManageError> {
+    let (opening, codes) = join!(open(ports, env, &caller), ports.recovery_codes(caller.user));
+    let mut factors = opening?.factors;
+    factors.sort_by_key(|factor| factor.created_at);
+    Ok(FactorList { factors, recovery_codes: codes?.map_or(0, |codes| codes.left.len()) })
+}
+
+/// Adds an unconfirmed factor, in place of any other unconfirmed one, and shows its secret: this once.
+///
+/// # Errors
+/// [`ManageError`].
+pub async fn enrol_totp<P: ManagePorts>(
+    ports: &P,
+    env: Env<'_>,
+    caller: Caller,
+    issuer: &str,
+    label: Option<&str>,
+    origin: &Origin,
+) -> Result<Enrolment, ManageError> {
+    let Opening { factors, email } = open(ports, env, &caller).await?;
+    if factors.iter().filter(|factor| factor.confirmed).count() >= MOST_FACTORS {
+        return Err(ManageError::FactorLimitReached);
+    }
+    let seed = Seed::generate(env.random)?;
+    let id = FactorId::generate(env.random)?;
+    let factor = Factor {
+        user: caller.user,
+        id,
+        label: label.unwrap_or("Authenticator app").to_owned(),
+        seed: seed.seal(env.keyring, env.random, caller.user, id)?,
+        confirmed: false,
+        last_step: None,
+        created_at: env.now(),
+        last_used_at: None,
+    };
+    let replaced: Vec<_> = factors.iter().filter(|factor| !factor.confirmed).map(|factor| factor.id).collect();
+    let shown = enrolment(&seed, issuer, email.as_str()).map_err(ManageError::Enrolment)?;
+    let event = event(env, EventKind::TotpEnrolled, caller.user, origin)?.detail(id.to_string());
+    ports.add_factor(&factor, &replaced, &event).await?;
+    Ok(Enrolment { factor: id, shown })
+}
+
+/// Confirms a factor with its first code. Answers the recovery codes when these are the account's first.
+///
+/// # Errors
+/// [`ManageError`].
+pub async fn confirm_totp<P: ManagePorts>(
+    ports: &P,
+    env: Env<'_>,
+    policy: &PoolPolicy,
+    caller: Caller,
+    id: FactorId,
+    code: &str,
+    origin: &Origin,
+) -> Result<Vec<RecoveryCode>, ManageError> {
+    let Opening { factors, email } = open(ports, env, &caller).await?;
+    let factor = factors.iter().find(|factor| factor.id == id).ok_or(ManageError::FactorNotFound)?;
+    if factor.confirmed {
+        return Err(ManageError::AlreadyConfirmed);
+    }
+    let (held, reservation) = join!(
+        ports.recovery_codes(caller.user),
+        throttle::reserve(ports, env, PoolKey::factor(caller.user, id), policy)
+    );
+    let reservation = reservation?;
+    let seed = factor.seed.open(env.keyring, caller.user, id)?;
+    let Some(step) = matching_step(&seed, code, env.now(), factor.last_step) else {
+        super::refuse_code(
+            ports,
+            env,
+            policy,
+            caller.user,
+            super::FactorChoice::Totp(id),
+            &reservation,
+            origin,
+        )
+        .await?;
+        return Err(ManageError::InvalidCode);
+    };
+    let (shown, codes) = match held? {
+        Some(_) => (Vec::new(), None),
+        None => issue_codes(env, caller.user).map(|(shown, codes)| (shown, Some(codes)))?,
+    };
+    let event = event(env, EventKind::TotpConfirmed, caller.user, origin)?.detail(id.to_string());
+    let confirmed = ports
+        .confirm_factor(&Confirmation {
+            factor,
+            email: &email,
+            step,
+            recovery_codes: codes.as_ref(),
+            event: &event,
+            now: env.now(),
+        })
+        .await?;
+    throttle::settle_success(ports, env, &reservation).await?;
+    if confirmed { Ok(shown) } else { Err(ManageError::AlreadyConfirmed) }
+}
+
+/// # Errors
+/// [`ManageError`].
+pub async fn remove_factor<P: ManagePorts>(
+    ports: &P,
+    env: Env<'_>,
+    caller: Caller,
+    id: FactorId,
+    origin: &Origin,
+) -> Result<(), ManageError> {
+    let Opening { factors, email } = open(ports, env, &caller).await?;
+    if !factors.iter().any(|factor| factor.id == id) {
+        return Err(ManageError::FactorNotFound);
+    }
+    let last = !factors.iter().any(|factor| factor.confirmed && factor.id != id);
+    let event = event(env, EventKind::FactorRemoved, caller.user, origin)?.detail(id.to_string());
+    if ports.remove_factor(caller.user, &email, id, last, &event).await? {
+        Ok(())
+    } else {
+        Err(ManageError::FactorNotFound)
+    }
+}
+
+/// Issues ten new recovery codes in place of those that are left.
+///
+/// # Errors
+/// [`ManageError`].
+pub async fn regenerate_recovery_codes<P: ManagePorts>(
+    ports: &P,
+    env: Env<'_>,
+    caller: Caller,
+    origin: &Origin,
+) -> Result<Vec<RecoveryCode>, ManageError> {
+    let Opening { factors, email } = open(ports, env, &caller).await?;
+    if !factors.iter().any(|factor| factor.confirmed) {
+        return Err(ManageError::NoFactor);
+    }
+    let (shown, codes) = issue_codes(env, caller.user)?;
+    let event = event(env, EventKind::RecoveryCodesIssued, caller.user, origin)?;
+    ports.replace_recovery_codes(&email, &codes, &event).await?;
+    Ok(shown)
+}
+
+fn issue_codes(env: Env<'_>, user: UserId) -> Result<(Vec<RecoveryCode>, RecoveryCodes), RandomUnavailable> {
+    let shown = (0..RecoveryCode::COUNT)
+        .map(|_| RecoveryCode::generate(env.random))
+        .collect::<Result<Vec<_>, _>>()?;
+    let left = shown.iter().map(|code| code.hash(user)).collect();
+    Ok((shown, RecoveryCodes { user, left, issued_at: env.now() }))
+}
+
+fn event(env: Env<'_>, kind: EventKind, user: UserId, origin: &Origin) -> StoreResult<SecurityEvent> {
+    let id = env.operation()?;
+    Ok(SecurityEvent::new(id, env.now(), kind, Subject::User(user), origin))
+}

@@ -1,0 +1,123 @@
+//! What second factors need of storage.
+
+use super::{Claim, CodeHash, Factor, RecoveryCodes};
+use crate::{
+    accounts::{Email, Epoch},
+    audit::{RecordEvent, SecurityEvent},
+    clock::Timestamp,
+    ids::{FactorId, OperationId, SessionId, UserId},
+    login::LoginRecords,
+    sessions::{ReadSessions, Session},
+    store::StoreResult,
+    throttle::{Attempts, CountAddress},
+};
+
+/// Reading factors and taking codes. Reads are consistent.
+pub trait FactorPorts: Send + Sync {
+    fn factor(&self, user: UserId, factor: FactorId) -> impl Future<Output = StoreResult<Option<Factor>>> + Send;
+
+    fn recovery_codes(&self, user: UserId) -> impl Future<Output = StoreResult<Option<RecoveryCodes>>> + Send;
+
+    /// Takes a code. `false` when it has been taken before, or a later one has.
+    fn claim(&self, user: UserId, claim: &Claim, now: Timestamp) -> impl Future<Output = StoreResult<bool>> + Send;
+}
+
+/// A sign-in to complete: everything in one transaction.
+#[derive(Debug)]
+pub struct Completion<'a> {
+    pub user: UserId,
+    pub epoch: Epoch,
+    pub claim: &'a Claim,
+    /// The MFA token, to be spent, and until when that must be remembered.
+    pub token: OperationId,
+    pub token_until: Timestamp,
+    pub session: &'a Session,
+    /// Sessions that make room.
+    pub ending: &'a [SessionId],
+    pub events: &'a [SecurityEvent],
+    pub now: Timestamp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completed {
+    Yes,
+    /// The code had been taken.
+    CodeTaken,
+    /// The MFA token had been spent.
+    TokenSpent,
+    /// The password has changed, or the account was disabled, since it was checked.
+    EpochPassed,
+}
+
+pub trait SignInCompletion: Send + Sync {
+    fn complete(&self, completion: &Completion<'_>) -> impl Future<Output = StoreResult<Completed>> + Send;
+}
+
+/// A factor to confirm, in one transaction with what follows from it.
+#[derive(Debug)]
+pub struct Confirmation<'a> {
+    pub factor: &'a Factor,
+    pub email: &'a Email,
+    pub step: u64,
+    /// Issued with the first factor.
+    pub recovery_codes: Option<&'a RecoveryCodes>,
+    pub event: &'a SecurityEvent,
+    pub now: Timestamp,
+}
+
+/// Changing factors. Each call is one transaction that holds its event.
+pub trait ManageFactors: Send + Sync {
+    /// All factors of a user, unconfirmed ones included: a consistent read.
+    fn factors(&self, user: UserId) -> impl Future<Output = StoreResult<Vec<Factor>>> + Send;
+
+    /// Adds an unconfirmed factor in place of `replaced`.
+    fn add_factor(
+        &self,
+        factor: &Factor,
+        replaced: &[FactorId],
+        event: &SecurityEvent,
+    ) -> impl Future<Output = StoreResult<()>> + Send;
+
+    /// `false` when somebody confirmed it first, or its code had been taken.
+    fn confirm_factor(&self, confirmation: &Confirmation<'_>) -> impl Future<Output = StoreResult<bool>> + Send;
+
+    /// `false` when there is no such factor any more. With `last`, the recovery codes go too.
+    fn remove_factor(
+        &self,
+        user: UserId,
+        email: &Email,
+        factor: FactorId,
+        last: bool,
+        event: &SecurityEvent,
+    ) -> impl Future<Output = StoreResult<bool>> + Send;
+
+    fn replace_recovery_codes(
+        &self,
+        email: &Email,
+        codes: &RecoveryCodes,
+        event: &SecurityEvent,
+    ) -> impl Future<Output = StoreResult<()>> + Send;
+}
+
+/// All that completing a sign-in may touch.
+pub trait CompletePorts:
+    FactorPorts + SignInCompletion + Attempts + CountAddress + ReadSessions + RecordEvent
+{
+}
+
+impl<P> CompletePorts for P where
+    P: FactorPorts + SignInCompletion + Attempts + CountAddress + ReadSessions + RecordEvent
+{
+}
+
+/// All that managing factors may touch.
+pub trait ManagePorts: FactorPorts + ManageFactors + LoginRecords + Attempts + ReadSessions + RecordEvent {}
+
+impl<P> ManagePorts for P where P: FactorPorts + ManageFactors + LoginRecords + Attempts + ReadSessions + RecordEvent {}
+
+/// Hashes of codes as a set of bytes.
+impl RecoveryCodes {
+    pub fn contains(&self, code: &CodeHash) -> bool {
+        self.left.contains(code)
+    }
+}

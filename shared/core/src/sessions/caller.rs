@@ -1,0 +1,91 @@
+//! Who calls, by access token.
+
+use std::time::Duration;
+
+use super::ReadSessions;
+use crate::{
+    clock::Timestamp,
+    env::Env,
+    ids::{SessionId, UserId},
+    store::{StoreError, StoreResult},
+    tokens::{Audience, verify_access_token},
+};
+
+/// How recent an authentication must be for what changes credentials.
+const RECENT: Duration = Duration::from_secs(10 * 60);
+
+/// The bearer of a valid access token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caller {
+    pub user: UserId,
+    pub session: SessionId,
+    /// What the token says, not what the session has become since: a step-up counts for the tokens it was answered with.
+    pub authenticated_at: Timestamp,
+    pub assurance_level: u8,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CallerError {
+    #[error("the access token is not valid")]
+    InvalidToken,
+    #[error("a recent authentication is needed")]
+    ReauthenticationRequired,
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl Caller {
+    /// # Errors
+    /// [`CallerError::InvalidToken`].
+    pub fn identify(env: Env<'_>, audience: &Audience, token: &str) -> Result<Self, CallerError> {
+        let claims = verify_access_token(env.keyring, audience, token, env.now())
+            .map_err(|_| CallerError::InvalidToken)?;
+        Ok(Self {
+            user: claims.sub.parse().map_err(|_| CallerError::InvalidToken)?,
+            session: claims.sid.parse().map_err(|_| CallerError::InvalidToken)?,
+            authenticated_at: Timestamp::from_seconds(claims.auth_time),
+            assurance_level: claims.aal,
+        })
+    }
+
+    /// Whether the session behind the token is still alive: a consistent read. Without it the token counts until it
+    /// expires.
+    ///
+    /// # Errors
+    /// [`CallerError::InvalidToken`] when the session has ended; storage.
+    pub async fn check_session<P: ReadSessions>(&self, ports: &P, env: Env<'_>) -> Result<(), CallerError> {
+        let held = ports.sessions(self.user).await?;
+        held.live(self.session, env.now()).map(drop).ok_or(CallerError::InvalidToken)
+    }
+
+    /// Whether the authentication is recent enough, and strong enough for an account that has a second factor.
+    ///
+    /// # Errors
+    /// [`CallerError::ReauthenticationRequired`].
+    pub fn require_recent(&self, now: Timestamp, account_has_factor: bool) -> Result<(), CallerError> {
+        let strong = self.assurance_level >= 2 || !account_has_factor;
+        if strong && now.since(self.authenticated_at) <= RECENT {
+            Ok(())
+        } else {
+            Err(CallerError::ReauthenticationRequired)
+        }
+    }
+}
+
+/// Whether the session behind a token is alive and the token is its current one, for introspection.
+///
+/// # Errors
+/// Storage.
+pub async fn is_current<P: ReadSessions>(
+    ports: &P,
+    env: Env<'_>,
+    user: UserId,
+    session: SessionId,
+    counter: Option<u32>,
+) -> StoreResult<Option<super::Session>> {
+    let held = ports.sessions(user).await?;
+    Ok(held
+        .live(session, env.now())
+        .filter(|session| counter.is_none_or(|counter| counter == session.counter))
+        .cloned())
+}

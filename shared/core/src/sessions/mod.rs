@@ -1,0 +1,21 @@
+//! Sessions: one item per user holds them all.
+
+mod begin;
+mod caller;
+mod end;
+mod grant;
+mod model;
+mod ports;
+mod refresh;
+
+pub(crate) use begin::displaced_event;
+pub use begin::{NewSession, begin};
+pub use caller::{Caller, CallerError, is_current};
+pub use end::{EndScope, end_sessions, revoke_token};
+pub use grant::{Grant, GrantError, grant};
+pub use model::{Methods, Session, SessionPolicy, Surplus, UserSessions};
+pub use ports::{AddSession, Added, EndSessions, ReadSessions, RotateSession, Rotation, RotationRequest};
+pub use refresh::{RefreshCommand, RefreshError, refresh};
+
+#[cfg(test)]
+mod tests;

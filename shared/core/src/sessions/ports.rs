@@ -1,0 +1,70 @@
+//! What sessions need of storage. Each call is one write or one read of the user's one item.
+
+use super::{Session, UserSessions};
+use crate::{
+    accounts::Epoch,
+    audit::SecurityEvent,
+    clock::Timestamp,
+    ids::{OperationId, SessionId, UserId},
+    messages::Message,
+    store::StoreResult,
+};
+
+/// What became of a new session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Added {
+    /// It stands, among these.
+    Among(UserSessions),
+    /// A password change, a reset or a disabling came between the check and this.
+    EpochPassed,
+}
+
+pub trait AddSession: Send + Sync {
+    /// Adds `session`, provided that the user's epoch is still `epoch`. Adding the same session again changes nothing.
+    fn add_session(
+        &self,
+        user: UserId,
+        epoch: Epoch,
+        session: &Session,
+    ) -> impl Future<Output = StoreResult<Added>> + Send;
+}
+
+/// A rotation to try.
+#[derive(Debug, Clone, Copy)]
+pub struct RotationRequest {
+    pub user: UserId,
+    pub session: SessionId,
+    /// The counter that the caller's token carries.
+    pub presented: u32,
+    pub now: Timestamp,
+    pub idle_until: Timestamp,
+    pub operation: OperationId,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Rotation {
+    Rotated(Session),
+    /// The condition did not hold; this is what the item held, `None` when there is no item.
+    Refused(Option<UserSessions>),
+}
+
+pub trait RotateSession: Send + Sync {
+    /// Puts the counter up by one where it equals `presented` and the session is alive: one conditional write.
+    fn rotate(&self, request: RotationRequest) -> impl Future<Output = StoreResult<Rotation>> + Send;
+}
+
+pub trait ReadSessions: Send + Sync {
+    /// A consistent read. A user who never signed in has no item and no sessions.
+    fn sessions(&self, user: UserId) -> impl Future<Output = StoreResult<UserSessions>> + Send;
+}
+
+pub trait EndSessions: Send + Sync {
+    /// Ends these sessions, writes the event and the message: all or nothing. Ending what has ended already succeeds.
+    fn end(
+        &self,
+        user: UserId,
+        sessions: &[SessionId],
+        event: &SecurityEvent,
+        message: Option<&Message>,
+    ) -> impl Future<Output = StoreResult<()>> + Send;
+}

@@ -1,0 +1,94 @@
+//! Access tokens: JWTs after RFC 9068.
+
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, Serialize};
+
+use super::{ACCESS_LIFETIME, TokenError, jwt};
+use crate::{
+    clock::Timestamp,
+    ids::UserId,
+    keyring::Keyring,
+    random::Random,
+    secret::Secret,
+    sessions::Session,
+};
+
+const TYP: &str = "at+jwt";
+
+/// The client that these tokens are issued to: the deployment's own front ends.
+const CLIENT_ID: &str = "first-party";
+
+/// Who issues, and for whom.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Audience {
+    pub issuer: String,
+    pub audience: String,
+}
+
+/// The claims, all required, all typed: a `"exp": "…"` is no time (CVE-2026-25537).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccessClaims {
+    pub iss: String,
+    pub aud: String,
+    pub sub: String,
+    pub client_id: String,
+    pub sid: String,
+    pub aal: u8,
+    pub amr: Vec<String>,
+    pub auth_time: u64,
+    pub iat: u64,
+    pub exp: u64,
+    pub jti: String,
+    pub scope: String,
+}
+
+/// Issues an access token for a session.
+///
+/// # Errors
+/// [`TokenError::Signing`].
+pub fn issue_access_token(
+    keyring: &Keyring,
+    random: &dyn Random,
+    audience: &Audience,
+    user: UserId,
+    session: &Session,
+    now: Timestamp,
+) -> Result<Secret<String>, TokenError> {
+    let jti = random.bytes::<16>().map_err(|error| TokenError::Signing(error.to_string()))?;
+    let claims = AccessClaims {
+        iss: audience.issuer.clone(),
+        aud: audience.audience.clone(),
+        sub: user.to_string(),
+        client_id: CLIENT_ID.to_owned(),
+        sid: session.id.to_string(),
+        aal: session.methods.assurance_level(),
+        amr: session.methods.references().map(str::to_owned).collect(),
+        auth_time: session.authenticated_at.seconds(),
+        iat: now.seconds(),
+        exp: (now + ACCESS_LIFETIME).seconds(),
+        jti: URL_SAFE_NO_PAD.encode(jti),
+        scope: "account".to_owned(),
+    };
+    jwt::sign(keyring, TYP, &claims)
+}
+
+/// Checks an access token: everything that can be checked without storage.
+///
+/// # Errors
+/// [`TokenError::Invalid`], [`TokenError::Expired`].
+pub fn verify_access_token(
+    keyring: &Keyring,
+    audience: &Audience,
+    token: &str,
+    now: Timestamp,
+) -> Result<AccessClaims, TokenError> {
+    let claims: AccessClaims = jwt::verify(keyring, TYP, token)?;
+    if claims.iss != audience.issuer {
+        return Err(TokenError::Invalid("iss"));
+    }
+    if claims.aud != audience.audience {
+        return Err(TokenError::Invalid("aud"));
+    }
+    jwt::check_times(claims.iat, claims.exp, now)?;
+    Ok(claims)
+}

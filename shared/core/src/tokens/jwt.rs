@@ -1,0 +1,78 @@
+//! What all JWTs of this service share (RFC 7519, RFC 8725).
+
+use std::collections::HashSet;
+
+use jsonwebtoken::{Header, Validation};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    clock::Timestamp,
+    keyring::Keyring,
+    secret::Secret,
+};
+
+/// Longer than any token that is issued here; the whole header section of a request may have 10,240 bytes.
+const MAX_LENGTH: usize = 4096;
+
+/// Clocks of two hosts may differ by this much, in seconds.
+const SKEW: u64 = 30;
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    /// For the log; the caller learns that the token is not valid and no more.
+    #[error("the token is not valid: {0}")]
+    Invalid(&'static str),
+    #[error("the token has expired")]
+    Expired,
+    #[error("signing failed: {0}")]
+    Signing(String),
+}
+
+pub(super) fn sign<C: Serialize>(keyring: &Keyring, typ: &str, claims: &C) -> Result<Secret<String>, TokenError> {
+    let signer = keyring.signer();
+    let mut header = Header::new(signer.algorithm);
+    header.typ = Some(typ.to_owned());
+    header.kid = Some(signer.kid.clone());
+    jsonwebtoken::encode(&header, claims, &signer.key)
+        .map(Secret::new)
+        .map_err(|error| TokenError::Signing(error.to_string()))
+}
+
+/// Checks everything but the claims: form, `typ`, key, algorithm, signature. Keys come from the keyring only; `jwk`, `jku`
+/// and `x5u` are not looked at (RFC 8725 3.10). Times are the caller's to check, against its clock: see [`check_times`].
+pub(super) fn verify<C: DeserializeOwned>(keyring: &Keyring, typ: &str, token: &str) -> Result<C, TokenError> {
+    if token.len() > MAX_LENGTH {
+        return Err(TokenError::Invalid("too long"));
+    }
+    let header = jsonwebtoken::decode_header(token).map_err(|_| TokenError::Invalid("header"))?;
+    if header.typ.as_deref() != Some(typ) {
+        return Err(TokenError::Invalid("typ"));
+    }
+    if header.crit.is_some() {
+        return Err(TokenError::Invalid("crit"));
+    }
+    let kid = header.kid.as_deref().ok_or(TokenError::Invalid("no kid"))?;
+    let key = keyring.public_key(kid).ok_or(TokenError::Invalid("unknown kid"))?;
+    if header.alg != key.algorithm {
+        return Err(TokenError::Invalid("alg"));
+    }
+    let mut validation = Validation::new(key.algorithm);
+    // The library reads the system's clock; here the clock is an argument and the claims are typed.
+    validation.validate_exp = false;
+    validation.validate_aud = false;
+    validation.required_spec_claims = HashSet::new();
+    jsonwebtoken::decode::<C>(token, &key.key, &validation)
+        .map(|data| data.claims)
+        .map_err(|_| TokenError::Invalid("signature or claims"))
+}
+
+/// `iat` and `exp` in epoch seconds. A token is good until the second before `exp` is over.
+pub(super) fn check_times(issued_at: u64, expires_at: u64, now: Timestamp) -> Result<(), TokenError> {
+    if issued_at > now.seconds().saturating_add(SKEW) {
+        return Err(TokenError::Invalid("issued in the future"));
+    }
+    if now.seconds() >= expires_at {
+        return Err(TokenError::Expired);
+    }
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! Tokens: each kind has its own form, its own verifier and its own key.
+
+mod access;
+mod device;
+mod jwt;
+mod mfa;
+mod opaque;
+mod refresh;
+
+pub use access::{AccessClaims, Audience, issue_access_token, verify_access_token};
+pub use device::{DeviceToken, issue_device_token, open_device_token};
+pub use jwt::TokenError;
+pub use mfa::{MfaClaims, issue_mfa_token, verify_mfa_token};
+pub use refresh::{RefreshToken, issue_refresh_token, open_refresh_token};
+
+use std::time::Duration;
+
+/// How long an access token is good for: the bound of every revocation that is not checked per request.
+pub const ACCESS_LIFETIME: Duration = Duration::from_secs(300);
+
+/// How long a sign-in waits for its second factor.
+pub const MFA_LIFETIME: Duration = Duration::from_secs(300);
+
+/// How long a device stays known after its last sign-in.
+pub const DEVICE_LIFETIME: Duration = Duration::from_secs(180 * 24 * 60 * 60);
+
+#[cfg(test)]
+mod tests;
