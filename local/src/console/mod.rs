@@ -1,0 +1,160 @@
+//! Developer-only routes under `/_local`: what was sent, logged and called, and what is to go wrong.
+//!
+//! | route | what it does |
+//! |---|---|
+//! | `GET outbox` | messages that would have been sent: a page for browsers, JSON otherwise |
+//! | `GET tables/{name}` | all items of a table, by its name in `infra/data.yaml` |
+//! | `GET`, `DELETE logs` | lines of logs and events since `?since=` |
+//! | `GET`, `POST clock` | the functions' clock; `{"advance_seconds": n}` puts it forward |
+//! | `GET`, `DELETE calls` | calls of the database and the keyring since `?since=` |
+//! | `GET`, `POST`, `DELETE faults` | faults of the database ([`Rule`]) |
+//! | `GET`, `POST`, `DELETE keyring/faults` | the same of the keyring |
+
+mod guard;
+mod logs;
+mod outbox;
+
+use std::{sync::Arc, time::Duration};
+
+use axum::{
+    Json, Router,
+    extract::{Path, Query, State},
+    http::{HeaderMap, StatusCode, header},
+    middleware,
+    response::{Html, IntoResponse as _, Response},
+    routing::get,
+};
+use sallyport_core::clock::Clock as _;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+pub(crate) use self::logs::Logs;
+use crate::{
+    clock::ShiftingClock,
+    database::Database,
+    proxy::{Faults, Recorder, Rule, Service},
+    template::Template,
+};
+
+/// What the console shows and changes.
+#[derive(Debug)]
+pub(crate) struct Console {
+    pub(crate) template: Template,
+    pub(crate) database: Database,
+    pub(crate) clock: Arc<ShiftingClock>,
+    pub(crate) logs: Arc<Logs>,
+    pub(crate) recorder: Arc<Recorder>,
+    pub(crate) faults: Arc<Faults>,
+}
+
+type Shared = State<Arc<Console>>;
+
+/// The routes, to be nested under `/_local`.
+pub(crate) fn router(console: Console) -> Router {
+    Router::new()
+        .route("/outbox", get(show_outbox))
+        .route("/tables/{name}", get(show_table))
+        .route("/logs", get(show_logs).delete(clear_logs))
+        .route("/clock", get(show_clock).post(advance_clock))
+        .route("/calls", get(show_calls).delete(clear_calls))
+        .route("/faults", get(show_faults).post(add_fault).delete(clear_faults))
+        .route("/keyring/faults", get(show_faults).post(add_keyring_fault).delete(clear_keyring_faults))
+        .layer(middleware::from_fn(guard::this_machine_only))
+        .with_state(Arc::new(console))
+}
+
+#[derive(Debug, Deserialize)]
+struct Since {
+    #[serde(default)]
+    since: u64,
+}
+
+async fn show_outbox(State(console): Shared, headers: HeaderMap) -> Response {
+    let mut messages = match console.items("Outbox") {
+        Ok(messages) => messages,
+        Err(refusal) => return refusal,
+    };
+    outbox::newest_first(&mut messages);
+    let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if accept.contains("text/html") {
+        let policy = "default-src 'none'; style-src 'unsafe-inline'";
+        ([(header::CONTENT_SECURITY_POLICY, policy)], Html(outbox::page(&messages))).into_response()
+    } else {
+        Json(json!({"messages": messages})).into_response()
+    }
+}
+
+async fn show_table(State(console): Shared, Path(name): Path<String>) -> Response {
+    match console.items(&name) {
+        Ok(items) => Json(json!({"items": items})).into_response(),
+        Err(refusal) => refusal,
+    }
+}
+
+impl Console {
+    fn items(&self, table: &str) -> Result<Vec<Value>, Response> {
+        let refuse = |status: StatusCode, error: anyhow::Error| {
+            (status, Json(json!({"error": format!("{error:#}")}))).into_response()
+        };
+        let name = self.template.table_name(table).map_err(|error| refuse(StatusCode::NOT_FOUND, error))?;
+        self.database.items(name).map_err(|error| refuse(StatusCode::INTERNAL_SERVER_ERROR, error))
+    }
+}
+
+async fn show_logs(State(console): Shared, Query(Since { since }): Query<Since>) -> Response {
+    Json(json!({"lines": console.logs.since(since)})).into_response()
+}
+
+async fn clear_logs(State(console): Shared) -> StatusCode {
+    console.logs.clear();
+    StatusCode::NO_CONTENT
+}
+
+async fn show_clock(State(console): Shared) -> Response {
+    let (offset, now) = (console.clock.offset(), console.clock.now());
+    Json(json!({"offset_seconds": offset.as_secs(), "now": now.seconds(), "now_ms": now.millis()})).into_response()
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Advance {
+    advance_seconds: u64,
+}
+
+async fn advance_clock(State(console): Shared, Json(advance): Json<Advance>) -> Response {
+    console.clock.advance(Duration::from_secs(advance.advance_seconds));
+    show_clock(State(console)).await
+}
+
+async fn show_calls(State(console): Shared, Query(Since { since }): Query<Since>) -> Response {
+    Json(json!({"calls": console.recorder.since(since)})).into_response()
+}
+
+async fn clear_calls(State(console): Shared) -> StatusCode {
+    console.recorder.clear();
+    StatusCode::NO_CONTENT
+}
+
+async fn show_faults(State(console): Shared) -> Response {
+    Json(json!({"faults": console.faults.list()})).into_response()
+}
+
+async fn add_fault(State(console): Shared, Json(rule): Json<Rule>) -> Response {
+    let id = console.faults.add(rule);
+    (StatusCode::CREATED, Json(json!({"id": id}))).into_response()
+}
+
+async fn add_keyring_fault(State(console): Shared, Json(rule): Json<Rule>) -> Response {
+    let rule = Rule { service: Service::SecretsManager, ..rule };
+    add_fault(State(console), Json(rule)).await
+}
+
+async fn clear_faults(State(console): Shared) -> StatusCode {
+    console.faults.clear(Some(Service::DynamoDb));
+    StatusCode::NO_CONTENT
+}
+
+async fn clear_keyring_faults(State(console): Shared) -> StatusCode {
+    console.faults.clear(Some(Service::SecretsManager));
+    StatusCode::NO_CONTENT
+}

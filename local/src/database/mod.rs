@@ -1,0 +1,160 @@
+//! The embedded database: DynamoDB's protocol over loopback, in memory or in a file.
+
+use std::{path::Path, time::Duration};
+
+use anyhow::{Context as _, anyhow};
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+
+use crate::{stop::Stop, template::Template};
+
+/// DynamoDB deletes within days; nothing may depend on when.
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+
+/// The database with its tables.
+#[derive(Clone)]
+pub(crate) struct Database(dynoxide::Database);
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").finish_non_exhaustive()
+    }
+}
+
+impl Database {
+    /// Opens `directory`/dynamodb.sqlite, or a database that is gone with the process, and creates the tables that
+    /// are missing.
+    ///
+    /// # Errors
+    /// When the file cannot be opened or a table definition is refused.
+    pub(crate) fn open(directory: Option<&Path>, template: &Template) -> anyhow::Result<Self> {
+        let database = match directory {
+            None => dynoxide::Database::memory()?,
+            Some(directory) => {
+                let path = directory.join("dynamodb.sqlite");
+                let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
+                dynoxide::Database::new(text).with_context(|| format!("cannot open {text}"))?
+            }
+        };
+        for table in &template.tables {
+            if database.get_table_metadata(&table.name)?.is_some() {
+                continue;
+            }
+            let created = request(&table.create).and_then(|create| Ok(database.create_table(create)?));
+            created.with_context(|| format!("cannot create table {}", table.logical))?;
+            if let Some(time_to_live) = &table.time_to_live {
+                database.update_time_to_live(request(time_to_live)?)?;
+            }
+        }
+        Ok(Self(database))
+    }
+
+    /// All items of a table as plain JSON, in no order. For a person's eyes: it reads the whole table.
+    ///
+    /// # Errors
+    /// When the table does not exist or the file cannot be read.
+    pub(crate) fn items(&self, table: &str) -> anyhow::Result<Vec<Value>> {
+        let mut items = Vec::new();
+        let mut scan = json!({"TableName": table});
+        loop {
+            let page = serde_json::to_value(self.0.scan(request(&scan)?)?)?;
+            items.extend(page["Items"].as_array().into_iter().flatten().map(plain_item));
+            match page.get("LastEvaluatedKey") {
+                Some(key) if !key.is_null() => scan["ExclusiveStartKey"] = key.clone(),
+                _ => return Ok(items),
+            }
+        }
+    }
+
+    /// Answers until it is stopped, and deletes what has expired now and then.
+    pub(crate) async fn serve(self, listener: TcpListener, stop: Stop) {
+        let stopped = stop.clone();
+        let database = self.0.clone();
+        let shutdown = async move { stopped.requested().await };
+        let server = tokio::spawn(dynoxide::server::serve_with_shutdown(listener, database, shutdown));
+        let mut sweeps = tokio::time::interval(SWEEP_EVERY);
+        sweeps.tick().await;
+        loop {
+            tokio::select! {
+                _ = sweeps.tick() => {
+                    let database = self.0.clone();
+                    drop(tokio::task::spawn_blocking(move || database.sweep_ttl()).await);
+                }
+                _ = stop.requested() => break,
+            }
+        }
+        drop(server.await);
+    }
+}
+
+/// A request of the protocol as the library takes it.
+fn request<T: DeserializeOwned>(request: &Value) -> anyhow::Result<T> {
+    serde_json::from_value(request.clone()).map_err(|error| anyhow!("{error}"))
+}
+
+fn plain_item(item: &Value) -> Value {
+    let entries = item.as_object().into_iter().flatten();
+    Value::Object(entries.map(|(name, value)| (name.clone(), plain_value(value))).collect())
+}
+
+/// An attribute value without its type: `{"S": "x"}` is `"x"`.
+fn plain_value(value: &Value) -> Value {
+    let Some((kind, content)) = value.as_object().and_then(|object| object.iter().next()) else {
+        return Value::Null;
+    };
+    match (kind.as_str(), content) {
+        ("N", Value::String(number)) => serde_json::from_str(number).unwrap_or_else(|_| json!(number)),
+        ("NULL", _) => Value::Null,
+        ("M", map) => plain_item(map),
+        ("L", Value::Array(list)) => list.iter().map(plain_value).collect(),
+        (_, content) => content.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(database: &Database, table: &str, item: &Value) {
+        let put = request(&json!({"TableName": table, "Item": item})).unwrap();
+        database.0.put_item(put).unwrap();
+    }
+
+    #[test]
+    fn items_are_read_without_their_types() {
+        let database = Database::open(None, &Template::of_the_stack().unwrap()).unwrap();
+        let item = json!({
+            "pk": {"S": "a"}, "sk": {"S": "b"}, "n": {"N": "12"}, "t": {"BOOL": true}, "z": {"NULL": true},
+            "m": {"M": {"x": {"L": [{"N": "1.5"}]}}}, "ss": {"SS": ["q"]},
+        });
+        put(&database, "sallyport-local-outbox", &item);
+        assert_eq!(
+            database.items("sallyport-local-outbox").unwrap(),
+            [json!({"pk": "a", "sk": "b", "n": 12, "t": true, "z": null, "m": {"x": [1.5]}, "ss": ["q"]})]
+        );
+        assert!(database.items("sallyport-local-orders").is_err());
+    }
+
+    #[test]
+    fn a_directory_keeps_the_data_over_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let template = Template::of_the_stack().unwrap();
+        let item = json!({"pk": {"S": "a"}, "sk": {"S": "b"}});
+        put(&Database::open(Some(directory.path()), &template).unwrap(), "sallyport-local-users", &item);
+        let reopened = Database::open(Some(directory.path()), &template).unwrap();
+        assert_eq!(reopened.items("sallyport-local-users").unwrap(), [json!({"pk": "a", "sk": "b"})]);
+    }
+
+    #[test]
+    fn an_expired_item_is_swept_and_a_living_one_stays() {
+        let database = Database::open(None, &Template::of_the_stack().unwrap()).unwrap();
+        let table = "sallyport-local-throttle";
+        put(&database, table, &json!({"key": {"S": "old"}, "expires_at": {"N": "1000000000"}}));
+        put(&database, table, &json!({"key": {"S": "new"}, "expires_at": {"N": "99000000000"}}));
+        // DynamoDB leaves alone what expired more than five years ago, so the first item may stay as well.
+        database.0.sweep_ttl().unwrap();
+        let left = database.items(table).unwrap();
+        assert!(left.iter().any(|item| item["key"] == "new"), "{left:?}");
+    }
+}

@@ -1,0 +1,118 @@
+//! API Gateway in small: routes, real REST events, the functions' answers as HTTP.
+
+mod event;
+mod function;
+mod refusal;
+mod routes;
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::{
+    body::Body,
+    extract::{ConnectInfo, State},
+    http::{HeaderValue, Request, Response, header},
+};
+use futures_util::StreamExt as _;
+use sallyport_core::clock::Clock;
+
+pub(crate) use self::{
+    event::STAGE,
+    function::{Answer, Function},
+    refusal::Refusals,
+    routes::Routes,
+};
+use self::{
+    event::Addition,
+    refusal::Refusal,
+};
+use crate::{clock::ShiftingClock, identifier};
+
+/// API Gateway's limit of a request's body.
+const MAX_BODY: usize = 10 * 1024 * 1024;
+
+/// API Gateway's limit of an integration.
+const TIMEOUT: Duration = Duration::from_secs(29);
+
+/// The gateway of one backend.
+pub(crate) struct Gateway {
+    pub(crate) routes: Routes,
+    pub(crate) refusals: Refusals,
+    pub(crate) clock: Arc<ShiftingClock>,
+    pub(crate) port: u16,
+}
+
+/// Answers a request by the function of its route.
+pub(crate) async fn answer(
+    State(gateway): State<Arc<Gateway>>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    request: Request<Body>,
+) -> Response<Body> {
+    let id = identifier::uuid().unwrap_or_default();
+    let mut response = match gateway.forward(&id, peer, request).await {
+        Ok(response) => response,
+        Err(refusal) => gateway.refusals.response(refusal, &id),
+    };
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        response.headers_mut().insert("x-amzn-requestid", id);
+    }
+    response
+}
+
+impl Gateway {
+    async fn forward(&self, id: &str, peer: SocketAddr, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+        let (parts, body) = request.into_parts();
+        let found = self.routes.find(&parts.method, parts.uri.path()).ok_or(Refusal::UnknownRoute)?;
+        let body = read(body).await?;
+        let addition = Addition {
+            id,
+            at: self.clock.now(),
+            peer,
+            port: self.port,
+            resource: found.resource,
+            parameters: &found.parameters,
+        };
+        let event = event::build(&parts, &body, &addition).map_err(|_| Refusal::Malformed)?.to_string();
+        let function = Arc::clone(found.function);
+        // A task of its own: as in Lambda, a caller that hangs up does not stop the function, and a function that
+        // breaks takes nobody along.
+        let invocation = tokio::spawn(async move {
+            let request = lambda_http::request::from_str(&event).map_err(|_| Refusal::Broken)?;
+            Ok(function.handle(request).await)
+        });
+        let answered = tokio::time::timeout(TIMEOUT, invocation).await.map_err(|_| Refusal::TimedOut)?;
+        Ok(into_http(answered.map_err(|_| Refusal::Broken)??))
+    }
+}
+
+/// The whole body. What is too long is read to its end as well, so that the caller gets the answer and no reset.
+async fn read(body: Body) -> Result<Vec<u8>, Refusal> {
+    let mut chunks = body.into_data_stream();
+    let mut whole = Vec::new();
+    let mut too_long = false;
+    while let Some(chunk) = chunks.next().await {
+        let chunk = chunk.map_err(|_| Refusal::Malformed)?;
+        too_long |= whole.len() + chunk.len() > MAX_BODY;
+        if too_long {
+            whole.clear();
+        } else {
+            whole.extend_from_slice(&chunk);
+        }
+    }
+    if too_long { Err(Refusal::TooLarge) } else { Ok(whole) }
+}
+
+/// The function's answer, multi-value headers kept apart.
+fn into_http(answer: lambda_http::Response<lambda_http::Body>) -> Response<Body> {
+    let (mut parts, body) = answer.into_parts();
+    // The server states the length that it sends.
+    parts.headers.remove(header::CONTENT_LENGTH);
+    let body = match body {
+        lambda_http::Body::Text(text) => Body::from(text),
+        lambda_http::Body::Binary(bytes) => Body::from(bytes),
+        _ => Body::empty(),
+    };
+    Response::from_parts(parts, body)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+//! What API Gateway answers itself, as `template.yaml` words it.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use axum::{
+    body::Body,
+    http::{HeaderName, HeaderValue, Response, StatusCode},
+};
+use yaml_rust2::{Yaml, YamlLoader};
+
+const TEMPLATE: &str = include_str!("../../../template.yaml");
+
+/// Why the gateway answers itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Refusal {
+    UnknownRoute,
+    Malformed,
+    TooLarge,
+    /// The function broke.
+    Broken,
+    /// The function did not answer in time.
+    TimedOut,
+}
+
+impl Refusal {
+    /// The response type of the template, and the status that API Gateway gives it unless the template says otherwise.
+    const fn response_type(self) -> (&'static str, StatusCode) {
+        match self {
+            Self::UnknownRoute => ("MISSING_AUTHENTICATION_TOKEN", StatusCode::FORBIDDEN),
+            Self::Malformed => ("DEFAULT_4XX", StatusCode::BAD_REQUEST),
+            Self::TooLarge => ("REQUEST_TOO_LARGE", StatusCode::PAYLOAD_TOO_LARGE),
+            Self::Broken => ("DEFAULT_5XX", StatusCode::BAD_GATEWAY),
+            Self::TimedOut => ("INTEGRATION_TIMEOUT", StatusCode::GATEWAY_TIMEOUT),
+        }
+    }
+}
+
+/// The template's gateway responses.
+#[derive(Debug)]
+pub(crate) struct Refusals(BTreeMap<Refusal, Wording>);
+
+#[derive(Debug)]
+struct Wording {
+    status: StatusCode,
+    headers: Vec<(HeaderName, String)>,
+    body: String,
+}
+
+impl Refusals {
+    /// Reads the template; `docs_url` is the base of the error pages.
+    ///
+    /// # Errors
+    /// When a response that is needed here is missing or misshapen.
+    pub(crate) fn of_the_stack(docs_url: &str) -> anyhow::Result<Self> {
+        let documents = YamlLoader::load_from_str(TEMPLATE).context("template.yaml")?;
+        let document = documents.first().context("template.yaml is empty")?;
+        let responses = &document["Resources"]["Api"]["Properties"]["GatewayResponses"];
+        let all =
+            [Refusal::UnknownRoute, Refusal::Malformed, Refusal::TooLarge, Refusal::Broken, Refusal::TimedOut];
+        let read = |refusal: Refusal| {
+            let (name, status) = refusal.response_type();
+            let wording = wording(&responses[name], status, docs_url);
+            Ok((refusal, wording.with_context(|| format!("template.yaml, gateway response {name}"))?))
+        };
+        Ok(Self(all.into_iter().map(read).collect::<anyhow::Result<_>>()?))
+    }
+
+    pub(crate) fn response(&self, refusal: Refusal, request_id: &str) -> Response<Body> {
+        let mut response = Response::new(Body::empty());
+        let Some(wording) = self.0.get(&refusal) else { return response };
+        *response.status_mut() = wording.status;
+        for (name, expression) in &wording.headers {
+            let value = match expression.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')) {
+                Some(literal) => literal,
+                None => request_id,
+            };
+            if let Ok(value) = HeaderValue::from_str(value) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        *response.body_mut() = Body::from(wording.body.replace("$context.requestId", request_id));
+        response
+    }
+}
+
+fn wording(response: &Yaml, status: StatusCode, docs_url: &str) -> anyhow::Result<Wording> {
+    let body = response["ResponseTemplates"]["application/json"].as_str().context("has no body")?;
+    let headers = response["ResponseParameters"]["Headers"].as_hash().context("has no headers")?;
+    let headers = headers.iter().map(|(name, value)| {
+        let name = name.as_str().context("a header has no name")?.parse()?;
+        let value = value.as_str().context("a header has no value")?;
+        // The two forms that are understood here.
+        anyhow::ensure!(value.starts_with('\'') || value == "context.requestId", "header {name}: {value}");
+        Ok((name, value.to_owned()))
+    });
+    let status = match response["StatusCode"].as_i64() {
+        Some(code) => StatusCode::from_u16(u16::try_from(code)?)?,
+        None => status,
+    };
+    Ok(Wording {
+        status,
+        headers: headers.collect::<anyhow::Result<_>>()?,
+        body: body.replace("${DocsUrl}", docs_url),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_unknown_route_is_the_templates_not_found() {
+        let refusals = Refusals::of_the_stack("https://docs.example").unwrap();
+        let response = refusals.response(Refusal::UnknownRoute, "the-id");
+        assert_eq!(response.status(), 404);
+        assert_eq!(response.headers()["content-type"], "application/problem+json");
+        assert_eq!(response.headers()["x-request-id"], "the-id");
+        let body = axum::body::to_bytes(response.into_body(), 10_000).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["type"], "https://docs.example/not_found.md");
+        assert_eq!((&body["code"], &body["status"]), (&"not_found".into(), &404.into()));
+        assert_eq!(body["request_id"], "the-id");
+    }
+
+    #[test]
+    fn every_refusal_has_the_status_of_its_kind() {
+        let refusals = Refusals::of_the_stack("").unwrap();
+        let status = |refusal| refusals.response(refusal, "id").status().as_u16();
+        assert_eq!(status(Refusal::Malformed), 400);
+        assert_eq!(status(Refusal::TooLarge), 413);
+        assert_eq!(status(Refusal::Broken), 500);
+        assert_eq!(status(Refusal::TimedOut), 503);
+    }
+}

@@ -1,0 +1,7 @@
+mod clock;
+mod database;
+mod identifier;
+mod loopback;
+mod proxy;
+mod secrets;
+mod template;

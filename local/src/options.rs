@@ -1,0 +1,31 @@
+//! What a backend is started with.
+
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+
+/// How to run the backend. The default is what the suites want: free ports, everything in memory, no demo accounts.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// The port of the API; 0 takes a free one.
+    pub port: u16,
+    /// The port of the database and of the keyring; 0 takes a free one.
+    pub dynamodb_port: u16,
+    /// Where the data is kept; absent, it is gone with the process.
+    pub data: Option<PathBuf>,
+    /// Added to every call of the database.
+    pub latency: Duration,
+    /// Whether to create the demo accounts.
+    pub demo: bool,
+    /// The password of the demo accounts; absent, one is generated.
+    pub demo_password: Option<String>,
+    /// Keeps the functions' lines off stdout; the console shows them in any case.
+    pub quiet: bool,
+    /// Variables of the functions that differ from the local defaults, such as `SALLYPORT_ADDRESS_LIMIT`.
+    pub environment: BTreeMap<String, String>,
+}
+
+impl Options {
+    /// What `cargo run -p local` runs with.
+    pub fn for_a_person() -> Self {
+        Self { port: 3000, dynamodb_port: 8000, demo: true, ..Self::default() }
+    }
+}

@@ -1,0 +1,64 @@
+//! The embedded database and keyring behind one port.
+
+use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use tokio::task::JoinSet;
+
+use crate::{
+    database::Database,
+    loopback::{self, listen},
+    proxy::{Faults, Proxy, Recorder},
+    secrets::Secrets,
+    stop::Stop,
+    template::Template,
+};
+
+/// The services that run.
+#[derive(Debug)]
+pub(crate) struct Services {
+    pub(crate) database: Database,
+    pub(crate) faults: Arc<Faults>,
+    pub(crate) recorder: Arc<Recorder>,
+    /// Where the SDK finds both services.
+    pub(crate) address: SocketAddr,
+}
+
+/// Starts the services on the current runtime; `servers` holds what ends by `stop`.
+///
+/// # Errors
+/// When the port is in use, when the data cannot be read.
+pub(crate) async fn start(
+    template: &Template,
+    data: Option<&Path>,
+    port: u16,
+    latency: Duration,
+    stop: &Stop,
+    servers: &mut JoinSet<()>,
+) -> anyhow::Result<Services> {
+    let front = listen(loopback::ADDRESS, port, "--dynamodb-port").await?;
+    if let Some(directory) = data {
+        std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+    }
+    let database = Database::open(data, template)?;
+    let secrets = Secrets::open(data, template)?;
+    let dynamodb = listen(loopback::ADDRESS, 0, "--dynamodb-port").await?;
+    let secretsmanager = listen(loopback::ADDRESS, 0, "--dynamodb-port").await?;
+    let services = Services {
+        database: database.clone(),
+        faults: Arc::default(),
+        recorder: Arc::default(),
+        address: front.local_addr()?,
+    };
+    let proxy = Proxy {
+        dynamodb: dynamodb.local_addr()?,
+        secretsmanager: secretsmanager.local_addr()?,
+        latency,
+        faults: Arc::clone(&services.faults),
+        recorder: Arc::clone(&services.recorder),
+    };
+    servers.spawn(database.serve(dynamodb, stop.clone()));
+    servers.spawn(secrets.serve(secretsmanager, stop.clone()));
+    servers.spawn(proxy.serve(front, stop.clone()));
+    Ok(services)
+}
