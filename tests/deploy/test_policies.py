@@ -1,0 +1,100 @@
+"""Least privilege, in both directions: what a function may call is what it calls.
+
+The recording comes from the black-box suite (tests/api), which writes each function's calls as
+{"login": ["dynamodb:GetItem Users", "secretsmanager:GetSecretValue keyring", ...], ...}. A transaction is recorded
+(or counted here) as the item operations that it consists of, since those are what IAM looks at.
+"""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from template import functions
+
+# What a secret's key must allow for a call on the secret: nothing more, and only through Secrets Manager.
+KEY_ACTIONS = {
+    "secretsmanager:GetSecretValue": {"kms:Decrypt"},
+    "secretsmanager:PutSecretValue": {"kms:Decrypt", "kms:GenerateDataKey"},
+}
+
+
+def statements(function):
+    for policy in functions()[function]["Policies"]:
+        yield from policy["Statement"]
+
+
+def target(resource):
+    """`!GetAtt Data.Outputs.UsersTableArn` → `Users`, `!GetAtt Data.Outputs.KeyringSecret` → `keyring`."""
+    output = resource["Fn::GetAtt"][1].removeprefix("Outputs.")
+    if output.endswith("TableArn"):
+        return output.removesuffix("TableArn")
+    if output.endswith("Secret"):
+        return output.removesuffix("Secret").lower()
+    return output
+
+
+def granted(function, service):
+    return {
+        f"{action} {target(statement['Resource'])}"
+        for statement in statements(function)
+        for action in statement["Action"]
+        if action.split(":")[0] in service
+    }
+
+
+@pytest.fixture(scope="module")
+def recorded():
+    path = Path(os.environ.get("SALLYPORT_CALLS", "sallyport-calls.json"))
+    if not path.exists():
+        message = f"no recording of calls at {path}: `tests/run api` writes it"
+        if os.environ.get("SALLYPORT_CALLS_REQUIRED"):
+            pytest.fail(message)
+        pytest.skip(message)
+    return json.loads(path.read_text())
+
+
+@pytest.mark.parametrize("function", sorted(functions()))
+def test_statements_are_the_recorded_calls(function, recorded):
+    calls = set(recorded.get(function, []))
+    allowed = granted(function, {"dynamodb", "secretsmanager"})
+    assert {"missing": sorted(calls - allowed), "superfluous": sorted(allowed - calls)} == {
+        "missing": [], "superfluous": [],
+    }
+
+
+def test_recording_knows_no_other_functions(recorded):
+    assert set(recorded) - set(functions()) == set()
+
+
+@pytest.mark.parametrize("function", sorted(functions()))
+def test_no_wildcards(function):
+    for statement in statements(function):
+        assert isinstance(statement["Action"], list), statement["Sid"]
+        assert [action for action in statement["Action"] if "*" in action] == [], statement["Sid"]
+        assert "Fn::GetAtt" in statement["Resource"], f"{statement['Sid']}: name one resource"
+        assert statement["Effect"] == "Allow"
+
+
+@pytest.mark.parametrize("function", sorted(functions()))
+def test_key_serves_the_secrets_and_nothing_else(function):
+    needed = set().union(
+        *(KEY_ACTIONS.get(grant.split()[0], set()) for grant in granted(function, {"secretsmanager"}))
+    )
+    key = [s for s in statements(function) if any(a.startswith("kms:") for a in s["Action"])]
+    assert set().union(*(s["Action"] for s in key)) == needed
+    for statement in key:
+        via = statement["Condition"]["StringEquals"]["kms:ViaService"]
+        assert via == {"Fn::Sub": "secretsmanager.${AWS::Region}.amazonaws.com"}
+
+
+def test_only_keys_writes_the_keyring():
+    writers = {f for f in functions() if "secretsmanager:PutSecretValue keyring" in granted(f, {"secretsmanager"})}
+    assert writers == {"keys"}
+
+
+@pytest.mark.parametrize("function", sorted(functions()))
+def test_nobody_scans_or_deletes_tables(function):
+    forbidden = {"Scan", "DeleteTable", "UpdateTable", "BatchWriteItem", "PartiQLSelect", "PartiQLUpdate"}
+    assert {g for g in granted(function, {"dynamodb"}) if g.split()[0].split(":")[1] in forbidden} == set()

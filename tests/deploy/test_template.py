@@ -1,0 +1,168 @@
+"""What the emulator drops, or would only show when it is too late, is read from the templates themselves."""
+
+import json
+import re
+
+import pytest
+
+from template import functions, load, resources, routes
+
+TABLES = resources("AWS::DynamoDB::Table", "infra/data.yaml")
+DATA = load("infra/data.yaml")["Resources"]
+API = load()["Resources"]["Api"]["Properties"]
+
+
+def test_tables_are_the_designs():
+    keys = {name: [k["AttributeName"] for k in table["KeySchema"]] for name, table in TABLES.items()}
+    assert keys == {
+        "Users": ["pk", "sk"], "Sessions": ["user_id"], "Throttle": ["key"],
+        "Outbox": ["pk", "sk"], "Audit": ["pk", "sk"], "Ops": ["pk", "sk"],
+    }
+
+
+@pytest.mark.parametrize("table", sorted(TABLES))
+def test_table_has_no_index_and_its_own_key(table):
+    properties = TABLES[table]
+    assert "GlobalSecondaryIndexes" not in properties and "LocalSecondaryIndexes" not in properties
+    assert properties["BillingMode"] == "PAY_PER_REQUEST"
+    assert properties["SSESpecification"] == {
+        "SSEEnabled": True, "SSEType": "KMS", "KMSMasterKeyId": {"Fn::GetAtt": ["Key", "Arn"]},
+    }
+
+
+def test_what_expires_and_what_is_backed_up():
+    def having(prop):
+        return {name for name, properties in TABLES.items() if prop in properties}
+
+    assert having("TimeToLiveSpecification") == {"Sessions", "Throttle", "Outbox", "Audit"}
+    for name in having("TimeToLiveSpecification"):
+        assert TABLES[name]["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
+    assert having("PointInTimeRecoverySpecification") == {"Users", "Audit", "Ops"}
+    assert having("StreamSpecification") == {"Outbox"}
+    assert having("DeletionProtectionEnabled") == set(TABLES) - {"Throttle"}
+
+
+def test_prod_keeps_what_it_cannot_rebuild():
+    kept = {n for n, r in DATA.items() if r["DeletionPolicy"] == {"Ref": "RetentionPolicy"}}
+    assert kept == set(DATA) - {"Throttle"}
+    assert all(r["DeletionPolicy"] == r["UpdateReplacePolicy"] for r in DATA.values())
+    assert load()["Resources"]["Data"]["Properties"]["Parameters"]["RetentionPolicy"] == {
+        "Fn::If": ["DataIsProtected", "Retain", "Delete"],
+    }
+
+
+def test_key_rotates():
+    assert DATA["Key"]["Properties"]["EnableKeyRotation"] is True
+
+
+def test_secrets_begin_empty():
+    """Any other text here would replace the live keyring when the template is deployed again."""
+    assert DATA["Keyring"]["Properties"]["SecretString"] == "{}"
+    assert DATA["Providers"]["Properties"]["SecretString"] == "{}"
+
+
+def test_sizes_and_times():
+    assert {name: p["MemorySize"] for name, p in functions().items()} == {
+        "login": 1769, "refresh": 512, "mfa": 512, "keys": 256, "health": 256,
+    }
+    everywhere = load()["Globals"]["Function"]
+    assert everywhere["Timeout"] <= 10
+    assert everywhere["Tracing"] == "Active"
+    assert everywhere["LoggingConfig"]["LogFormat"] == "JSON"
+
+
+@pytest.mark.parametrize("function", sorted(functions()))
+def test_function_has_a_log_group_that_forgets(function):
+    group = functions()[function]["LoggingConfig"]["LogGroup"]["Ref"]
+    assert resources("AWS::Logs::LogGroup")[group]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+
+
+def test_no_log_level_that_would_drop_the_metrics():
+    assert set(load()["Parameters"]["LogLevel"]["AllowedValues"]) == {"TRACE", "DEBUG", "INFO"}
+
+
+def throttle(method, path):
+    encoded = "/" + path.replace("/", "~1")
+    exact = [s for s in API["MethodSettings"] if s["ResourcePath"] == encoded and s["HttpMethod"] == method]
+    rest = [s for s in API["MethodSettings"] if s["ResourcePath"] == "/*" and s["HttpMethod"] == "*"]
+    (settings,) = exact or rest
+    return settings["ThrottlingRateLimit"]["Ref"].removesuffix("RateLimit")
+
+
+def test_every_method_is_throttled_as_its_cost_asks():
+    kinds = {
+        (method, path): throttle(method, path)
+        for method, path, _ in routes() if method not in ("OPTIONS", "HEAD")
+    }
+    assert {route for route, kind in kinds.items() if kind == "Password"} == {
+        ("POST", "/api/v1/auth/login"), ("POST", "/api/v1/auth/reauthenticate"),
+    }
+    assert {route for route, kind in kinds.items() if kind == "Code"} == {
+        ("POST", "/api/v1/auth/mfa/challenge"), ("POST", "/api/v1/auth/mfa/verify"),
+    }
+    public = {route for route, kind in kinds.items() if kind == "Public"}
+    assert public == {(m, p) for m, p, f in routes() if f in ("keys", "health") and m == "GET"}
+
+
+def test_every_throttled_method_exists():
+    known = {("/" + path.replace("/", "~1"), method) for method, path, _ in routes()} | {("/*", "*")}
+    assert {(s["ResourcePath"], s["HttpMethod"]) for s in API["MethodSettings"]} - known == set()
+
+
+def test_bodies_are_never_logged():
+    assert [s for s in API["MethodSettings"] if s.get("DataTraceEnabled") or s.get("LoggingLevel", "OFF") != "OFF"] == []
+
+
+STATUS = {
+    "DEFAULT_4XX": None, "DEFAULT_5XX": 500, "MISSING_AUTHENTICATION_TOKEN": 404, "RESOURCE_NOT_FOUND": 404,
+    "UNSUPPORTED_MEDIA_TYPE": 415, "REQUEST_TOO_LARGE": 413, "THROTTLED": 429, "QUOTA_EXCEEDED": 429,
+    "INTEGRATION_TIMEOUT": 503, "INTEGRATION_FAILURE": 503,
+}
+
+
+def test_gateway_responses_are_complete():
+    assert set(API["GatewayResponses"]) == set(STATUS)
+
+
+@pytest.mark.parametrize("kind", sorted(STATUS))
+def test_gateway_answers_in_the_shape_of_the_functions(kind):
+    response = API["GatewayResponses"][kind]
+    headers = response["ResponseParameters"]["Headers"]
+    assert headers["Content-Type"] == "'application/problem+json'"
+    assert headers["X-Request-Id"] == "context.requestId"
+    assert {"Cache-Control", "Referrer-Policy", "Strict-Transport-Security", "X-Content-Type-Options"} <= set(headers)
+    assert response.get("StatusCode") == STATUS[kind]
+
+    body = json.loads(response["ResponseTemplates"]["application/json"]["Fn::Sub"])
+    assert {"type", "title", "detail", "code", "request_id"} <= set(body)
+    assert body["type"] == f"${{DocsUrl}}/{body['code']}.md"
+    assert body.get("status") == STATUS[kind]
+    if STATUS[kind] in (429, 503):
+        assert headers["Retry-After"] == f"'{body['retry_after']}'"
+
+
+def test_parameters_explain_themselves():
+    grouped = [
+        name
+        for group in load()["Metadata"]["AWS::CloudFormation::Interface"]["ParameterGroups"]
+        for name in group["Parameters"]
+    ]
+    parameters = load()["Parameters"]
+    assert sorted(grouped) == sorted(parameters)
+    for name, parameter in parameters.items():
+        assert parameter["Description"] and "Default" in parameter, name
+        assert {"AllowedValues", "AllowedPattern", "MinValue"} & set(parameter), f"{name} takes anything"
+        assert parameter["ConstraintDescription"], name
+
+
+def test_defaults_satisfy_their_patterns():
+    for name, parameter in load()["Parameters"].items():
+        if "AllowedPattern" in parameter:
+            assert re.fullmatch(parameter["AllowedPattern"], parameter["Default"]), name
+
+
+def test_outputs_are_what_the_command_line_reads():
+    assert {
+        "ApiUrl", "UsersTable", "SessionsTable", "ThrottleTable", "OutboxTable", "AuditTable", "OpsTable",
+        "KeyringSecret", "Issuer", "Stage",
+    } <= set(load()["Outputs"])
