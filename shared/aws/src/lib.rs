@@ -1,0 +1,28 @@
+//! Adapters of the ports: DynamoDB items and Secrets Manager.
+//!
+//! One module per feature, named as in the core. Items have a codec each: what is stored is a type of its own, reading it
+//! fails with table, key and attribute, and an absent item is `Ok(None)`.
+
+mod accounts;
+mod audit;
+mod checks;
+mod clients;
+mod connection;
+mod item;
+mod keyring;
+mod messages;
+pub mod meter;
+mod mfa;
+mod retries;
+mod sessions;
+mod store;
+pub mod system;
+mod throttle;
+mod validate;
+
+#[cfg(feature = "profile")]
+pub use connection::{ProfileOptions, shared_config};
+pub use connection::{Clients, ConnectError, Endpoints};
+pub use keyring::{KeyringCache, KeyringUse, SecretsKeyring, generate_keyring};
+pub use store::{Store, Tables};
+pub use validate::{ITEM_FORMAT, validate_item};

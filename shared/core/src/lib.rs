@@ -11,6 +11,8 @@ pub mod clients;
 pub mod clock;
 pub mod env;
 pub mod ids;
+#[cfg(test)]
+mod interleaving;
 pub mod keyring;
 pub mod login;
 pub mod messages;

@@ -202,7 +202,7 @@ async fn check_password<P: ReauthenticationPorts>(
     let record = match record {
         Ok(record) => record,
         Err(error) => {
-            throttle::release(ports, env, &reservation).await?;
+            throttle::release(ports, &reservation).await?;
             return Err(error.into());
         }
     };
@@ -214,7 +214,7 @@ async fn check_password<P: ReauthenticationPorts>(
         }
     };
     if verification != Verification::Mismatch && record.is_some_and(|record| record.may_sign_in()) {
-        throttle::settle_success(ports, env, &reservation).await?;
+        throttle::settle_success(ports, &reservation).await?;
         return Ok(());
     }
     let refused = refused(env, user, origin)?;
@@ -244,7 +244,7 @@ async fn check_code<P: ReauthenticationPorts>(
         FactorCheck::Refused { .. } => Err(ReauthenticateError::InvalidCode),
         FactorCheck::Right { claim, reservation } => {
             if ports.claim(user, &claim, env.now()).await? {
-                throttle::settle_success(ports, env, &reservation).await?;
+                throttle::settle_success(ports, &reservation).await?;
                 Ok(())
             } else {
                 mfa::refuse_code(ports, env, &rules.pool, user, choice, &reservation, origin).await?;

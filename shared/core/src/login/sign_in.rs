@@ -145,7 +145,7 @@ async fn run<P: SignInPorts>(
         Ok(admitted) => admitted,
         Err(error) => {
             // Nothing was checked. If this fails too, the reservation expires and counts: the safe side.
-            throttle::release(ports, env, &reservation).await?;
+            throttle::release(ports, &reservation).await?;
             return Err(error);
         }
     };
@@ -280,7 +280,7 @@ impl Attempt<'_> {
             let event = self.event(env, EventKind::PasswordAccepted, Some(&record))?;
             let challenge = self.challenge(env, rules, &record, device)?;
             let (settled, recorded, renewed) =
-                join!(throttle::settle_success(ports, env, &reservation), ports.record(&event), renewing);
+                join!(throttle::settle_success(ports, &reservation), ports.record(&event), renewing);
             settled.and(recorded).and(renewed)?;
             return Ok(SignedIn::MfaRequired(challenge));
         }
@@ -290,7 +290,7 @@ impl Attempt<'_> {
         let event = self.event(env, EventKind::SignedIn, Some(&record))?.session(session.id);
         let (begun, settled, recorded, renewed, reopened) = join!(
             sessions::begin(ports, env, &rules.sessions, record.user, record.epoch, &session, self.command.origin),
-            throttle::settle_success(ports, env, &reservation),
+            throttle::settle_success(ports, &reservation),
             ports.record(&event),
             renewing,
             reopen(ports, env, rules, self.account, strangers.as_ref()),

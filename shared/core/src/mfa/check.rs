@@ -78,7 +78,7 @@ where
     let reservation = reservation?;
     match candidate {
         Ok(None) => {
-            throttle::release(ports, env, &reservation).await?;
+            throttle::release(ports, &reservation).await?;
             Ok(FactorCheck::NotFound)
         }
         Ok(Some(candidate)) => match candidate.compare(env, user, code)? {
@@ -89,7 +89,7 @@ where
             }
         },
         Err(error) => {
-            throttle::release(ports, env, &reservation).await?;
+            throttle::release(ports, &reservation).await?;
             Err(error.into())
         }
     }

@@ -161,12 +161,12 @@ async fn run<P: CompletePorts>(
             return Err(CompleteError::InvalidCode);
         }
         Completed::TokenSpent | Completed::EpochPassed => {
-            throttle::release(ports, env, &reservation).await?;
+            throttle::release(ports, &reservation).await?;
             return Err(CompleteError::InvalidToken);
         }
     }
     let (settled, reopened) = join!(
-        throttle::settle_success(ports, env, &reservation),
+        throttle::settle_success(ports, &reservation),
         reopen(ports, env, rules, claims.account, strangers.as_ref()),
     );
     settled.and(reopened)?;

@@ -183,7 +183,7 @@ pub async fn confirm_totp<P: ManagePorts>(
             now: env.now(),
         })
         .await?;
-    throttle::settle_success(ports, env, &reservation).await?;
+    throttle::settle_success(ports, &reservation).await?;
     if confirmed { Ok(shown) } else { Err(ManageError::AlreadyConfirmed) }
 }
 

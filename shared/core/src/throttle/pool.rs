@@ -149,6 +149,10 @@ impl Pool {
     /// Decides about one more attempt, for which the first, unread write found no room.
     pub fn decide(&self, operation: OperationId, policy: &PoolPolicy, now: Timestamp) -> Decision {
         let in_flight = self.in_flight(now);
+        if in_flight == 0 && now >= self.last + policy.memory {
+            let forgotten = Self { used: 0, total: 0, probes: 0, ..self.clone() };
+            return Decision::Admit(self.admitting(operation, policy, now, forgotten));
+        }
         if self.total >= policy.shut_after {
             return if in_flight > 0 { Decision::Busy } else { Decision::Shut };
         }

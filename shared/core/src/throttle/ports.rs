@@ -34,7 +34,8 @@ pub trait Attempts: Send + Sync {
         policy: &PoolPolicy,
     ) -> impl Future<Output = StoreResult<Reserved>> + Send;
 
-    /// The reserved attempt failed: it keeps its place in the count. The pool after it, `None` when it was settled before.
+    /// The reserved attempt failed: it keeps its place in the count. The pool after it, `None` when it was
+    /// forgotten.
     fn settle_failure(
         &self,
         key: &PoolKey,
@@ -49,7 +50,6 @@ pub trait Attempts: Send + Sync {
         key: &PoolKey,
         operation: OperationId,
         clearing: &Clearing,
-        now: Timestamp,
     ) -> impl Future<Output = StoreResult<()>> + Send;
 
     /// A consistent read.

@@ -145,14 +145,14 @@ pub async fn settle_failure<P: Attempts>(
 ///
 /// # Errors
 /// Storage.
-pub async fn settle_success<P: Attempts>(ports: &P, env: Env<'_>, reservation: &Reservation) -> StoreResult<()> {
-    ports.settle_success(&reservation.key, reservation.operation, &reservation.clearing, env.now()).await
+pub async fn settle_success<P: Attempts>(ports: &P, reservation: &Reservation) -> StoreResult<()> {
+    ports.settle_success(&reservation.key, reservation.operation, &reservation.clearing).await
 }
 
 /// Gives the attempt back: nothing was checked.
 ///
 /// # Errors
 /// Storage. The reservation then expires and counts as failed.
-pub async fn release<P: Attempts>(ports: &P, env: Env<'_>, reservation: &Reservation) -> StoreResult<()> {
-    ports.settle_success(&reservation.key, reservation.operation, &Clearing::default(), env.now()).await
+pub async fn release<P: Attempts>(ports: &P, reservation: &Reservation) -> StoreResult<()> {
+    ports.settle_success(&reservation.key, reservation.operation, &Clearing::default()).await
 }

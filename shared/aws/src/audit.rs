@@ -1,0 +1,107 @@
+//! Audit table: security events.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::types::Put;
+use sallyport_core::{
+    audit::{RecordEvent, SecurityEvent, Severity, Subject},
+    store::StoreResult,
+};
+
+use crate::{
+    ITEM_FORMAT,
+    item::{Item, millis, n, s},
+    store::{Store, unavailable, unbuildable},
+};
+
+/// How long events are kept (DESIGN: 400 days).
+const KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
+
+pub(crate) fn write_event(event: &SecurityEvent) -> Item {
+    let mut item = HashMap::from([
+        ("pk".to_owned(), s(partition(event.subject))),
+        // Sorted by time, and the same key when the same event is written again.
+        ("sk".to_owned(), s(format!("{:013}#{}", event.at.millis(), event.id))),
+        ("v".to_owned(), n(ITEM_FORMAT)),
+        ("kind".to_owned(), s(event.kind.as_str())),
+        ("severity".to_owned(), s(event.kind.severity().as_str())),
+        ("at".to_owned(), millis(event.at)),
+        ("address".to_owned(), s(event.origin.address)),
+        ("agent".to_owned(), s(&event.origin.agent)),
+        ("request_id".to_owned(), s(&event.origin.request_id)),
+        ("expires_at".to_owned(), n((event.at + KEPT).seconds())),
+    ]);
+    if let Some(session) = event.session {
+        item.insert("session_id".to_owned(), s(session));
+    }
+    if let Some(detail) = &event.detail {
+        item.insert("detail".to_owned(), s(detail));
+    }
+    item
+}
+
+fn partition(subject: Subject) -> String {
+    match subject {
+        Subject::User(user) => format!("USER#{user}"),
+        Subject::Account(account) => format!("ACCOUNT#{account}"),
+        Subject::Deployment => "DEPLOYMENT".to_owned(),
+    }
+}
+
+impl Store {
+    /// An event as a part of a transaction.
+    pub(crate) fn event_put(&self, event: &SecurityEvent) -> StoreResult<Put> {
+        Put::builder()
+            .table_name(&self.tables.audit)
+            .set_item(Some(write_event(event)))
+            .build()
+            .map_err(unbuildable("record event"))
+    }
+
+    /// Tells the log of events once they are stored.
+    pub(crate) fn announce_if<'a>(&self, stored: bool, events: impl IntoIterator<Item = &'a SecurityEvent>) {
+        if stored {
+            for event in events {
+                announce(event);
+            }
+        }
+    }
+}
+
+fn announce(event: &SecurityEvent) {
+    let kind = event.kind.as_str();
+    let severity = event.kind.severity().as_str();
+    let subject = partition(event.subject);
+    let session = event.session.map(|session| session.to_string()).unwrap_or_default();
+    let detail = event.detail.as_deref().unwrap_or_default();
+    let address = event.origin.address.to_string();
+    let request_id = event.origin.request_id.as_str();
+    macro_rules! tell {
+        ($level:ident) => {
+            tracing::$level!(
+                target: "security",
+                event = kind, severity, subject, session, address, request_id, detail,
+                "security event"
+            )
+        };
+    }
+    match event.kind.severity() {
+        Severity::Info => tell!(info),
+        Severity::Warning => tell!(warn),
+        Severity::Critical => tell!(error),
+    }
+}
+
+impl RecordEvent for Store {
+    async fn record(&self, event: &SecurityEvent) -> StoreResult<()> {
+        self.client
+            .put_item()
+            .table_name(&self.tables.audit)
+            .set_item(Some(write_event(event)))
+            .send()
+            .await
+            .map_err(unavailable("record event"))?;
+        announce(event);
+        Ok(())
+    }
+}

@@ -1,0 +1,123 @@
+//! Ops table: confidential clients.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::operation::{delete_item::DeleteItemError, put_item::PutItemError};
+use sallyport_core::{
+    clients::{Client, ClientSecretHash, FindClient, ManageClients, is_client_id},
+    store::StoreResult,
+};
+
+use crate::{
+    ITEM_FORMAT,
+    item::{Item, Reader, b, millis, n, s},
+    store::{Store, unavailable},
+};
+
+const TABLE: &str = "ops";
+
+fn key(id: &str) -> Item {
+    HashMap::from([("pk".to_owned(), s("CLIENT")), ("sk".to_owned(), s(id))])
+}
+
+pub(crate) fn write_client(client: &Client) -> Item {
+    let mut item = key(&client.id);
+    item.insert("v".to_owned(), n(ITEM_FORMAT));
+    item.insert("secret".to_owned(), b(*client.secret.as_bytes()));
+    item.insert("created_at".to_owned(), millis(client.created_at));
+    item
+}
+
+pub(crate) fn read_client(item: &Item) -> StoreResult<Client> {
+    let reader = Reader::new(TABLE, "CLIENT", item);
+    reader.format()?;
+    let id = reader.text("sk")?;
+    if !is_client_id(id) {
+        return Err(reader.corrupt("sk", "not a client's id"));
+    }
+    let secret = reader.bytes("secret")?.try_into().map_err(|_| reader.corrupt("secret", "not 32 bytes"))?;
+    Ok(Client {
+        id: id.to_owned(),
+        secret: ClientSecretHash::from_bytes(secret),
+        created_at: reader.instant("created_at")?,
+    })
+}
+
+impl FindClient for Store {
+    async fn client(&self, id: &str) -> StoreResult<Option<Client>> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.tables.ops)
+            .set_key(Some(key(id)))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(unavailable("read client"))?;
+        answer.item.map(|item| read_client(&item)).transpose()
+    }
+}
+
+impl ManageClients for Store {
+    async fn add_client(&self, client: &Client) -> StoreResult<bool> {
+        let sent = self
+            .client
+            .put_item()
+            .table_name(&self.tables.ops)
+            .set_item(Some(write_client(client)))
+            // The same secret is the same addition, repeated because its reply was lost.
+            .condition_expression("attribute_not_exists(pk) OR secret = :secret")
+            .expression_attribute_values(":secret", b(*client.secret.as_bytes()))
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(unavailable("add client")(error)),
+        }
+    }
+
+    async fn remove_client(&self, id: &str) -> StoreResult<bool> {
+        let sent = self
+            .client
+            .delete_item()
+            .table_name(&self.tables.ops)
+            .set_key(Some(key(id)))
+            .condition_expression("attribute_exists(pk)")
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(true),
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(unavailable("remove client")(error)),
+        }
+    }
+
+    async fn clients(&self) -> StoreResult<Vec<Client>> {
+        let mut clients = Vec::new();
+        let mut pages = self
+            .client
+            .query()
+            .table_name(&self.tables.ops)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", s("CLIENT"))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        while let Some(item) = pages.next().await {
+            clients.push(read_client(&item.map_err(unavailable("list clients"))?)?);
+        }
+        Ok(clients)
+    }
+}

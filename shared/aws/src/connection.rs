@@ -1,0 +1,194 @@
+//! Clients of AWS, with timeouts and retries that fit into a function's time.
+
+use std::{path::PathBuf, time::Duration};
+
+use aws_sdk_dynamodb::config::{
+    AppName, BehaviorVersion, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig,
+    retry::RetryConfig, timeout::TimeoutConfig,
+};
+use aws_smithy_http_client::{
+    Builder,
+    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+};
+
+use crate::{meter::CallMeter, retries::TransactionConflicts};
+
+/// The roots that AWS endpoints chain to (<https://www.amazontrust.com/repository/>). The system's store has 140 roots
+/// and costs 0.5 ms to read at each start.
+const AMAZON_ROOTS: &[u8] = include_bytes!("../roots/amazon.pem");
+
+/// Where the services are. `None` is AWS's own address.
+#[derive(Debug, Clone, Default)]
+pub struct Endpoints {
+    pub region: Option<String>,
+    pub dynamodb: Option<String>,
+    pub secrets: Option<String>,
+    /// PEM of further roots to trust, for an endpoint that is not AWS.
+    pub ca_file: Option<PathBuf>,
+}
+
+impl Endpoints {
+    /// Reads the SDKs' own variables.
+    pub fn from_lookup(lookup: &dyn Fn(&str) -> Option<String>) -> Self {
+        let any = lookup("AWS_ENDPOINT_URL");
+        Self {
+            region: lookup("AWS_REGION").or_else(|| lookup("AWS_DEFAULT_REGION")),
+            dynamodb: lookup("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| any.clone()),
+            secrets: lookup("AWS_ENDPOINT_URL_SECRETS_MANAGER").or(any),
+            ca_file: lookup("AWS_CA_BUNDLE").map(PathBuf::from),
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("{0} is not set")]
+    Missing(&'static str),
+    #[error("can't read {path}: {error}")]
+    Roots { path: PathBuf, error: std::io::Error },
+    #[error("TLS: {0}")]
+    Tls(String),
+}
+
+/// The two clients that a function has.
+#[derive(Debug, Clone)]
+pub struct Clients {
+    pub dynamodb: aws_sdk_dynamodb::Client,
+    pub secrets: aws_sdk_secretsmanager::Client,
+}
+
+impl Clients {
+    /// Connects with the credentials that Lambda puts into the environment.
+    ///
+    /// There is no chain of providers here: it would be built, and never asked, at every cold start.
+    ///
+    /// # Errors
+    /// A variable is missing, or the roots do not read.
+    pub fn connect(
+        endpoints: &Endpoints,
+        app: &'static str,
+        lookup: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ConnectError> {
+        let required = |name| lookup(name).ok_or(ConnectError::Missing(name));
+        let credentials = Credentials::new(
+            required("AWS_ACCESS_KEY_ID")?,
+            required("AWS_SECRET_ACCESS_KEY")?,
+            lookup("AWS_SESSION_TOKEN"),
+            None,
+            "environment",
+        );
+        let region = endpoints.region.clone().ok_or(ConnectError::Missing("AWS_REGION"))?;
+        let http = http_client(endpoints)?;
+        let app = AppName::new(app).ok();
+
+        let mut dynamodb = aws_sdk_dynamodb::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(region.clone()))
+            .credentials_provider(credentials.clone())
+            .http_client(http.clone())
+            .timeout_config(timeouts())
+            .retry_config(retries())
+            .retry_classifier(TransactionConflicts)
+            .interceptor(CallMeter)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        dynamodb.set_endpoint_url(endpoints.dynamodb.clone()).set_app_name(app.clone());
+
+        let mut secrets = aws_sdk_secretsmanager::Config::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new(region))
+            .credentials_provider(credentials)
+            .http_client(http)
+            .timeout_config(timeouts())
+            .retry_config(retries())
+            .interceptor(CallMeter)
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        secrets.set_endpoint_url(endpoints.secrets.clone()).set_app_name(app);
+
+        Ok(Self {
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+            secrets: aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
+        })
+    }
+}
+
+fn http_client(endpoints: &Endpoints) -> Result<SharedHttpClient, ConnectError> {
+    let is_plain = |url: &Option<String>| url.as_ref().is_some_and(|url| url.starts_with("http://"));
+    if is_plain(&endpoints.dynamodb) && is_plain(&endpoints.secrets) {
+        return Ok(Builder::new().build_http());
+    }
+    let mut roots = TrustStore::empty().with_pem_certificate(AMAZON_ROOTS);
+    if let Some(path) = &endpoints.ca_file {
+        let pem = std::fs::read(path).map_err(|error| ConnectError::Roots { path: path.clone(), error })?;
+        roots.add_pem_certificate(pem);
+    }
+    let context = TlsContext::builder()
+        .with_trust_store(roots)
+        .build()
+        .map_err(|error| ConnectError::Tls(error.to_string()))?;
+    Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context).build_https())
+}
+
+/// A request has three calls in a row at most, and a function ten seconds: two seconds a call, retries included.
+fn timeouts() -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(Duration::from_millis(500))
+        .operation_attempt_timeout(Duration::from_millis(700))
+        .operation_timeout(Duration::from_secs(2))
+        .build()
+}
+
+/// The SDK's first wait of up to a second is longer than a caller waits for a login.
+fn retries() -> RetryConfig {
+    RetryConfig::standard()
+        .with_max_attempts(4)
+        .with_initial_backoff(Duration::from_millis(25))
+        .with_max_backoff(Duration::from_millis(200))
+}
+
+/// What an operator may say about where to go and as whom.
+#[cfg(feature = "profile")]
+#[derive(Debug, Clone, Default)]
+pub struct ProfileOptions {
+    pub profile: Option<String>,
+    pub region: Option<String>,
+    /// For all services.
+    pub endpoint: Option<String>,
+}
+
+#[cfg(feature = "profile")]
+impl Clients {
+    /// Connects as the SDK's own configuration says: environment, profiles, SSO, processes.
+    pub async fn from_profile(options: ProfileOptions) -> Self {
+        let config = shared_config(options).await;
+        let dynamodb = aws_sdk_dynamodb::config::Builder::from(&config)
+            .retry_classifier(TransactionConflicts)
+            .interceptor(CallMeter)
+            .build();
+        Self {
+            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
+            secrets: aws_sdk_secretsmanager::Client::new(&config),
+        }
+    }
+}
+
+/// The SDK's configuration under the operator's options, for further clients.
+#[cfg(feature = "profile")]
+pub async fn shared_config(options: ProfileOptions) -> aws_config::SdkConfig {
+    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(https)
+        .retry_config(retries());
+    if let Ok(name) = AppName::new("sallyport") {
+        loader = loader.app_name(name);
+    }
+    if let Some(profile) = options.profile {
+        loader = loader.profile_name(profile);
+    }
+    if let Some(region) = options.region {
+        loader = loader.region(Region::new(region));
+    }
+    if let Some(endpoint) = options.endpoint {
+        loader = loader.endpoint_url(endpoint);
+    }
+    loader.load().await
+}

@@ -1,0 +1,308 @@
+//! Sessions table: one item per user, a session an attribute `s_<id>`.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::{
+    operation::update_item::UpdateItemError,
+    types::{AttributeValue, Put, ReturnValue, ReturnValuesOnConditionCheckFailure, Update},
+};
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use sallyport_core::{
+    accounts::Epoch,
+    audit::SecurityEvent,
+    clock::Timestamp,
+    ids::{DeviceId, OperationId, SessionId, UserId},
+    login::Restamp,
+    messages::Message,
+    sessions::{
+        AddSession, Added, EndSessions, Methods, ReadSessions, RotateSession, Rotation, RotationRequest, Session,
+        UserSessions,
+    },
+    store::StoreResult,
+};
+
+use crate::{
+    ITEM_FORMAT,
+    item::{Item, Reader, b, millis, n, s},
+    messages::write_message,
+    store::{Committed, Store, Transaction, unavailable, unbuildable},
+};
+
+const TABLE: &str = "sessions";
+
+/// The item stays this long after the last sign-in at least: longer than any session, so that the epoch outlives whatever
+/// it has to refuse.
+const KEPT: Duration = Duration::from_secs(91 * 24 * 60 * 60);
+
+pub(crate) fn attribute(session: SessionId) -> String {
+    format!("s_{}", URL_SAFE_NO_PAD.encode(session.as_bytes()))
+}
+
+fn session_of(name: &str) -> Option<SessionId> {
+    let bytes = URL_SAFE_NO_PAD.decode(name).ok()?;
+    bytes.try_into().ok().map(SessionId::from_bytes)
+}
+
+/// Names within a session are one letter long: ten sessions fit into two write units.
+pub(crate) fn write_session(session: &Session) -> AttributeValue {
+    AttributeValue::M(HashMap::from([
+        ("c".to_owned(), n(session.counter)),
+        ("t".to_owned(), millis(session.created_at)),
+        ("k".to_owned(), millis(session.authenticated_at)),
+        ("r".to_owned(), millis(session.rotated_at)),
+        ("o".to_owned(), b(*session.rotated_by.as_bytes())),
+        ("i".to_owned(), millis(session.idle_until)),
+        ("a".to_owned(), millis(session.absolute_until)),
+        ("m".to_owned(), n(method_bits(session.methods))),
+        ("d".to_owned(), b(*session.device.as_bytes())),
+        ("p".to_owned(), s(&session.address)),
+        ("g".to_owned(), s(&session.agent)),
+    ]))
+}
+
+fn read_session(id: SessionId, reader: Reader<'_>) -> StoreResult<Session> {
+    Ok(Session {
+        id,
+        counter: reader.number("c")?,
+        created_at: reader.instant("t")?,
+        authenticated_at: reader.instant("k")?,
+        rotated_at: reader.instant("r")?,
+        rotated_by: OperationId::from_bytes(reader.id("o")?),
+        idle_until: reader.instant("i")?,
+        absolute_until: reader.instant("a")?,
+        methods: methods_of(reader.number("m")?),
+        device: DeviceId::from_bytes(reader.id("d")?),
+        address: reader.text("p")?.to_owned(),
+        agent: reader.text("g")?.to_owned(),
+    })
+}
+
+fn method_bits(methods: Methods) -> u8 {
+    u8::from(methods.password) | u8::from(methods.otp) << 1 | u8::from(methods.recovery_code) << 2
+}
+
+fn methods_of(bits: u8) -> Methods {
+    Methods { password: bits & 1 != 0, otp: bits & 2 != 0, recovery_code: bits & 4 != 0 }
+}
+
+pub(crate) fn read_sessions(user: UserId, item: &Item) -> StoreResult<UserSessions> {
+    let key = user.to_string();
+    let reader = Reader::new(TABLE, &key, item);
+    reader.format()?;
+    let mut sessions = reader
+        .named("s_")
+        .map(|(name, id)| {
+            let id = session_of(id).ok_or_else(|| reader.corrupt(name, "not a session's id"))?;
+            read_session(id, reader.map(name)?)
+        })
+        .collect::<StoreResult<Vec<_>>>()?;
+    sessions.sort_by_key(|session| (session.created_at, session.id));
+    Ok(UserSessions { epoch: Epoch(reader.number("epoch")?), sessions })
+}
+
+/// The item of a user whose sessions have all ended under a new epoch.
+pub(crate) fn emptied_item(user: UserId, epoch: Epoch, now: Timestamp) -> Item {
+    HashMap::from([
+        ("user_id".to_owned(), s(user)),
+        ("v".to_owned(), n(ITEM_FORMAT)),
+        ("epoch".to_owned(), n(epoch.0)),
+        ("expires_at".to_owned(), n((now + KEPT).seconds())),
+    ])
+}
+
+/// Adding a session, as a part of a transaction.
+pub(crate) fn adding(
+    table: &str,
+    user: UserId,
+    epoch: Epoch,
+    session: &Session,
+    ending: &[SessionId],
+) -> StoreResult<Update> {
+    let mut update = Update::builder()
+        .table_name(table)
+        .key("user_id", s(user))
+        .condition_expression(EPOCH_HOLDS)
+        .expression_attribute_names("#session", attribute(session.id))
+        .expression_attribute_values(":session", write_session(session))
+        .expression_attribute_values(":epoch", n(epoch.0))
+        .expression_attribute_values(":v", n(ITEM_FORMAT))
+        .expression_attribute_values(":expires", n((session.created_at + KEPT).seconds()));
+    let mut expression = ADD_SESSION.to_owned();
+    for (index, id) in ending.iter().enumerate() {
+        let name = format!("#ending{index}");
+        expression.push_str(if index == 0 { " REMOVE " } else { ", " });
+        expression.push_str(&name);
+        update = update.expression_attribute_names(name, attribute(*id));
+    }
+    update.update_expression(expression).build().map_err(unbuildable("add session"))
+}
+
+const EPOCH_HOLDS: &str = "attribute_not_exists(epoch) OR epoch = :epoch";
+const ADD_SESSION: &str = "SET #session = :session, epoch = :epoch, v = :v, expires_at = :expires";
+
+impl AddSession for Store {
+    async fn add_session(&self, user: UserId, epoch: Epoch, session: &Session) -> StoreResult<Added> {
+        let sent = self
+            .client
+            .update_item()
+            .table_name(&self.tables.sessions)
+            .key("user_id", s(user))
+            .update_expression(ADD_SESSION)
+            .condition_expression(EPOCH_HOLDS)
+            .expression_attribute_names("#session", attribute(session.id))
+            .expression_attribute_values(":session", write_session(session))
+            .expression_attribute_values(":epoch", n(epoch.0))
+            .expression_attribute_values(":v", n(ITEM_FORMAT))
+            .expression_attribute_values(":expires", n((session.created_at + KEPT).seconds()))
+            .return_values(ReturnValue::AllNew)
+            .send()
+            .await;
+        match sent {
+            Ok(answer) => {
+                Ok(Added::Among(read_sessions(user, &answer.attributes.unwrap_or_default())?))
+            }
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
+            {
+                Ok(Added::EpochPassed)
+            }
+            Err(error) => Err(unavailable("add session")(error)),
+        }
+    }
+}
+
+impl RotateSession for Store {
+    async fn rotate(&self, request: RotationRequest) -> StoreResult<Rotation> {
+        self.rotate_session(request, None).await
+    }
+}
+
+impl Restamp for Store {
+    async fn restamp(
+        &self,
+        request: RotationRequest,
+        epoch: Option<Epoch>,
+        methods: Methods,
+    ) -> StoreResult<Rotation> {
+        self.rotate_session(request, Some((epoch, methods))).await
+    }
+}
+
+impl Store {
+    async fn rotate_session(
+        &self,
+        request: RotationRequest,
+        stamp: Option<(Option<Epoch>, Methods)>,
+    ) -> StoreResult<Rotation> {
+        let mut expression =
+            "SET #s.#counter = :next, #s.#rotated = :now, #s.#operation = :operation, #s.#idle = :idle".to_owned();
+        let mut condition =
+            "#s.#counter = :presented AND #s.#idle > :now AND #s.#absolute > :now".to_owned();
+        let mut update = self
+            .client
+            .update_item()
+            .table_name(&self.tables.sessions)
+            .key("user_id", s(request.user))
+            .expression_attribute_names("#s", attribute(request.session))
+            .expression_attribute_names("#counter", "c")
+            .expression_attribute_names("#rotated", "r")
+            .expression_attribute_names("#operation", "o")
+            .expression_attribute_names("#idle", "i")
+            .expression_attribute_names("#absolute", "a")
+            .expression_attribute_values(":presented", n(request.presented))
+            .expression_attribute_values(":next", n(u64::from(request.presented) + 1))
+            .expression_attribute_values(":now", millis(request.now))
+            .expression_attribute_values(":idle", millis(request.idle_until))
+            .expression_attribute_values(":operation", b(*request.operation.as_bytes()));
+        if let Some((epoch, methods)) = stamp {
+            expression.push_str(", #s.#authenticated = :now, #s.#methods = :methods");
+            update = update
+                .expression_attribute_names("#authenticated", "k")
+                .expression_attribute_names("#methods", "m")
+                .expression_attribute_values(":methods", n(method_bits(methods)));
+            if let Some(epoch) = epoch {
+                condition.push_str(" AND epoch = :epoch");
+                update = update.expression_attribute_values(":epoch", n(epoch.0));
+            }
+        }
+        let sent = update
+            .update_expression(expression)
+            .condition_expression(condition)
+            .return_values(ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match sent {
+            Ok(answer) => {
+                let item = answer.attributes.unwrap_or_default();
+                let key = request.user.to_string();
+                let reader = Reader::new(TABLE, &key, &item);
+                reader.format()?;
+                read_session(request.session, reader.map(&attribute(request.session))?).map(Rotation::Rotated)
+            }
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    let held = failed.item.as_ref().filter(|item| !item.is_empty());
+                    Ok(Rotation::Refused(held.map(|item| read_sessions(request.user, item)).transpose()?))
+                }
+                _ => Err(unavailable("rotate session")(error)),
+            },
+        }
+    }
+}
+
+impl ReadSessions for Store {
+    async fn sessions(&self, user: UserId) -> StoreResult<UserSessions> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.tables.sessions)
+            .key("user_id", s(user))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(unavailable("read sessions"))?;
+        answer.item.map_or_else(|| Ok(UserSessions::default()), |item| read_sessions(user, &item))
+    }
+}
+
+impl EndSessions for Store {
+    async fn end(
+        &self,
+        user: UserId,
+        sessions: &[SessionId],
+        event: &SecurityEvent,
+        message: Option<&Message>,
+    ) -> StoreResult<()> {
+        let operation = "end sessions";
+        let mut update = Update::builder()
+            .table_name(&self.tables.sessions)
+            .key("user_id", s(user))
+            // Otherwise the update would make an item of a user who has none.
+            .condition_expression("attribute_exists(user_id)");
+        let mut expression = "REMOVE ".to_owned();
+        for (index, id) in sessions.iter().enumerate() {
+            let name = format!("#s{index}");
+            if index > 0 {
+                expression.push_str(", ");
+            }
+            expression.push_str(&name);
+            update = update.expression_attribute_names(name, attribute(*id));
+        }
+        let update = update.update_expression(expression).build().map_err(unbuildable(operation))?;
+        let mut transaction = Transaction::default().update(update).put(self.event_put(event)?);
+        if let Some(message) = message {
+            let put = Put::builder()
+                .table_name(&self.tables.outbox)
+                .set_item(Some(write_message(message)))
+                .build()
+                .map_err(unbuildable(operation))?;
+            transaction = transaction.put(put);
+        }
+        let committed = transaction.commit(&self.client, operation).await?;
+        self.announce_if(committed == Committed::Yes, [event]);
+        Ok(())
+    }
+}

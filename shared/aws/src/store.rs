@@ -1,0 +1,110 @@
+//! The tables, and how their calls fail.
+
+use aws_sdk_dynamodb::{
+    Client,
+    error::{DisplayErrorContext, SdkError},
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{Delete, Put, TransactWriteItem, Update},
+};
+use sallyport_core::store::{StoreError, StoreResult};
+
+/// Names of the tables of a deployment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tables {
+    pub users: String,
+    pub sessions: String,
+    pub throttle: String,
+    pub outbox: String,
+    pub audit: String,
+    pub ops: String,
+}
+
+/// All storage ports, over DynamoDB.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pub(crate) client: Client,
+    pub(crate) tables: Tables,
+}
+
+impl Store {
+    pub fn new(client: Client, tables: Tables) -> Self {
+        Self { client, tables }
+    }
+
+    /// Opens the connection, so that the first request does not wait for the handshake. Failing is no fault.
+    pub async fn warm_up(&self) {
+        let _unused = self
+            .client
+            .get_item()
+            .table_name(&self.tables.sessions)
+            .key("user_id", crate::item::s("warm-up"))
+            .send()
+            .await;
+    }
+}
+
+/// A failed call, for the log.
+pub(crate) fn unavailable<E>(operation: &'static str) -> impl FnOnce(SdkError<E>) -> StoreError
+where
+    E: std::error::Error + Send + Sync + 'static,
+{
+    move |error| StoreError::Unavailable { operation, reason: DisplayErrorContext(&error).to_string() }
+}
+
+/// A request that the SDK refuses to build: a fault of ours, which shows in no state of the data.
+pub(crate) fn unbuildable(operation: &'static str) -> impl Fn(aws_sdk_dynamodb::error::BuildError) -> StoreError {
+    move |error| StoreError::Unavailable { operation, reason: error.to_string() }
+}
+
+/// The parts of a transaction.
+#[derive(Debug, Default)]
+pub(crate) struct Transaction {
+    items: Vec<TransactWriteItem>,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Committed {
+    Yes,
+    /// The conditions of these parts, counted from 0, did not hold. Nothing was written.
+    Refused(Vec<usize>),
+}
+
+impl Transaction {
+    pub(crate) fn put(mut self, put: Put) -> Self {
+        self.items.push(TransactWriteItem::builder().put(put).build());
+        self
+    }
+
+    pub(crate) fn update(mut self, update: Update) -> Self {
+        self.items.push(TransactWriteItem::builder().update(update).build());
+        self
+    }
+
+    pub(crate) fn delete(mut self, delete: Delete) -> Self {
+        self.items.push(TransactWriteItem::builder().delete(delete).build());
+        self
+    }
+
+    /// Commits. The SDK sends one idempotency token with every try, so that a commit whose reply was lost is not refused.
+    pub(crate) async fn commit(self, client: &Client, operation: &'static str) -> StoreResult<Committed> {
+        let sent = client.transact_write_items().set_transact_items(Some(self.items)).send().await;
+        let error = match sent {
+            Ok(_) => return Ok(Committed::Yes),
+            Err(error) => error,
+        };
+        if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() {
+            let refused: Vec<_> = cancelled
+                .cancellation_reasons()
+                .iter()
+                .enumerate()
+                .filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"))
+                .map(|(index, _)| index)
+                .collect();
+            if !refused.is_empty() {
+                return Ok(Committed::Refused(refused));
+            }
+        }
+        Err(unavailable(operation)(error))
+    }
+}

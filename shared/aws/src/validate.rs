@@ -1,0 +1,63 @@
+//! Whether a stored item reads: for migrations and their proof.
+
+use sallyport_core::{
+    accounts::Email,
+    ids::UserId,
+    store::{StoreError, StoreResult},
+};
+
+use crate::{
+    accounts::{read_login_record, read_profile},
+    clients::read_client,
+    item::{Item, Reader},
+    mfa::{read_factor, read_recovery_codes},
+    sessions::read_sessions,
+    throttle::read_pool,
+};
+
+/// The format of every item that this release writes, in attribute `v`.
+pub const ITEM_FORMAT: u32 = 1;
+
+/// Decodes an item as this release would, and drops the result.
+///
+/// `table` is the table's role: `users`, `sessions`, `throttle`, `outbox`, `audit`, `ops`.
+///
+/// # Errors
+/// [`StoreError::Corrupt`] with table, key and attribute; never a value.
+pub fn validate_item(table: &'static str, item: &Item) -> StoreResult<()> {
+    let reader = Reader::new(table, "", item);
+    match table {
+        "users" => {
+            let (pk, sk) = (reader.text("pk")?, reader.text("sk")?);
+            if let Some(email) = pk.strip_prefix("EMAIL#") {
+                let email: Email = email.parse().map_err(|_| reader.corrupt("pk", "not an address"))?;
+                return read_login_record(&email, item).map(drop);
+            }
+            let user = pk.strip_prefix("USER#").and_then(|id| id.parse::<UserId>().ok());
+            let user = user.ok_or_else(|| reader.corrupt("pk", "unknown kind of item"))?;
+            match sk {
+                "PROFILE" => read_profile(user, item).map(drop),
+                "RECOVERY" => read_recovery_codes(user, item).map(drop),
+                _ => read_factor(user, item).map(drop),
+            }
+        }
+        "sessions" => {
+            let user = reader.parsed("user_id")?;
+            read_sessions(user, item).map(drop)
+        }
+        "throttle" => {
+            let key = reader.text("key")?;
+            reader.format()?;
+            if key.starts_with("address#") {
+                reader.number::<u64>("n").map(drop)
+            } else if key.starts_with("mfa_token#") {
+                Ok(())
+            } else {
+                read_pool(key, item).map(drop)
+            }
+        }
+        "ops" if reader.text("pk")? == "CLIENT" => read_client(item).map(drop),
+        "ops" | "audit" | "outbox" => reader.format(),
+        _ => Err(StoreError::Corrupt { table, key: String::new(), problem: "no such table".to_owned() }),
+    }
+}
