@@ -1,0 +1,24 @@
+//! The glue between Lambda's events and the use cases: boot, request context, problem details, headers, telemetry.
+
+mod app;
+mod bearer;
+mod body;
+mod boot;
+mod config;
+mod context;
+mod cookies;
+mod cors;
+mod platform;
+mod problem;
+mod reply;
+pub mod telemetry;
+
+pub use app::{App, Call};
+pub use bearer::bearer_token;
+pub use boot::{BootError, serve};
+pub use config::{Config, ConfigError};
+pub use context::RequestContext;
+pub use cookies::{DEVICE_COOKIE, REFRESH_COOKIE};
+pub use platform::{Platform, PlatformBuilder};
+pub use problem::{Code, FieldError, Problem};
+pub use reply::Reply;

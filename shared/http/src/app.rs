@@ -1,0 +1,291 @@
+//! A function as an application: its routes, and everything around a handler that no handler should repeat.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, HeaderValue, Method, header};
+use lambda_http::{Body, Request, RequestExt as _, Response};
+use sallyport_aws::{KeyringUse, meter, system::is_cold_start};
+use serde::de::DeserializeOwned;
+
+use crate::{
+    body,
+    context::RequestContext,
+    cookies, cors,
+    platform::Platform,
+    problem::{Code, Problem},
+    reply::Reply,
+    telemetry::{Answered, Facts},
+};
+
+/// A request on its way to a handler.
+#[derive(Debug)]
+pub struct Call {
+    pub headers: HeaderMap,
+    pub context: RequestContext,
+    /// Counts for the wide event.
+    pub facts: Facts,
+    parameters: HashMap<String, String>,
+    body: Vec<u8>,
+    allowed_origin: Option<String>,
+}
+
+impl Call {
+    /// A part of the path.
+    pub fn parameter(&self, name: &str) -> &str {
+        self.parameters.get(name).map(String::as_str).unwrap_or_default()
+    }
+
+    /// # Errors
+    /// 400, 415, 422.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        body::json(&self.headers, &self.body)
+    }
+
+    /// As [`Call::json`]; no body at all is an empty object.
+    ///
+    /// # Errors
+    /// As [`Call::json`].
+    pub fn optional_json<T: DeserializeOwned + Default>(&self) -> Result<T, Problem> {
+        if self.body.is_empty() { Ok(T::default()) } else { self.json() }
+    }
+
+    /// # Errors
+    /// 400, 415.
+    pub fn form<T: DeserializeOwned>(&self) -> Result<T, Problem> {
+        body::form(&self.headers, &self.body)
+    }
+
+    /// A cookie. Browsers send cookies by themselves, so a request that uses one must come from a configured origin.
+    ///
+    /// # Errors
+    /// 403 `origin_not_allowed`.
+    pub fn cookie(&self, name: &str) -> Result<Option<String>, Problem> {
+        match cookies::read(&self.headers, name) {
+            Some(value) => {
+                self.require_origin()?;
+                Ok(Some(value))
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// # Errors
+    /// 403 `origin_not_allowed`.
+    pub fn require_origin(&self) -> Result<(), Problem> {
+        self.allowed_origin.as_ref().map(drop).ok_or_else(|| Problem::new(Code::OriginNotAllowed))
+    }
+}
+
+impl Reply {
+    /// Sets a cookie that carries a token.
+    #[must_use]
+    pub fn cookie(self, name: &str, value: &str, max_age: Duration) -> Self {
+        match cookies::write(name, value, max_age) {
+            Some(cookie) => self.append(header::SET_COOKIE, cookie),
+            None => self,
+        }
+    }
+}
+
+type Answering = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>;
+type Handler = Box<dyn Fn(Call) -> Answering + Send + Sync>;
+
+struct Path {
+    pattern: &'static str,
+    methods: Vec<(Method, Handler)>,
+}
+
+impl Path {
+    fn allow(&self) -> String {
+        let methods: Vec<_> = self.methods.iter().map(|(method, _)| method.clone()).collect();
+        cors::allow_list(&methods)
+    }
+
+    fn handler(&self, method: &Method) -> Option<&Handler> {
+        let method = if *method == Method::HEAD { &Method::GET } else { method };
+        self.methods.iter().find(|(own, _)| own == method).map(|(_, handler)| handler)
+    }
+}
+
+/// The routes of a function.
+pub struct App {
+    name: &'static str,
+    platform: Platform,
+    paths: Vec<Path>,
+    router: matchit::Router<usize>,
+    reported: Mutex<KeyringUse>,
+}
+
+impl App {
+    pub fn new(name: &'static str, platform: &Platform) -> Self {
+        Self {
+            name,
+            platform: platform.clone(),
+            paths: Vec::new(),
+            router: matchit::Router::new(),
+            reported: Mutex::new(KeyringUse::default()),
+        }
+    }
+
+    /// Adds a route. The patterns are the code's own: one that does not parse, or stands twice, is never matched, and the
+    /// test that holds routes against the template fails.
+    #[must_use]
+    pub fn route<S, F>(mut self, method: Method, pattern: &'static str, state: &Arc<S>, handler: fn(Arc<S>, Call) -> F) -> Self
+    where
+        S: Send + Sync + 'static,
+        F: Future<Output = Result<Reply, Problem>> + Send + 'static,
+    {
+        let state = Arc::clone(state);
+        let handler: Handler = Box::new(move |call| Box::pin(handler(Arc::clone(&state), call)));
+        match self.paths.iter_mut().find(|path| path.pattern == pattern) {
+            Some(path) => path.methods.push((method, handler)),
+            None => {
+                if self.router.insert(pattern, self.paths.len()).is_ok() {
+                    self.paths.push(Path { pattern, methods: vec![(method, handler)] });
+                }
+            }
+        }
+        self
+    }
+
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Methods and patterns, as the template, the watch routes and the OpenAPI document must have them.
+    pub fn routes(&self) -> Vec<(Method, &'static str)> {
+        self.paths
+            .iter()
+            .flat_map(|path| path.methods.iter().map(|(method, _)| (method.clone(), path.pattern)))
+            .collect()
+    }
+
+    /// Answers a request: always, and never with more than the caller should know.
+    pub async fn handle(&self, request: Request) -> Response<Body> {
+        #[expect(clippy::disallowed_methods, reason = "a duration is measured, no rule depends on it")]
+        let started = Instant::now();
+        let at = self.platform.clock().now();
+        let method = request.method().clone();
+        let context = RequestContext::of(&request);
+        let origin = cors::allowed(request.headers(), &self.platform.config().allowed_origins).map(str::to_owned);
+        let facts = Facts::default();
+
+        let mut route = "unmatched";
+        let ((outcome, reached), usage) =
+            meter::metered(self.dispatch(request, context.clone(), origin.clone(), facts.clone())).await;
+        if let Some(reached) = reached {
+            route = reached;
+        }
+        let code = outcome.as_ref().err().map(|problem| problem.code.as_str());
+        let fault = outcome.as_ref().err().and_then(|problem| problem.operator_message().map(str::to_owned));
+        let mut response = outcome.map_or_else(
+            |problem| problem.into_response(&self.platform.config().docs_url, &context.origin.request_id),
+            Reply::into_response,
+        );
+        if method == Method::HEAD {
+            *response.body_mut() = Body::Empty;
+        }
+        secure(response.headers_mut(), &context.origin.request_id);
+        cors::expose(response.headers_mut(), origin.as_deref());
+
+        Answered {
+            function: self.name,
+            stage: &self.platform.config().stage,
+            method: &method,
+            route,
+            status: response.status(),
+            code,
+            fault: fault.as_deref(),
+            request_id: &context.origin.request_id,
+            trace_id: context.trace_id.as_deref(),
+            address: &context.origin.address.to_string(),
+            at,
+            duration: started.elapsed(),
+            usage,
+            keyring: self.keyring_use(),
+            cold_start: is_cold_start(),
+            facts: &facts,
+        }
+        .report(self.platform.sink());
+        response
+    }
+
+    async fn dispatch(
+        &self,
+        request: Request,
+        context: RequestContext,
+        origin: Option<String>,
+        facts: Facts,
+    ) -> (Result<Reply, Problem>, Option<&'static str>) {
+        let path = request.raw_http_path().to_owned();
+        let Some((path, parameters)) = self.find(&path) else {
+            return (Err(Problem::new(Code::NotFound)), None);
+        };
+        let pattern = Some(path.pattern);
+        if request.method() == Method::OPTIONS {
+            return (Ok(cors::preflight(&path.allow(), origin.as_deref())), pattern);
+        }
+        let Some(handler) = path.handler(request.method()) else {
+            let problem = Problem::new(Code::MethodNotAllowed);
+            let allow = HeaderValue::from_str(&path.allow());
+            return (Err(allow.map_or(Problem::new(Code::MethodNotAllowed), |allow| problem.header(header::ALLOW, allow))), pattern);
+        };
+        let (parts, body) = request.into_parts();
+        let body = match body {
+            Body::Text(text) => text.into_bytes(),
+            Body::Binary(bytes) => bytes,
+            _ => Vec::new(),
+        };
+        if body.len() > body::MOST_BYTES {
+            return (Err(Problem::new(Code::PayloadTooLarge)), pattern);
+        }
+        let call = Call { headers: parts.headers, context, facts, parameters, body, allowed_origin: origin };
+        (handler(call).await, pattern)
+    }
+
+    fn find(&self, path: &str) -> Option<(&Path, HashMap<String, String>)> {
+        let matched = self.router.at(path).ok()?;
+        let parameters =
+            matched.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Some((self.paths.get(*matched.value)?, parameters))
+    }
+
+    /// What the keyring's cache did since the last report.
+    fn keyring_use(&self) -> KeyringUse {
+        let now = self.platform.keyring_cache().usage();
+        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
+        let since = KeyringUse {
+            hits: now.hits.saturating_sub(reported.hits),
+            misses: now.misses.saturating_sub(reported.misses),
+            stale: now.stale.saturating_sub(reported.stale),
+        };
+        *reported = now;
+        since
+    }
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").field("name", &self.name).field("routes", &self.routes()).finish_non_exhaustive()
+    }
+}
+
+/// Headers of every answer (ASVS 3.4).
+fn secure(headers: &mut HeaderMap, request_id: &str) {
+    headers.insert(
+        header::STRICT_TRANSPORT_SECURITY,
+        HeaderValue::from_static("max-age=63072000; includeSubDomains"),
+    );
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    if let Ok(request_id) = HeaderValue::from_str(request_id) {
+        headers.insert("x-request-id", request_id);
+    }
+}

@@ -1,0 +1,59 @@
+//! From the process's start to its first event.
+
+use std::sync::Arc;
+
+use lambda_http::{Request, service_fn};
+use sallyport_aws::{Clients, ConnectError};
+
+use crate::{
+    app::App,
+    config::{Config, ConfigError, environment},
+    platform::Platform,
+    telemetry::{self, Stdout},
+};
+
+/// The function can't start. Lambda shows the message in the log of the failed start.
+#[derive(Debug, thiserror::Error)]
+pub enum BootError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("the runtime can't start: {0}")]
+    Runtime(#[from] std::io::Error),
+    #[error("the runtime ended: {0}")]
+    Ended(String),
+}
+
+/// Boots a function and serves events until Lambda ends the process.
+///
+/// `prepare` runs once the platform stands, within Lambda's init phase, which has a whole processor whatever the memory.
+///
+/// # Errors
+/// [`BootError`].
+pub fn serve<F>(
+    name: &'static str,
+    app: fn(&Platform) -> App,
+    prepare: impl FnOnce(Platform) -> F,
+) -> Result<(), BootError>
+where
+    F: Future<Output = ()>,
+{
+    telemetry::install(Arc::new(Stdout));
+    let config = Config::from_env()?;
+    let clients = Clients::connect(&config.endpoints, name, &environment)?;
+    // One event at a time: a second thread would cost half a millisecond of start and serve nobody.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let platform = Platform::builder(config, clients).build();
+        prepare(platform.clone()).await;
+        platform.warm_up().await;
+        let app = Arc::new(app(&platform));
+        lambda_http::run(service_fn(move |request: Request| {
+            let app = Arc::clone(&app);
+            async move { Ok::<_, std::convert::Infallible>(app.handle(request).await) }
+        }))
+        .await
+        .map_err(|error| BootError::Ended(error.to_string()))
+    })
+}

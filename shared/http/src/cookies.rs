@@ -1,0 +1,36 @@
+//! Token delivery by cookie.
+
+use std::time::Duration;
+
+use cookie::{Cookie, SameSite};
+use http::{HeaderMap, HeaderValue, header};
+
+/// The prefix `__Host-` binds a cookie to this host, to HTTPS and to the whole path (RFC 6265bis 4.1.3.2).
+pub const REFRESH_COOKIE: &str = "__Host-sallyport_refresh";
+pub const DEVICE_COOKIE: &str = "__Host-sallyport_device";
+
+/// The value of a cookie. Two cookies of one name are none: somebody planted one.
+pub(crate) fn read<'a>(headers: &'a HeaderMap, name: &str) -> Option<String> {
+    let mut found = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value: &'a HeaderValue| value.to_str().ok())
+        .flat_map(|value| Cookie::split_parse(value.to_owned()).flatten())
+        .filter(|cookie| cookie.name() == name)
+        .map(|cookie| cookie.value().to_owned());
+    let value = found.next()?;
+    found.next().is_none().then_some(value)
+}
+
+/// `Set-Cookie` for a token. With an empty value and no time it takes the cookie back.
+pub(crate) fn write(name: &str, value: &str, max_age: Duration) -> Option<HeaderValue> {
+    let seconds = i64::try_from(max_age.as_secs()).unwrap_or(i64::MAX);
+    let cookie = Cookie::build((name, value))
+        .http_only(true)
+        .secure(true)
+        .same_site(SameSite::Strict)
+        .path("/")
+        .max_age(cookie::time::Duration::seconds(seconds))
+        .build();
+    HeaderValue::from_str(&cookie.to_string()).ok()
+}

@@ -1,0 +1,166 @@
+//! What a function stands on: configuration, clients, clock, randomness, keyring, telemetry.
+
+use std::sync::Arc;
+
+use sallyport_aws::{
+    Clients, KeyringCache, SecretsKeyring, Store, generate_keyring,
+    system::{OsRandom, SystemClock},
+};
+use sallyport_core::{
+    clock::Clock,
+    env::Env,
+    keyring::{FillKeyring as _, Keyring},
+    random::Random,
+    store::StoreResult,
+};
+
+use crate::{
+    config::Config,
+    problem::{Code, Problem},
+    telemetry::{Sink, Stdout},
+};
+
+/// Cheap to clone; one a process.
+#[derive(Clone)]
+pub struct Platform {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    config: Config,
+    store: Store,
+    keyring: KeyringCache<SecretsKeyring>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    sink: Arc<dyn Sink>,
+}
+
+/// Builds a [`Platform`]; what is not given is the real thing.
+pub struct PlatformBuilder {
+    config: Config,
+    clients: Clients,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    sink: Arc<dyn Sink>,
+}
+
+impl PlatformBuilder {
+    #[must_use]
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    #[must_use]
+    pub fn random(mut self, random: Arc<dyn Random>) -> Self {
+        self.random = random;
+        self
+    }
+
+    #[must_use]
+    pub fn sink(mut self, sink: Arc<dyn Sink>) -> Self {
+        self.sink = sink;
+        self
+    }
+
+    pub fn build(self) -> Platform {
+        let source = SecretsKeyring::new(self.clients.secrets, &self.config.keyring_secret);
+        let keyring = KeyringCache::new(source, Arc::clone(&self.clock), self.config.keyring_max_age);
+        let store = Store::new(self.clients.dynamodb, self.config.tables.clone());
+        Platform {
+            inner: Arc::new(Inner {
+                config: self.config,
+                store,
+                keyring,
+                clock: self.clock,
+                random: self.random,
+                sink: self.sink,
+            }),
+        }
+    }
+}
+
+impl Platform {
+    pub fn builder(config: Config, clients: Clients) -> PlatformBuilder {
+        PlatformBuilder {
+            config,
+            clients,
+            clock: Arc::new(SystemClock),
+            random: Arc::new(OsRandom),
+            sink: Arc::new(Stdout),
+        }
+    }
+
+    pub fn config(&self) -> &Config {
+        &self.inner.config
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.inner.clock
+    }
+
+    pub fn keyring_cache(&self) -> &KeyringCache<SecretsKeyring> {
+        &self.inner.keyring
+    }
+
+    pub(crate) fn sink(&self) -> &dyn Sink {
+        &*self.inner.sink
+    }
+
+    /// The environment of a use case.
+    pub fn env<'a>(&'a self, keyring: &'a Keyring) -> Env<'a> {
+        Env { clock: &*self.inner.clock, random: &*self.inner.random, keyring }
+    }
+
+    /// The keyring.
+    ///
+    /// # Errors
+    /// 503 `keyring_unavailable` when there is none: not fetched, damaged, or not filled yet.
+    pub async fn keyring(&self) -> Result<Arc<Keyring>, Problem> {
+        match self.inner.keyring.get().await {
+            Ok(Some(keyring)) => Ok(keyring),
+            Ok(None) => Err(Problem::new(Code::KeyringUnavailable).operator("the keyring has not been filled yet")),
+            Err(error) => Err(Problem::new(Code::KeyringUnavailable).operator(error)),
+        }
+    }
+
+    /// Fills an empty keyring with new keys. Of two functions that start at once one fills it.
+    ///
+    /// # Errors
+    /// Secrets Manager, or the generator.
+    pub async fn fill_keyring(&self) -> StoreResult<()> {
+        if self.inner.keyring.get().await?.is_some() {
+            return Ok(());
+        }
+        let algorithm = self.inner.config.signing_algorithm;
+        let document = generate_keyring(algorithm, &*self.inner.random, self.inner.clock.now())?;
+        let filled = self.inner.keyring.source().fill(&document).await?;
+        tracing::info!(filled, "the keyring was empty");
+        Ok(())
+    }
+
+    /// What the first request would otherwise wait for: the handshake with DynamoDB and the keyring. Neither may fail the
+    /// start: a dependency that is down now is reported by the requests that need it.
+    pub async fn warm_up(&self) {
+        let (keyring, ()) = tokio::join!(self.inner.keyring.get(), self.inner.store.warm_up());
+        if let Err(error) = keyring {
+            tracing::warn!(%error, "no keyring at start");
+        }
+    }
+}
+
+impl std::fmt::Debug for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Platform").field("stage", &self.inner.config.stage).finish_non_exhaustive()
+    }
+}
+
+impl std::fmt::Debug for PlatformBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PlatformBuilder").field("stage", &self.config.stage).finish_non_exhaustive()
+    }
+}
