@@ -98,3 +98,21 @@ def test_only_keys_writes_the_keyring():
 def test_nobody_scans_or_deletes_tables(function):
     forbidden = {"Scan", "DeleteTable", "UpdateTable", "BatchWriteItem", "PartiQLSelect", "PartiQLUpdate"}
     assert {g for g in granted(function, {"dynamodb"}) if g.split()[0].split(":")[1] in forbidden} == set()
+
+
+def leading_keys(function):
+    return {
+        f"{target(statement['Resource'])} {key}"
+        for statement in statements(function)
+        for key in statement.get("Condition", {}).get("ForAllValues:StringEquals", {}).get("dynamodb:LeadingKeys", [])
+    }
+
+
+def test_health_reads_only_what_it_probes_with():
+    """Anonymous callers reach it; an account is nothing that it could hand out."""
+    tables = {grant.split()[1] for grant in granted("health", {"dynamodb"})}
+    assert leading_keys("health") == {f"{table} HEALTH" for table in tables}
+
+
+def test_refresh_reads_only_clients_of_the_operators_table():
+    assert leading_keys("refresh") == {"Ops CLIENT"}
