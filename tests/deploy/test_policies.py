@@ -7,10 +7,10 @@ The recording comes from the black-box suite (tests/api), which writes each func
 
 import json
 import os
-from pathlib import Path
 
 import pytest
 
+from deployment import target_directory
 from template import functions
 
 # What a secret's key must allow for a call on the secret: nothing more, and only through Secrets Manager.
@@ -46,7 +46,7 @@ def granted(function, service):
 
 @pytest.fixture(scope="module")
 def recorded():
-    path = Path(os.environ.get("SALLYPORT_CALLS", "sallyport-calls.json"))
+    path = target_directory() / "sallyport-calls.json"
     if not path.exists():
         message = f"no recording of calls at {path}: `tests/run api` writes it"
         if os.environ.get("SALLYPORT_CALLS_REQUIRED"):
