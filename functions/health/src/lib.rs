@@ -1,0 +1,75 @@
+//! Health: whether this process lives, and whether what it depends on answers.
+
+mod probes;
+
+use std::{sync::Arc, time::Duration};
+
+use http::{HeaderValue, Method, StatusCode, header};
+use sallyport_core::checks::{Component, Finding, check};
+use sallyport_http::{App, Call, Platform, Problem, Reply};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use probes::Probes;
+
+/// How long a dependency has to answer.
+const LIMIT: Duration = Duration::from_millis(300);
+
+/// The routes of this function.
+pub fn app(platform: &Platform) -> App {
+    let state = Arc::new(platform.clone());
+    App::new("health", platform)
+        .route(Method::GET, "/health/live", &state, live)
+        .route(Method::GET, "/health/ready", &state, ready)
+        .route(Method::GET, "/health/db", &state, database)
+        .route(Method::GET, "/health/sessions", &state, sessions)
+        .route(Method::GET, "/health/secrets", &state, secrets)
+}
+
+#[derive(Serialize)]
+struct Live {
+    status: &'static str,
+}
+
+async fn live(_platform: Arc<Platform>, _call: Call) -> Result<Reply, Problem> {
+    Reply::json(StatusCode::OK, &Live { status: "ok" })
+}
+
+async fn ready(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
+    report(&platform, &call, &Component::ALL).await
+}
+
+async fn database(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
+    report(&platform, &call, &[Component::Users, Component::Throttle]).await
+}
+
+async fn sessions(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
+    report(&platform, &call, &[Component::Sessions]).await
+}
+
+async fn secrets(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
+    report(&platform, &call, &[Component::Keyring]).await
+}
+
+async fn report(platform: &Platform, call: &Call, components: &[Component]) -> Result<Reply, Problem> {
+    let findings = check(&Probes::new(platform), platform.clock(), components, LIMIT).await;
+    let faults = findings.iter().filter(|finding| finding.fault.is_some()).count();
+    call.facts.count("dependencies_down", u64::try_from(faults).unwrap_or(u64::MAX));
+    for finding in &findings {
+        if let Some(fault) = &finding.fault {
+            tracing::error!(target: "request", component = finding.component.as_str(), fault, "a dependency is down");
+        }
+    }
+    let (status, word) =
+        if faults == 0 { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "unavailable") };
+    let checks: Map<String, Value> = findings.iter().map(shown).collect();
+    let reply = Reply::json(status, &json!({ "status": word, "checks": checks }))?;
+    Ok(if faults == 0 { reply } else { reply.header(header::RETRY_AFTER, HeaderValue::from_static("5")) })
+}
+
+/// Names and states, and how long it took: what went wrong is in the log.
+fn shown(finding: &Finding) -> (String, Value) {
+    let state = if finding.fault.is_none() { "up" } else { "down" };
+    let latency = u64::try_from(finding.latency.as_millis()).unwrap_or(u64::MAX);
+    (finding.component.as_str().to_owned(), json!({ "status": state, "latency_ms": latency }))
+}

@@ -1,0 +1,27 @@
+//! Signing in with a password, and proving oneself again.
+
+mod reauthenticate;
+mod sign_in;
+
+use std::sync::Arc;
+
+use http::Method;
+use sallyport_core::accounts::PasswordHasher;
+use sallyport_http::{App, Platform};
+
+/// What the handlers share.
+#[derive(Debug)]
+struct State {
+    platform: Platform,
+    hasher: PasswordHasher,
+}
+
+/// The routes of this function.
+pub fn app(platform: &Platform) -> App {
+    let hasher = PasswordHasher::new(platform.config().password);
+    hasher.warm_up();
+    let state = Arc::new(State { platform: platform.clone(), hasher });
+    App::new("login", platform)
+        .route(Method::POST, "/api/v1/auth/login", &state, sign_in::handle)
+        .route(Method::POST, "/api/v1/auth/reauthenticate", &state, reauthenticate::handle)
+}

@@ -1,1 +1,3 @@
-fn main() {}
+fn main() -> Result<(), sallyport_http::BootError> {
+    sallyport_http::serve("login", login::app, |_| async {})
+}

@@ -1,0 +1,57 @@
+//! Second factors: completing a sign-in with one, and managing them.
+
+mod challenge;
+mod factors;
+mod recovery_codes;
+mod totp;
+mod verify;
+
+use std::sync::Arc;
+
+use http::Method;
+use sallyport_core::{
+    env::Env,
+    mfa::ManageError,
+    sessions::{Caller, CallerError},
+    tokens::{Audience, MfaClaims, verify_mfa_token},
+};
+use sallyport_http::{App, Call, Code, Platform, Problem, bearer_token};
+
+/// The routes of this function.
+pub fn app(platform: &Platform) -> App {
+    let state = Arc::new(platform.clone());
+    App::new("mfa", platform)
+        .route(Method::POST, "/api/v1/auth/mfa/challenge", &state, challenge::handle)
+        .route(Method::POST, "/api/v1/auth/mfa/verify", &state, verify::handle)
+        .route(Method::GET, "/api/v1/mfa/factors", &state, factors::list)
+        .route(Method::DELETE, "/api/v1/mfa/factors/{id}", &state, factors::remove)
+        .route(Method::POST, "/api/v1/mfa/totp", &state, totp::enrol)
+        .route(Method::POST, "/api/v1/mfa/totp/confirm", &state, totp::confirm)
+        .route(Method::POST, "/api/v1/mfa/recovery-codes", &state, recovery_codes::regenerate)
+}
+
+fn caller(env: Env<'_>, audience: &Audience, call: &Call) -> Result<Caller, Problem> {
+    Caller::identify(env, audience, bearer_token(&call.headers)?).map_err(|_| Problem::invalid_token())
+}
+
+fn pending(env: Env<'_>, audience: &Audience, token: &str) -> Result<MfaClaims, Problem> {
+    verify_mfa_token(env.keyring, audience, token, env.now()).map_err(|_| Problem::new(Code::InvalidMfaToken))
+}
+
+fn problem(error: ManageError) -> Problem {
+    match error {
+        ManageError::Caller(CallerError::InvalidToken) => Problem::invalid_token(),
+        ManageError::Caller(CallerError::ReauthenticationRequired) => Problem::reauthentication_required(),
+        ManageError::Caller(CallerError::Store(error)) | ManageError::Store(error) => error.into(),
+        ManageError::FactorNotFound | ManageError::NoFactor => Problem::new(Code::FactorNotFound),
+        ManageError::FactorLimitReached => Problem::new(Code::FactorLimitReached),
+        ManageError::AlreadyConfirmed => Problem::new(Code::FactorAlreadyConfirmed),
+        ManageError::InvalidCode => Problem::new(Code::InvalidCode),
+        ManageError::TooManyAttempts { retry_after } => {
+            Problem::new(Code::TooManyAttempts).retry_after(retry_after)
+        }
+        ManageError::Seed(error) => error.into(),
+        ManageError::Enrolment(message) => Problem::new(Code::InternalError).operator(message),
+        ManageError::Random(error) => error.into(),
+    }
+}

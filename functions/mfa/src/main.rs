@@ -1,1 +1,3 @@
-fn main() {}
+fn main() -> Result<(), sallyport_http::BootError> {
+    sallyport_http::serve("mfa", mfa::app, |_| async {})
+}

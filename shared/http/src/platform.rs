@@ -10,12 +10,14 @@ use sallyport_core::{
     clock::Clock,
     env::Env,
     keyring::{FillKeyring as _, Keyring},
+    login::Rules,
     random::Random,
     store::StoreResult,
 };
 
 use crate::{
     config::Config,
+    context::RequestContext,
     problem::{Code, Problem},
     telemetry::{Sink, Stdout},
 };
@@ -114,6 +116,17 @@ impl Platform {
     /// The environment of a use case.
     pub fn env<'a>(&'a self, keyring: &'a Keyring) -> Env<'a> {
         Env { clock: &*self.inner.clock, random: &*self.inner.random, keyring }
+    }
+
+    /// The rules that a request is under.
+    pub fn rules(&self, context: &RequestContext) -> Rules {
+        self.inner.config.rules(self.issuer(context))
+    }
+
+    /// The configured issuer, or the address of the API that the request came in by. That is the gateway's word, not a
+    /// header's.
+    pub fn issuer<'a>(&'a self, context: &'a RequestContext) -> &'a str {
+        self.inner.config.issuer.as_deref().unwrap_or(&context.api_url)
     }
 
     /// The keyring.

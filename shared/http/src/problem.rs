@@ -80,8 +80,6 @@ codes! {
         "Factor limit reached", "The account has as many factors as it may have. Remove one first.";
     FactorAlreadyConfirmed = "factor_already_confirmed", CONFLICT,
         "Factor already confirmed", "This factor has been confirmed.";
-    NoFactorEnrolled = "no_factor_enrolled", CONFLICT,
-        "No factor enrolled", "Recovery codes need a confirmed factor. Enrol one first.";
     DependencyUnavailable = "dependency_unavailable", SERVICE_UNAVAILABLE,
         "Temporarily unavailable", "A dependency does not answer. Nothing was lost; try again.";
     KeyringUnavailable = "keyring_unavailable", SERVICE_UNAVAILABLE,
@@ -109,7 +107,7 @@ impl Code {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FieldError {
     pub field: String,
-    /// `missing`, `unknown`, `duplicate`, `invalid` or `too_long`.
+    /// `missing`, `unknown` or `invalid`.
     pub code: &'static str,
     pub detail: &'static str,
 }

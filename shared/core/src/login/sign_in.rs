@@ -28,6 +28,8 @@ pub struct SignInCommand<'a> {
     pub email: Email,
     pub password: Password,
     pub device_token: Option<&'a str>,
+    /// Remembered for the second factor, whose answer holds the tokens.
+    pub cookie_delivery: bool,
     pub origin: &'a Origin,
 }
 
@@ -140,8 +142,9 @@ async fn run<P: SignInPorts>(
         attempt.strangers_pool(ports),
         throttle::reserve(ports, env, attempt.pool(), &rules.pool),
     );
+    answer.bucket = bucket.as_ref().ok().copied();
     let reservation = reservation?;
-    let (record, strangers) = match admit(bucket, record, strangers, answer) {
+    let (record, strangers) = match admit(bucket, record, strangers) {
         Ok(admitted) => admitted,
         Err(error) => {
             // Nothing was checked. If this fails too, the reservation expires and counts: the safe side.
@@ -168,10 +171,8 @@ fn admit(
     bucket: StoreResult<BucketState>,
     record: StoreResult<Option<LoginRecord>>,
     strangers: StoreResult<Option<Pool>>,
-    answer: &mut SignInAnswer,
 ) -> Result<Admitted, SignInError> {
     let bucket = bucket?;
-    answer.bucket = Some(bucket);
     if bucket.is_exhausted() {
         return Err(SignInError::AddressExhausted { retry_after: Duration::from_secs(bucket.resets_in) });
     }
@@ -318,6 +319,7 @@ impl Attempt<'_> {
             device,
             known_device: self.known.is_some(),
             account: self.account,
+            cookie_delivery: self.command.cookie_delivery,
             id: env.operation()?,
             issued_at: env.now(),
         };

@@ -16,7 +16,7 @@ use crate::{
 const TYP: &str = "at+jwt";
 
 /// The client that these tokens are issued to: the deployment's own front ends.
-const CLIENT_ID: &str = "first-party";
+pub const CLIENT_ID: &str = "first-party";
 
 /// Who issues, and for whom.
 #[derive(Debug, Clone, PartialEq, Eq)]

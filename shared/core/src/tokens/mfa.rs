@@ -24,6 +24,8 @@ pub struct MfaClaims {
     pub known_device: bool,
     /// The account's key, for the device token to come.
     pub account: crate::accounts::AccountKey,
+    /// Whether the sign-in asked for its tokens as cookies.
+    pub cookie_delivery: bool,
     /// Names the token: it can be spent once.
     pub id: OperationId,
     pub issued_at: Timestamp,
@@ -41,6 +43,7 @@ struct Wire {
     device: String,
     known: bool,
     account: String,
+    cookie: bool,
 }
 
 /// # Errors
@@ -62,6 +65,7 @@ pub fn issue_mfa_token(
         device: claims.device.to_string(),
         known: claims.known_device,
         account: claims.account.to_string(),
+        cookie: claims.cookie_delivery,
     };
     jwt::sign(keyring, TYP, &wire)
 }
@@ -85,6 +89,7 @@ pub fn verify_mfa_token(
         device: wire.device.parse().map_err(|_| TokenError::Invalid("device"))?,
         known_device: wire.known,
         account: wire.account.parse().map_err(|_| TokenError::Invalid("account"))?,
+        cookie_delivery: wire.cookie,
         id: wire.jti.parse().map_err(|_| TokenError::Invalid("jti"))?,
         issued_at: Timestamp::from_seconds(wire.iat),
     })

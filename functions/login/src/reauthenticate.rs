@@ -1,0 +1,79 @@
+//! `POST /api/v1/auth/reauthenticate`
+
+use std::sync::Arc;
+
+use sallyport_core::{
+    login::{Proof, ReauthenticateCommand, ReauthenticateError, reauthenticate},
+    sessions::Caller,
+};
+use sallyport_http::{
+    Call, Code, Delivery, Problem, REFRESH_COOKIE, Reply, bearer_token,
+    fields::{CodeField, FactorField, PasswordField, present},
+};
+use serde::Deserialize;
+
+use crate::State;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    #[serde(default, deserialize_with = "present")]
+    password: Option<PasswordField>,
+    #[serde(default, deserialize_with = "present")]
+    factor_id: Option<FactorField>,
+    #[serde(default, deserialize_with = "present")]
+    code: Option<CodeField>,
+}
+
+pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Problem> {
+    let keyring = state.platform.keyring().await?;
+    let env = state.platform.env(&keyring);
+    let rules = state.platform.rules(&call.context);
+    let caller = Caller::identify(env, &rules.audience, bearer_token(&call.headers)?)
+        .map_err(|_| Problem::invalid_token())?;
+    let request: Request = call.json()?;
+    let delivery = if call.cookie(REFRESH_COOKIE)?.is_some() { Delivery::Cookie } else { Delivery::Body };
+    let proof = match (request.password, request.factor_id, &request.code) {
+        (Some(password), None, None) => Proof::Password(password.0),
+        (None, Some(FactorField::Factor(factor)), Some(code)) => Proof::Code { factor, code: &code.0 },
+        (None, Some(FactorField::Recovery), Some(code)) => Proof::RecoveryCode(&code.0),
+        (None, Some(_), None) => return Err(missing("code")),
+        (None, None, Some(_)) => return Err(missing("factor_id")),
+        (None, None, None) => return Err(missing("password")),
+        (Some(_), _, _) => {
+            return Err(Problem::field("password", "invalid", "Send the password or a code, not both."));
+        }
+    };
+    let command = ReauthenticateCommand { caller, proof, origin: &call.context.origin };
+    let (bucket, outcome) = reauthenticate(state.platform.store(), env, &rules, &state.hasher, command).await;
+    call.facts.count("reauthentications", 1);
+    call.facts.count("reauthentication_failures", u64::from(outcome.is_err()));
+    match outcome {
+        Ok(grant) => Ok(Reply::tokens(&grant, delivery)?.limits(bucket)),
+        Err(error) => Err(problem(error).limits(bucket)),
+    }
+}
+
+fn missing(field: &str) -> Problem {
+    Problem::field(field, "missing", "This field is required.")
+}
+
+fn problem(error: ReauthenticateError) -> Problem {
+    match error {
+        ReauthenticateError::SessionEnded => Problem::invalid_token(),
+        ReauthenticateError::InvalidCredentials => Problem::new(Code::InvalidCredentials),
+        ReauthenticateError::InvalidCode => Problem::new(Code::InvalidCode),
+        ReauthenticateError::FactorNotFound => Problem::new(Code::FactorNotFound),
+        ReauthenticateError::TooManyAttempts { retry_after } => {
+            Problem::new(Code::TooManyAttempts).retry_after(retry_after)
+        }
+        ReauthenticateError::AddressExhausted { retry_after } => {
+            Problem::new(Code::RateLimited).retry_after(retry_after)
+        }
+        ReauthenticateError::Store(error) => error.into(),
+        ReauthenticateError::Password(error) => error.into(),
+        ReauthenticateError::Seed(error) => error.into(),
+        ReauthenticateError::Token(error) => error.into(),
+        ReauthenticateError::Random(error) => error.into(),
+    }
+}

@@ -1,0 +1,81 @@
+//! `POST /api/v1/auth/logout`
+
+use std::sync::Arc;
+
+use http::header;
+use sallyport_core::{
+    env::Env,
+    ids::{SessionId, UserId},
+    sessions::{Caller, EndScope, end_sessions},
+    tokens::{Audience, open_refresh_token},
+};
+use sallyport_http::{
+    Call, Code, Platform, Problem, REFRESH_COOKIE, Reply, bearer_token,
+    fields::{RefreshTokenField, present},
+};
+use serde::Deserialize;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    #[serde(default, deserialize_with = "present")]
+    refresh_token: Option<RefreshTokenField>,
+    #[serde(default)]
+    scope: Scope,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Scope {
+    #[default]
+    Local,
+    Others,
+    Global,
+}
+
+impl From<Scope> for EndScope {
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Local => Self::Local,
+            Scope::Others => Self::Others,
+            Scope::Global => Self::Global,
+        }
+    }
+}
+
+pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
+    let request: Request = call.optional_json()?;
+    let keyring = platform.keyring().await?;
+    let env = platform.env(&keyring);
+    let cookie = call.cookie(REFRESH_COOKIE)?;
+    let named = Named { bearer: call.headers.contains_key(header::AUTHORIZATION), body: request.refresh_token.as_ref(), cookie: cookie.as_deref() };
+    let (user, session) = named.session(env, &platform.rules(&call.context).audience, &call)?;
+    end_sessions(platform.store(), env, user, session, request.scope.into(), &call.context.origin).await?;
+    call.facts.count("logouts", 1);
+    let reply = Reply::no_content();
+    Ok(if cookie.is_some() { reply.without_refresh_cookie() } else { reply })
+}
+
+/// What may name the session to end, in this order.
+struct Named<'a> {
+    bearer: bool,
+    body: Option<&'a RefreshTokenField>,
+    cookie: Option<&'a str>,
+}
+
+impl Named<'_> {
+    fn session(&self, env: Env<'_>, audience: &Audience, call: &Call) -> Result<(UserId, SessionId), Problem> {
+        if self.bearer {
+            let caller = Caller::identify(env, audience, bearer_token(&call.headers)?)
+                .map_err(|_| Problem::invalid_token())?;
+            return Ok((caller.user, caller.session));
+        }
+        let Some(token) = self.body.map(|token| token.0.as_str()).or(self.cookie) else {
+            return bearer_token(&call.headers).map(|_| ()).and(Err(Problem::invalid_token()));
+        };
+        // Whichever token of the session it is: ending it is safe, and what its holder wants.
+        open_refresh_token(env.keyring, token)
+            .map(|token| (token.user, token.session))
+            .ok_or_else(|| Problem::new(Code::InvalidRefreshToken))
+    }
+}

@@ -1,0 +1,55 @@
+//! `POST /api/v1/auth/refresh`
+
+use std::sync::Arc;
+
+use sallyport_core::sessions::{RefreshCommand, RefreshError, refresh};
+use sallyport_http::{
+    Call, Code, DEVICE_COOKIE, Delivery, Platform, Problem, REFRESH_COOKIE, Reply,
+    fields::{DeviceTokenField, RefreshTokenField, present},
+};
+use serde::Deserialize;
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Request {
+    #[serde(default, deserialize_with = "present")]
+    refresh_token: Option<RefreshTokenField>,
+    #[serde(default, deserialize_with = "present")]
+    device_token: Option<DeviceTokenField>,
+}
+
+pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
+    let request: Request = call.optional_json()?;
+    let (refresh_token, delivery) = match request.refresh_token {
+        Some(token) => (token.0, Delivery::Body),
+        None => match call.cookie(REFRESH_COOKIE)? {
+            Some(token) => (token, Delivery::Cookie),
+            None => return Err(Problem::new(Code::InvalidRefreshToken)),
+        },
+    };
+    let device_token = match request.device_token {
+        Some(token) => Some(token.0),
+        None if delivery == Delivery::Cookie => call.cookie(DEVICE_COOKIE)?,
+        None => None,
+    };
+    let keyring = platform.keyring().await?;
+    let rules = platform.rules(&call.context);
+    let command = RefreshCommand {
+        refresh_token: &refresh_token,
+        device_token: device_token.as_deref(),
+        origin: &call.context.origin,
+    };
+    let outcome =
+        refresh(platform.store(), platform.env(&keyring), &rules.sessions, &rules.audience, command).await;
+    call.facts.count("refreshes", 1);
+    call.facts.count("refresh_failures", u64::from(outcome.is_err()));
+    call.facts.count("refresh_reuses", u64::from(matches!(outcome, Err(RefreshError::Reused))));
+    match outcome {
+        Ok(grant) => Reply::tokens(&grant, delivery),
+        Err(RefreshError::Invalid) => Err(Problem::new(Code::InvalidRefreshToken)),
+        Err(RefreshError::Reused) => Err(Problem::new(Code::RefreshTokenReused)),
+        Err(RefreshError::Store(error)) => Err(error.into()),
+        Err(RefreshError::Token(error)) => Err(error.into()),
+        Err(RefreshError::Random(error)) => Err(error.into()),
+    }
+}

@@ -1,0 +1,36 @@
+//! `POST /oauth/revoke` (RFC 7009)
+
+use std::sync::Arc;
+
+use http::StatusCode;
+use sallyport_core::{
+    ids::{SessionId, UserId},
+    sessions::{Caller, revoke_token},
+    tokens::open_refresh_token,
+};
+use sallyport_http::{Call, Platform, Problem, Reply};
+
+use crate::oauth;
+
+pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
+    let request = match oauth::authenticate(&platform, &call).await? {
+        Ok(request) => request,
+        Err(reply) => return Ok(reply),
+    };
+    let keyring = platform.keyring().await?;
+    let env = platform.env(&keyring);
+    let rules = platform.rules(&call.context);
+    // The hint tells where to look first; here both looks are free.
+    let named: Option<(UserId, SessionId)> = open_refresh_token(env.keyring, &request.token)
+        .map(|token| (token.user, token.session))
+        .or_else(|| {
+            let caller = Caller::identify(env, &rules.audience, &request.token).ok()?;
+            Some((caller.user, caller.session))
+        });
+    if let Some((user, session)) = named {
+        revoke_token(platform.store(), env, user, session, &call.context.origin).await?;
+    }
+    call.facts.count("revocations", u64::from(named.is_some()));
+    // 2.2: a token that is not known is as good as revoked.
+    Ok(Reply::empty(StatusCode::OK))
+}
