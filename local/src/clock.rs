@@ -2,9 +2,10 @@
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
+use sallyport_aws::system::SystemClock;
 use sallyport_core::clock::{Clock, Timestamp, Waiting};
 
 /// Real time plus an offset that only grows: what a test waits for may lie days ahead.
@@ -30,8 +31,7 @@ impl ShiftingClock {
 
 impl Clock for ShiftingClock {
     fn now(&self) -> Timestamp {
-        let real = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp::from_millis(u64::try_from(real.as_millis()).unwrap_or(u64::MAX)) + self.offset()
+        SystemClock.now() + self.offset()
     }
 
     /// Real time: a wait of the functions is a few milliseconds, and nobody puts the clock forward to end it.

@@ -4,8 +4,22 @@ use std::collections::BTreeMap;
 
 use crate::{gateway::STAGE, template::Template};
 
+/// Variables that a person may set for the functions; what says where the services are is not among them.
+pub const OVERRIDABLE: [&str; 10] = [
+    "SALLYPORT_ISSUER",
+    "SALLYPORT_AUDIENCE",
+    "SALLYPORT_ALLOWED_ORIGINS",
+    "SALLYPORT_SIGNING_ALGORITHM",
+    "SALLYPORT_REFRESH_GRACE_SECONDS",
+    "SALLYPORT_ADDRESS_LIMIT",
+    "SALLYPORT_PASSWORD_MEMORY_KIB",
+    "SALLYPORT_PASSWORD_ITERATIONS",
+    "SALLYPORT_KEYRING_MAX_AGE_SECONDS",
+    "SALLYPORT_DOCS_URL",
+];
+
 /// Variables by name.
-pub(crate) type Environment = BTreeMap<String, String>;
+pub type Environment = BTreeMap<String, String>;
 
 /// The variables for a backend whose services answer at `services` and whose API answers at `api`.
 pub(crate) fn of(template: &Template, services: &str, api: &str, overrides: &Environment) -> Environment {
@@ -31,7 +45,10 @@ pub(crate) fn of(template: &Template, services: &str, api: &str, overrides: &Env
 
 /// Lines for a POSIX shell.
 pub(crate) fn exports(environment: &Environment) -> String {
-    environment.iter().map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', "'\\''"))).collect()
+    environment
+        .iter()
+        .map(|(name, value)| format!("export {name}='{}'\n", value.replace('\'', "'\\''")))
+        .collect()
 }
 
 #[cfg(test)]

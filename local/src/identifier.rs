@@ -1,6 +1,8 @@
 //! Identifiers in the form that AWS gives them.
 
-use aws_lc_rs::rand;
+use anyhow::anyhow;
+use sallyport_aws::system::OsRandom;
+use sallyport_core::random::Random as _;
 
 /// A random UUID (version 4), lower case.
 ///
@@ -8,7 +10,7 @@ use aws_lc_rs::rand;
 /// When the operating system gives no randomness.
 pub(crate) fn uuid() -> anyhow::Result<String> {
     let mut bytes = [0_u8; 16];
-    rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("no randomness"))?;
+    OsRandom.fill(&mut bytes).map_err(|error| anyhow!(error))?;
     let bits = (u128::from_be_bytes(bytes) & !(0xf << 76) | (0x4 << 76)) & !(0x3 << 62) | (0x2 << 62);
     Ok(format!(
         "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
@@ -27,7 +29,7 @@ pub(crate) fn uuid() -> anyhow::Result<String> {
 pub(crate) fn password(length: usize) -> anyhow::Result<String> {
     const ALPHABET: &[u8; 32] = b"abcdefghijkmnpqrstuvwxyz23456789";
     let mut bytes = vec![0_u8; length];
-    rand::fill(&mut bytes).map_err(|_| anyhow::anyhow!("no randomness"))?;
+    OsRandom.fill(&mut bytes).map_err(|error| anyhow!(error))?;
     Ok(bytes.iter().filter_map(|byte| ALPHABET.get(usize::from(byte % 32))).map(|&c| char::from(c)).collect())
 }
 

@@ -1,7 +1,35 @@
+//! The whole backend in one process, for development and for the suites: the functions' own handlers behind a small
+//! API Gateway, DynamoDB and Secrets Manager embedded and spoken to by the real SDK over loopback.
+//!
+//! ```text
+//! caller ──HTTP──▶ gateway ──REST event──▶ functions ──SDK──▶ proxy ──▶ database, secrets
+//!                     └── /_local: console                     └── records, delays, breaks calls
+//! ```
+
+mod backend;
 mod clock;
+mod console;
 mod database;
+mod demo;
+mod dependencies;
+mod environment;
+mod functions;
+mod gateway;
 mod identifier;
 mod loopback;
+mod options;
 mod proxy;
+mod routes;
+mod runtime;
 mod secrets;
+mod services;
+mod stop;
 mod template;
+mod totp;
+mod wire;
+
+pub use backend::Backend;
+pub use dependencies::Dependencies;
+pub use environment::{Environment, OVERRIDABLE};
+pub use options::Options;
+pub use routes::{Route, routes};

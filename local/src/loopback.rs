@@ -66,7 +66,9 @@ mod tests {
         for host in ["localhost", "LOCALHOST:3000", "127.0.0.1:3000", "127.8.8.8", "[::1]:3000", "[::1]"] {
             assert!(is_loopback_host(host), "{host}");
         }
-        for host in ["", "evil.example", "localhost.evil.example:3000", "127.0.0.1.evil.example", "0.0.0.0:3000"] {
+        for host in
+            ["", "evil.example", "localhost.evil.example:3000", "127.0.0.1.evil.example", "0.0.0.0:3000"]
+        {
             assert!(!is_loopback_host(host), "{host}");
         }
     }

@@ -1,1 +1,142 @@
-fn main() {}
+//! `cargo run -p local`: the whole backend on this machine.
+
+use std::{
+    io::{self, Write as _},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use clap::{Args, Parser, Subcommand};
+use local::{Backend, Dependencies, Environment, OVERRIDABLE, Options, routes};
+
+/// The whole backend on this machine: API, database, keyring and a page of sent messages. No Docker, no AWS account.
+///
+/// Variables of the functions, such as SALLYPORT_ADDRESS_LIMIT, are taken from the environment.
+#[derive(Debug, Parser)]
+#[command(name = "local", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    /// The port of the API; 0 takes a free one.
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    #[command(flatten)]
+    services: Services,
+    /// The password of the demo accounts; one is generated otherwise.
+    #[arg(long, env = "SALLYPORT_DEMO_PASSWORD", hide_env_values = true)]
+    demo_password: Option<String>,
+    /// Create no demo accounts.
+    #[arg(long)]
+    no_demo: bool,
+    /// A fault that stands from the start, as JSON; for the suites.
+    #[arg(long, value_name = "RULE", hide = true)]
+    fault: Vec<String>,
+    /// Keep the functions' log lines off the terminal; http://localhost:3000/_local/logs shows them.
+    #[arg(long)]
+    quiet: bool,
+}
+
+#[derive(Debug, Args)]
+struct Services {
+    /// The port of the database and the keyring; 0 takes a free one.
+    #[arg(long, default_value_t = 8000, global = true)]
+    dynamodb_port: u16,
+    /// Keep the data in this directory.
+    #[arg(long, value_name = "DIR", global = true)]
+    data: Option<PathBuf>,
+    /// Delay every call of the database by so many milliseconds.
+    #[arg(long, value_name = "MS", default_value_t = 0, global = true)]
+    latency: u64,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the database and the keyring alone, and print the environment for `cargo lambda watch`.
+    Deps,
+    /// List the routes of all functions.
+    Routes {
+        /// As JSON.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run(Cli::parse()).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            drop(writeln!(io::stderr(), "local: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let options = Options {
+        port: cli.port,
+        dynamodb_port: cli.services.dynamodb_port,
+        data: cli.services.data,
+        latency: Duration::from_millis(cli.services.latency),
+        demo: !cli.no_demo,
+        demo_password: cli.demo_password,
+        quiet: cli.quiet,
+        faults: cli.fault,
+        environment: overrides(),
+    };
+    match cli.command {
+        None => {
+            let backend = Backend::start(options).await?;
+            print(backend.guide().unwrap_or_default())?;
+            print(&format!(
+                "\nOutbox    {url}/_local/outbox\nDatabase  {dynamodb}\n\nlistening on {url}",
+                url = backend.url(),
+                dynamodb = backend.dynamodb_url(),
+            ))?;
+            interrupted().await?;
+            backend.stop().await;
+        }
+        Some(Command::Deps) => {
+            let dependencies = Dependencies::start(options).await?;
+            print(&dependencies.exports())?;
+            interrupted().await?;
+            dependencies.stop().await;
+        }
+        Some(Command::Routes { json: true }) => print(&serde_json::to_string_pretty(&routes()?)?)?,
+        Some(Command::Routes { json: false }) => {
+            for route in routes()? {
+                print(&format!("{:8} {:40} {}", route.method, route.path, route.function))?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn overrides() -> Environment {
+    #[expect(clippy::disallowed_methods, reason = "by name, and once")]
+    let read = |name: &str| Some((name.to_owned(), std::env::var(name).ok()?));
+    OVERRIDABLE.into_iter().filter_map(read).collect()
+}
+
+/// A parent process waits for what is printed.
+fn print(text: &str) -> io::Result<()> {
+    let mut stdout = io::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    stdout.flush()
+}
+
+/// Resolves on Ctrl-C and on SIGTERM.
+async fn interrupted() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminated = signal(SignalKind::terminate())?;
+        tokio::select! {
+            ended = tokio::signal::ctrl_c() => ended,
+            _ = terminated.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}

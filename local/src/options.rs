@@ -19,13 +19,8 @@ pub struct Options {
     pub demo_password: Option<String>,
     /// Keeps the functions' lines off stdout; the console shows them in any case.
     pub quiet: bool,
+    /// Faults that stand from the start, as `/_local/faults` takes them; with `"service": "secretsmanager"` of the keyring.
+    pub faults: Vec<String>,
     /// Variables of the functions that differ from the local defaults, such as `SALLYPORT_ADDRESS_LIMIT`.
     pub environment: BTreeMap<String, String>,
-}
-
-impl Options {
-    /// What `cargo run -p local` runs with.
-    pub fn for_a_person() -> Self {
-        Self { port: 3000, dynamodb_port: 8000, demo: true, ..Self::default() }
-    }
 }

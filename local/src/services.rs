@@ -38,7 +38,8 @@ pub(crate) async fn start(
 ) -> anyhow::Result<Services> {
     let front = listen(loopback::ADDRESS, port, "--dynamodb-port").await?;
     if let Some(directory) = data {
-        std::fs::create_dir_all(directory).with_context(|| format!("cannot create {}", directory.display()))?;
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("cannot create {}", directory.display()))?;
     }
     let database = Database::open(data, template)?;
     let secrets = Secrets::open(data, template)?;

@@ -113,7 +113,10 @@ fn plain(yaml: &Yaml) -> Value {
         Yaml::Boolean(flag) => json!(flag),
         Yaml::Array(items) => items.iter().map(plain).collect(),
         Yaml::Hash(entries) => Value::Object(
-            entries.iter().filter_map(|(key, value)| Some((key.as_str()?.to_owned(), plain(value)))).collect(),
+            entries
+                .iter()
+                .filter_map(|(key, value)| Some((key.as_str()?.to_owned(), plain(value))))
+                .collect(),
         ),
         Yaml::Alias(_) | Yaml::Null | Yaml::BadValue => Value::Null,
     }

@@ -6,6 +6,7 @@
 //! | `GET tables/{name}` | all items of a table, by its name in `infra/data.yaml` |
 //! | `GET`, `DELETE logs` | lines of logs and events since `?since=` |
 //! | `GET`, `POST clock` | the functions' clock; `{"advance_seconds": n}` puts it forward |
+//! | `GET totp?secret=` | the code that an authenticator app would show now, by that clock |
 //! | `GET`, `DELETE calls` | calls of the database and the keyring since `?since=` |
 //! | `GET`, `POST`, `DELETE faults` | faults of the database ([`Rule`]) |
 //! | `GET`, `POST`, `DELETE keyring/faults` | the same of the keyring |
@@ -34,6 +35,7 @@ use crate::{
     database::Database,
     proxy::{Faults, Recorder, Rule, Service},
     template::Template,
+    totp,
 };
 
 /// What the console shows and changes.
@@ -56,6 +58,7 @@ pub(crate) fn router(console: Console) -> Router {
         .route("/tables/{name}", get(show_table))
         .route("/logs", get(show_logs).delete(clear_logs))
         .route("/clock", get(show_clock).post(advance_clock))
+        .route("/totp", get(show_code))
         .route("/calls", get(show_calls).delete(clear_calls))
         .route("/faults", get(show_faults).post(add_fault).delete(clear_faults))
         .route("/keyring/faults", get(show_faults).post(add_keyring_fault).delete(clear_keyring_faults))
@@ -72,7 +75,7 @@ struct Since {
 async fn show_outbox(State(console): Shared, headers: HeaderMap) -> Response {
     let mut messages = match console.items("Outbox") {
         Ok(messages) => messages,
-        Err(refusal) => return refusal,
+        Err(error) => return refuse(&error),
     };
     outbox::newest_first(&mut messages);
     let accept = headers.get(header::ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -87,18 +90,18 @@ async fn show_outbox(State(console): Shared, headers: HeaderMap) -> Response {
 async fn show_table(State(console): Shared, Path(name): Path<String>) -> Response {
     match console.items(&name) {
         Ok(items) => Json(json!({"items": items})).into_response(),
-        Err(refusal) => refusal,
+        Err(error) => refuse(&error),
     }
 }
 
 impl Console {
-    fn items(&self, table: &str) -> Result<Vec<Value>, Response> {
-        let refuse = |status: StatusCode, error: anyhow::Error| {
-            (status, Json(json!({"error": format!("{error:#}")}))).into_response()
-        };
-        let name = self.template.table_name(table).map_err(|error| refuse(StatusCode::NOT_FOUND, error))?;
-        self.database.items(name).map_err(|error| refuse(StatusCode::INTERNAL_SERVER_ERROR, error))
+    fn items(&self, table: &str) -> anyhow::Result<Vec<Value>> {
+        self.database.items(self.template.table_name(table)?)
     }
+}
+
+fn refuse(error: &anyhow::Error) -> Response {
+    (StatusCode::NOT_FOUND, Json(json!({"error": format!("{error:#}")}))).into_response()
 }
 
 async fn show_logs(State(console): Shared, Query(Since { since }): Query<Since>) -> Response {
@@ -112,7 +115,8 @@ async fn clear_logs(State(console): Shared) -> StatusCode {
 
 async fn show_clock(State(console): Shared) -> Response {
     let (offset, now) = (console.clock.offset(), console.clock.now());
-    Json(json!({"offset_seconds": offset.as_secs(), "now": now.seconds(), "now_ms": now.millis()})).into_response()
+    Json(json!({"offset_seconds": offset.as_secs(), "now": now.seconds(), "now_ms": now.millis()}))
+        .into_response()
 }
 
 #[derive(Debug, Deserialize)]
@@ -124,6 +128,18 @@ struct Advance {
 async fn advance_clock(State(console): Shared, Json(advance): Json<Advance>) -> Response {
     console.clock.advance(Duration::from_secs(advance.advance_seconds));
     show_clock(State(console)).await
+}
+
+#[derive(Debug, Deserialize)]
+struct OfSecret {
+    secret: String,
+}
+
+async fn show_code(State(console): Shared, Query(OfSecret { secret }): Query<OfSecret>) -> Response {
+    match totp::code(&secret, console.clock.now()) {
+        Ok(code) => code.into_response(),
+        Err(error) => (StatusCode::BAD_REQUEST, format!("{error:#}\n")).into_response(),
+    }
 }
 
 async fn show_calls(State(console): Shared, Query(Since { since }): Query<Since>) -> Response {

@@ -59,9 +59,9 @@ impl Database {
         let mut scan = json!({"TableName": table});
         loop {
             let page = serde_json::to_value(self.0.scan(request(&scan)?)?)?;
-            items.extend(page["Items"].as_array().into_iter().flatten().map(plain_item));
+            items.extend(page.get("Items").and_then(Value::as_array).into_iter().flatten().map(plain_item));
             match page.get("LastEvaluatedKey") {
-                Some(key) if !key.is_null() => scan["ExclusiveStartKey"] = key.clone(),
+                Some(key) if !key.is_null() => scan = json!({"TableName": table, "ExclusiveStartKey": key}),
                 _ => return Ok(items),
             }
         }

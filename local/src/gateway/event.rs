@@ -255,7 +255,9 @@ mod tests {
         assert_eq!(request.path_parameters().first("id"), Some("fac 1"));
         assert_eq!(request.query_string_parameters().all("a"), Some(vec!["1", "2"]));
         assert_eq!(request.body().as_ref(), [0xff, 0x00]);
-        let RequestContext::ApiGatewayV1(context) = request.request_context() else { panic!("not a REST event") };
+        let RequestContext::ApiGatewayV1(context) = request.request_context() else {
+            panic!("not a REST event")
+        };
         assert_eq!(context.identity.source_ip.as_deref(), Some("127.0.0.1"));
         assert_eq!(context.stage.as_deref(), Some("local"));
     }

@@ -15,15 +15,12 @@ use axum::{
 use futures_util::StreamExt as _;
 use sallyport_core::clock::Clock;
 
+use self::{event::Addition, refusal::Refusal};
 pub(crate) use self::{
     event::STAGE,
     function::{Answer, Function},
     refusal::Refusals,
     routes::Routes,
-};
-use self::{
-    event::Addition,
-    refusal::Refusal,
 };
 use crate::{clock::ShiftingClock, identifier};
 
@@ -59,7 +56,12 @@ pub(crate) async fn answer(
 }
 
 impl Gateway {
-    async fn forward(&self, id: &str, peer: SocketAddr, request: Request<Body>) -> Result<Response<Body>, Refusal> {
+    async fn forward(
+        &self,
+        id: &str,
+        peer: SocketAddr,
+        request: Request<Body>,
+    ) -> Result<Response<Body>, Refusal> {
         let (parts, body) = request.into_parts();
         let found = self.routes.find(&parts.method, parts.uri.path()).ok_or(Refusal::UnknownRoute)?;
         let body = read(body).await?;

@@ -56,8 +56,13 @@ impl Refusals {
         let documents = YamlLoader::load_from_str(TEMPLATE).context("template.yaml")?;
         let document = documents.first().context("template.yaml is empty")?;
         let responses = &document["Resources"]["Api"]["Properties"]["GatewayResponses"];
-        let all =
-            [Refusal::UnknownRoute, Refusal::Malformed, Refusal::TooLarge, Refusal::Broken, Refusal::TimedOut];
+        let all = [
+            Refusal::UnknownRoute,
+            Refusal::Malformed,
+            Refusal::TooLarge,
+            Refusal::Broken,
+            Refusal::TimedOut,
+        ];
         let read = |refusal: Refusal| {
             let (name, status) = refusal.response_type();
             let wording = wording(&responses[name], status, docs_url);

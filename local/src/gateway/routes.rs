@@ -17,9 +17,12 @@ pub(crate) struct Found<'a> {
     pub(crate) parameters: BTreeMap<String, String>,
 }
 
+/// The methods of a path.
+type Methods = Vec<(Method, Arc<dyn Function>)>;
+
 struct Resource {
     path: &'static str,
-    methods: Vec<(Method, Arc<dyn Function>)>,
+    methods: Methods,
 }
 
 /// The routes of all functions.
@@ -29,7 +32,7 @@ impl Routes {
     /// # Errors
     /// When two functions claim the same method of a path, or a path is none.
     pub(crate) fn of(functions: &[Arc<dyn Function>]) -> anyhow::Result<Self> {
-        let mut resources: BTreeMap<&'static str, Vec<(Method, Arc<dyn Function>)>> = BTreeMap::new();
+        let mut resources: BTreeMap<&'static str, Methods> = BTreeMap::new();
         for function in functions {
             for (method, path) in function.routes() {
                 let methods = resources.entry(path).or_default();
@@ -51,11 +54,14 @@ impl Routes {
     pub(crate) fn find(&self, method: &Method, path: &str) -> Option<Found<'_>> {
         let found = self.0.at(path).ok()?;
         let Resource { path: resource, methods } = found.value;
-        let (_, function) = methods.iter().find(|(declared, _)| declared == method).or_else(|| methods.first())?;
+        let (_, function) =
+            methods.iter().find(|(declared, _)| declared == method).or_else(|| methods.first())?;
         let parameters = found
             .params
             .iter()
-            .map(|(name, value)| (name.to_owned(), percent_decode_str(value).decode_utf8_lossy().into_owned()))
+            .map(|(name, value)| {
+                (name.to_owned(), percent_decode_str(value).decode_utf8_lossy().into_owned())
+            })
             .collect();
         Some(Found { function, resource, parameters })
     }
@@ -91,27 +97,29 @@ mod tests {
         .unwrap()
     }
 
-    fn found(method: Method, path: &str) -> Option<(&'static str, &'static str, BTreeMap<String, String>)> {
-        routes().find(&method, path).map(|f| (f.function.name(), f.resource, f.parameters))
+    fn found(method: &Method, path: &str) -> Option<(&'static str, &'static str, BTreeMap<String, String>)> {
+        routes().find(method, path).map(|f| (f.function.name(), f.resource, f.parameters))
     }
 
     #[test]
     fn a_path_leads_to_its_function() {
-        assert_eq!(found(Method::POST, "/auth/login"), Some(("login", "/auth/login", BTreeMap::new())));
+        assert_eq!(found(&Method::POST, "/auth/login"), Some(("login", "/auth/login", BTreeMap::new())));
         let id = BTreeMap::from([("id".to_owned(), "fac_a/b".to_owned())]);
-        assert_eq!(found(Method::DELETE, "/factors/fac_a%2Fb"), Some(("mfa", "/factors/{id}", id)));
+        assert_eq!(found(&Method::DELETE, "/factors/fac_a%2Fb"), Some(("mfa", "/factors/{id}", id)));
     }
 
     #[test]
     fn a_wrong_method_leads_to_the_owner_of_the_path() {
-        assert_eq!(found(Method::GET, "/auth/login").unwrap().0, "login");
-        assert_eq!(found(Method::OPTIONS, "/factors/x").unwrap().0, "mfa");
+        assert_eq!(found(&Method::GET, "/auth/login").unwrap().0, "login");
+        assert_eq!(found(&Method::OPTIONS, "/factors/x").unwrap().0, "mfa");
     }
 
     #[test]
     fn an_unknown_path_leads_nowhere() {
-        for path in ["/", "/auth", "/auth/login/", "/auth/login/x", "/factors/a/b", "//auth/login", "/AUTH/login"] {
-            assert_eq!(found(Method::POST, path), None, "{path}");
+        for path in
+            ["/", "/auth", "/auth/login/", "/auth/login/x", "/factors/a/b", "//auth/login", "/AUTH/login"]
+        {
+            assert_eq!(found(&Method::POST, path), None, "{path}");
         }
     }
 

@@ -61,7 +61,10 @@ async fn body_and_headers_go_there_and_back() {
     for body in [b"{\"a\":1}".to_vec(), vec![0xff, 0x00, 0x80]] {
         let request = client.post(format!("{url}/mirror")).header("x-request-id", "mine").body(body.clone());
         let response = request.send().await.unwrap();
-        assert_eq!((response.status().as_u16(), &response.headers()["x-echo"]), (200, &HeaderValue::from_static("mine")));
+        assert_eq!(
+            (response.status().as_u16(), &response.headers()["x-echo"]),
+            (200, &HeaderValue::from_static("mine"))
+        );
         assert_eq!(response.bytes().await.unwrap(), body);
     }
 }

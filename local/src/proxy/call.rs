@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::wire::Message;
+use crate::wire::Message;
 
 /// The services behind the proxy, told apart by `X-Amz-Target`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,13 +126,20 @@ impl Call {
 /// The functions put their name into the SDK's application name.
 fn function(request: &Message) -> Option<String> {
     ["x-amz-user-agent", "user-agent"].into_iter().find_map(|header| {
-        request.header(header)?.split_whitespace().find_map(|word| word.strip_prefix("app/")).map(str::to_owned)
+        request
+            .header(header)?
+            .split_whitespace()
+            .find_map(|word| word.strip_prefix("app/"))
+            .map(str::to_owned)
     })
 }
 
 /// `attempt=2; max=3`
 fn attempt(header: &str) -> Option<u32> {
-    header.split(';').find_map(|pair| pair.trim().strip_prefix("attempt=")).and_then(|value| value.parse().ok())
+    header
+        .split(';')
+        .find_map(|pair| pair.trim().strip_prefix("attempt="))
+        .and_then(|value| value.parse().ok())
 }
 
 #[derive(Default, Deserialize)]
@@ -159,7 +166,9 @@ impl RequestBody<'_> {
         let part = |action: &str, table: &str| Part { action: action.to_owned(), table: table.to_owned() };
         if let Some(table) = &self.table_name {
             return match operation {
-                "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" | "Query" | "Scan" => vec![part(operation, table)],
+                "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" | "Query" | "Scan" => {
+                    vec![part(operation, table)]
+                }
                 _ => Vec::new(),
             };
         }
@@ -202,7 +211,10 @@ mod tests {
             start: "POST / HTTP/1.1".to_owned(),
             headers: [
                 ("X-Amz-Target", target),
-                ("x-amz-user-agent", "aws-sdk-rust/1.3.3 ua/2.1 api/dynamodb/1.136.0 os/linux app/refresh m/E"),
+                (
+                    "x-amz-user-agent",
+                    "aws-sdk-rust/1.3.3 ua/2.1 api/dynamodb/1.136.0 os/linux app/refresh m/E",
+                ),
                 ("amz-sdk-invocation-id", "b3a0"),
                 ("amz-sdk-request", "attempt=2; max=3"),
             ]
@@ -218,7 +230,10 @@ mod tests {
 
     #[test]
     fn a_single_write() {
-        let request = request("DynamoDB_20120810.UpdateItem", r#"{"TableName":"Sessions","Key":{"user_id":{"S":"u"}}}"#);
+        let request = request(
+            "DynamoDB_20120810.UpdateItem",
+            r#"{"TableName":"Sessions","Key":{"user_id":{"S":"u"}}}"#,
+        );
         let mut call = Call::describe(&request);
         assert_eq!(call.service, Service::DynamoDb);
         assert_eq!(call.operation, "UpdateItem");
@@ -252,8 +267,10 @@ mod tests {
 
     #[test]
     fn an_error_is_named_without_its_namespace() {
-        let mut call =
-            Call::describe(&request("secretsmanager.GetSecretValue", r#"{"SecretId":"sallyport-local/keyring"}"#));
+        let mut call = Call::describe(&request(
+            "secretsmanager.GetSecretValue",
+            r#"{"SecretId":"sallyport-local/keyring"}"#,
+        ));
         assert_eq!(call.service, Service::SecretsManager);
         assert_eq!(call.secret.as_deref(), Some("sallyport-local/keyring"));
         assert!(!call.is_metered() && !call.writes());
@@ -264,7 +281,8 @@ mod tests {
 
     #[test]
     fn what_is_no_call_of_ours_is_described_as_nothing() {
-        let request = Message { start: "GET / HTTP/1.1".to_owned(), headers: Vec::new(), body: b"x".to_vec() };
+        let request =
+            Message { start: "GET / HTTP/1.1".to_owned(), headers: Vec::new(), body: b"x".to_vec() };
         let call = Call::describe(&request);
         assert_eq!((call.operation.as_str(), call.tables.len()), ("", 0));
     }

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use super::{
     call::{Call, Service},
     faults::{Fault, Kind, same_table},
-    wire::Message,
 };
+use crate::wire::Message;
 
 /// The answer that replaces the call, or none for the kinds that answer nothing or the truth.
 pub(super) fn reply(fault: &Fault, call: &Call, request_id: &str) -> Option<Message> {
@@ -14,9 +14,10 @@ pub(super) fn reply(fault: &Fault, call: &Call, request_id: &str) -> Option<Mess
         (Kind::Error500, Service::DynamoDb) => {
             ("500 Internal Server Error", error("InternalServerError", "The request could not be completed."))
         }
-        (Kind::Error500, Service::SecretsManager) => {
-            ("500 Internal Server Error", error("InternalServiceError", "An error occurred on the server side."))
-        }
+        (Kind::Error500, Service::SecretsManager) => (
+            "500 Internal Server Error",
+            error("InternalServiceError", "An error occurred on the server side."),
+        ),
         (Kind::Throttle, service) => {
             let name = match service {
                 Service::DynamoDb => "ProvisionedThroughputExceededException",
@@ -27,10 +28,9 @@ pub(super) fn reply(fault: &Fault, call: &Call, request_id: &str) -> Option<Mess
         (Kind::Conflict, _) if call.operation == "TransactWriteItems" => {
             ("400 Bad Request", cancelled(call, fault.table.as_deref()))
         }
-        (Kind::Conflict, _) => (
-            "400 Bad Request",
-            error("TransactionConflictException", "Transaction is ongoing for the item"),
-        ),
+        (Kind::Conflict, _) => {
+            ("400 Bad Request", error("TransactionConflictException", "Transaction is ongoing for the item"))
+        }
         (Kind::DropBefore | Kind::DropAfter | Kind::Refuse | Kind::Slow, _) => return None,
     };
     let (namespace, content_type) = match call.service {
@@ -63,7 +63,9 @@ fn cancelled(call: &Call, table: Option<&str>) -> Value {
             _ => json!({"Code": code, "Message": "Transaction is ongoing for the item"}),
         })
         .collect();
-    let message =
-        format!("Transaction cancelled, please refer cancellation reasons for specific reasons [{}]", codes.join(", "));
+    let message = format!(
+        "Transaction cancelled, please refer cancellation reasons for specific reasons [{}]",
+        codes.join(", ")
+    );
     json!({"__type": "TransactionCanceledException", "Message": message, "CancellationReasons": reasons})
 }

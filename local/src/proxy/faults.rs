@@ -87,11 +87,15 @@ const fn first() -> u64 {
 
 impl Rule {
     fn matches(&self, call: &Call) -> bool {
-        let is = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        let is =
+            |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
         self.service == call.service
             && is(&self.operation, &call.operation)
             && is(&self.function, call.function.as_deref().unwrap_or_default())
-            && self.table.as_deref().is_none_or(|wanted| call.tables.iter().any(|table| same_table(wanted, table)))
+            && self
+                .table
+                .as_deref()
+                .is_none_or(|wanted| call.tables.iter().any(|table| same_table(wanted, table)))
             && (self.kind != Kind::Conflict || call.writes())
     }
 
@@ -155,7 +159,9 @@ impl Faults {
 
     /// Lifts all rules of a service, or of all.
     pub(crate) fn clear(&self, service: Option<Service>) {
-        self.locked().standing.retain(|standing| service.is_some_and(|service| standing.rule.service != service));
+        self.locked()
+            .standing
+            .retain(|standing| service.is_some_and(|service| standing.rule.service != service));
     }
 
     /// Counts the call in every rule that describes it; the oldest rule that hits decides.
@@ -184,7 +190,7 @@ impl Faults {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::proxy::wire::Message;
+    use crate::wire::Message;
 
     fn call(operation: &str, table: &str) -> Call {
         Call::describe(&Message {
@@ -204,7 +210,9 @@ mod tests {
     #[test]
     fn the_nth_call_and_as_many_as_counted() {
         let faults = Faults::default();
-        faults.add(rule(r#"{"kind":"drop_after","operation":"UpdateItem","table":"sessions","nth":2,"count":2}"#));
+        faults.add(rule(
+            r#"{"kind":"drop_after","operation":"UpdateItem","table":"sessions","nth":2,"count":2}"#,
+        ));
         let update = call("UpdateItem", "sallyport-local-sessions");
         let hits: Vec<_> = (0..5).map(|_| faults.strike(&update).map(|f| f.kind)).collect();
         assert_eq!(hits, [None, Some(Kind::DropAfter), Some(Kind::DropAfter), None, None]);

@@ -6,7 +6,6 @@ mod call;
 mod errors;
 mod faults;
 mod recorder;
-mod wire;
 
 use std::{
     io,
@@ -17,16 +16,20 @@ use std::{
 
 use tokio::net::{TcpListener, TcpStream};
 
+use self::{
+    call::Call,
+    faults::{Fault, Kind},
+};
 pub(crate) use self::{
-    call::{Call, Capacity, Part, Service},
-    faults::{Faults, Kind, Rule, Standing},
+    call::Service,
+    faults::{Faults, Rule},
     recorder::Recorder,
 };
-use self::{
-    faults::Fault,
+use crate::{
+    identifier,
+    stop::Stop,
     wire::{Connection, Message},
 };
-use crate::{identifier, stop::Stop};
 
 /// Where the calls go, and what happens to them on their way.
 #[derive(Debug)]
@@ -72,7 +75,8 @@ impl Proxy {
                 Ok(None) => return,
                 Err(error) => {
                     let body = format!("{{\"message\":\"{}\"}}", error.to_string().escape_default());
-                    let refusal = Message::reply("400 Bad Request", "application/json", "", body.into_bytes());
+                    let refusal =
+                        Message::reply("400 Bad Request", "application/json", "", body.into_bytes());
                     drop(client.write(&refusal).await);
                     return;
                 }
@@ -88,6 +92,10 @@ impl Proxy {
 
     /// The answer for the caller, or an error when the caller's connection breaks instead.
     async fn exchange(&self, mut request: Message, upstreams: &mut Upstreams) -> io::Result<Message> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the time a call takes is real, whatever the functions' clock says"
+        )]
         let started = Instant::now();
         let mut call = Call::describe(&request);
         let fault = self.faults.strike(&call);

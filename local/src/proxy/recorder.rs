@@ -1,10 +1,9 @@
 //! The calls that were made, in the order of their ends.
 
-use std::{
-    collections::VecDeque,
-    sync::Mutex,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::{collections::VecDeque, sync::Mutex};
+
+use sallyport_aws::system::SystemClock;
+use sallyport_core::clock::Clock as _;
 
 use super::call::Call;
 
@@ -33,7 +32,7 @@ impl Recorder {
     }
 
     pub(super) fn record(&self, mut call: Call) {
-        call.at = now();
+        call.at = SystemClock.now().millis();
         let mut recorded = self.locked();
         recorded.last += 1;
         call.sequence = recorded.last;
@@ -46,9 +45,4 @@ impl Recorder {
     fn locked(&self) -> std::sync::MutexGuard<'_, Recorded> {
         self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
-}
-
-fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,3 +1,5 @@
+#![expect(clippy::disallowed_methods, reason = "how long a call takes is what is tested")]
+
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::*;
@@ -25,7 +27,8 @@ impl Harness {
                     let mut connection = Connection::new(stream).unwrap();
                     while let Ok(Some(request)) = connection.read().await {
                         count.fetch_add(1, Ordering::SeqCst);
-                        let reply = Message::reply("200 OK", "application/x-amz-json-1.0", "id", request.body);
+                        let reply =
+                            Message::reply("200 OK", "application/x-amz-json-1.0", "id", request.body);
                         connection.write(&reply).await.unwrap();
                     }
                 });
@@ -86,7 +89,10 @@ async fn a_call_passes_and_is_metered_and_recorded() {
     assert_eq!(harness.call("DynamoDB_20120810.GetItem", own).await, Some((200, own.to_owned())));
     assert_eq!(harness.call("DynamoDB_20120810.ListTables", "{}").await, Some((200, "{}".to_owned())));
     let calls = harness.recorder.since(0);
-    assert_eq!(calls.iter().map(|c| c.operation.as_str()).collect::<Vec<_>>(), ["UpdateItem", "GetItem", "ListTables"]);
+    assert_eq!(
+        calls.iter().map(|c| c.operation.as_str()).collect::<Vec<_>>(),
+        ["UpdateItem", "GetItem", "ListTables"]
+    );
     assert_eq!(harness.recorder.since(2).len(), 1);
     harness.recorder.clear();
     assert_eq!(harness.recorder.since(0).len(), 0);

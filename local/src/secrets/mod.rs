@@ -6,7 +6,6 @@ mod store;
 use std::{
     path::Path,
     sync::{Arc, Mutex, PoisonError},
-    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::anyhow;
@@ -18,6 +17,8 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::post,
 };
+use sallyport_aws::system::SystemClock;
+use sallyport_core::clock::Clock as _;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -70,7 +71,9 @@ impl Secrets {
                 let value = request.secret_string.ok_or_else(|| invalid("SecretString is missing."))?;
                 let put = Put { secret: id, token: token.clone(), value, stages: request.version_stages };
                 let (secret, stages) = store.put(put, now())?;
-                Ok(json!({"ARN": secret.arn, "Name": secret.name, "VersionId": token, "VersionStages": stages}))
+                Ok(
+                    json!({"ARN": secret.arn, "Name": secret.name, "VersionId": token, "VersionStages": stages}),
+                )
             }
             "DescribeSecret" => store.describe(&id).map(description),
             "UpdateSecretVersionStage" => {
@@ -144,5 +147,5 @@ fn invalid(message: &str) -> Refusal {
 }
 
 fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    SystemClock.now().seconds()
 }

@@ -152,7 +152,9 @@ impl Store {
                 "ResourceNotFoundException",
                 match (version, wanted_stage) {
                     (Some(version), _) => {
-                        format!("Secrets Manager can't find the specified secret value for VersionId: {version}")
+                        format!(
+                            "Secrets Manager can't find the specified secret value for VersionId: {version}"
+                        )
                     }
                     (None, stage) => format!(
                         "Secrets Manager can't find the specified secret value for staging label: {}",
@@ -169,7 +171,10 @@ impl Store {
     /// When the token belongs to a version of another value, when there is no such secret.
     pub(crate) fn put(&mut self, put: Put, now: u64) -> Result<(&Secret, Vec<String>), Refusal> {
         if !(32..=64).contains(&put.token.len()) {
-            return refuse("InvalidParameterException", "ClientRequestToken must be 32 to 64 characters long.");
+            return refuse(
+                "InvalidParameterException",
+                "ClientRequestToken must be 32 to 64 characters long.",
+            );
         }
         let name = self.describe(&put.secret)?.name.clone();
         let Some(secret) = self.secrets.get_mut(&name) else { return not_found() };
@@ -239,14 +244,17 @@ impl Store {
     /// On disk before it is acknowledged.
     fn save(&self) -> Result<(), Refusal> {
         let Some(file) = &self.file else { return Ok(()) };
-        super::file::write(file, &self.secrets)
-            .or_else(|error| refuse("InternalServiceError", format!("cannot write {}: {error}", file.display())))
+        super::file::write(file, &self.secrets).or_else(|error| {
+            refuse("InternalServiceError", format!("cannot write {}: {error}", file.display()))
+        })
     }
 }
 
 /// By name, by ARN, or by an ARN without its random end.
 fn is_named(secret: &Secret, id: &str) -> bool {
-    secret.name == id || secret.arn == id || secret.arn.rsplit_once('-').is_some_and(|(partial, _)| partial == id)
+    secret.name == id
+        || secret.arn == id
+        || secret.arn.rsplit_once('-').is_some_and(|(partial, _)| partial == id)
 }
 
 #[cfg(test)]

@@ -70,7 +70,10 @@ fn what_was_current_becomes_previous() {
 fn a_rotation_moves_pending_to_current() {
     let mut store = store();
     store.put(put(A, "next", &["AWSPENDING"]), 2).unwrap();
-    assert_eq!((value(&store, "AWSCURRENT").unwrap(), value(&store, "AWSPENDING").unwrap()), ("{}".into(), "next".into()));
+    assert_eq!(
+        (value(&store, "AWSCURRENT").unwrap(), value(&store, "AWSPENDING").unwrap()),
+        ("{}".into(), "next".into())
+    );
     let order = |to: Option<&str>, from: Option<&str>, stage: &str| Move {
         secret: KEYRING.to_owned(),
         stage: stage.to_owned(),

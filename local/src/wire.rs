@@ -15,16 +15,16 @@ const MAX_HEADERS: usize = 100;
 
 /// A request or an answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Message {
+pub(crate) struct Message {
     /// The first line without its line end.
-    pub(super) start: String,
-    pub(super) headers: Vec<(String, String)>,
-    pub(super) body: Vec<u8>,
+    pub(crate) start: String,
+    pub(crate) headers: Vec<(String, String)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Message {
     /// An answer with a JSON body.
-    pub(super) fn reply(status: &str, content_type: &str, request_id: &str, body: Vec<u8>) -> Self {
+    pub(crate) fn reply(status: &str, content_type: &str, request_id: &str, body: Vec<u8>) -> Self {
         Self {
             start: format!("HTTP/1.1 {status}"),
             headers: vec![
@@ -37,22 +37,22 @@ impl Message {
     }
 
     /// The first header of that name; `name` in lower case.
-    pub(super) fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
     /// The status of an answer.
-    pub(super) fn status(&self) -> Option<u16> {
+    pub(crate) fn status(&self) -> Option<u16> {
         self.start.split(' ').nth(1)?.parse().ok()
     }
 
     /// Whether no further message follows on this connection.
-    pub(super) fn closes(&self) -> bool {
+    pub(crate) fn closes(&self) -> bool {
         self.header("connection").is_some_and(|value| value.eq_ignore_ascii_case("close"))
     }
 
     /// Replaces the body and states its length.
-    pub(super) fn set_body(&mut self, body: Vec<u8>) {
+    pub(crate) fn set_body(&mut self, body: Vec<u8>) {
         let length = body.len().to_string();
         match self.headers.iter_mut().find(|(name, _)| name.eq_ignore_ascii_case("content-length")) {
             Some((_, value)) => *value = length,
@@ -78,13 +78,13 @@ impl Message {
 
 /// One end of a connection, with what was read beyond the last message.
 #[derive(Debug)]
-pub(super) struct Connection {
+pub(crate) struct Connection {
     stream: TcpStream,
     unread: Vec<u8>,
 }
 
 impl Connection {
-    pub(super) fn new(stream: TcpStream) -> io::Result<Self> {
+    pub(crate) fn new(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         Ok(Self { stream, unread: Vec::with_capacity(4096) })
     }
@@ -94,13 +94,17 @@ impl Connection {
     ///
     /// # Errors
     /// When the connection breaks within a message, and for what is not a message of known length.
-    pub(super) async fn read(&mut self) -> io::Result<Option<Message>> {
+    pub(crate) async fn read(&mut self) -> io::Result<Option<Message>> {
         let head = loop {
             if let Some(head) = Head::parse(&self.unread)? {
                 break head;
             }
             if self.fill().await? == 0 {
-                return if self.unread.is_empty() { Ok(None) } else { Err(io::ErrorKind::UnexpectedEof.into()) };
+                return if self.unread.is_empty() {
+                    Ok(None)
+                } else {
+                    Err(io::ErrorKind::UnexpectedEof.into())
+                };
             }
         };
         let end = head.length + head.body_length;
@@ -117,12 +121,12 @@ impl Connection {
 
     /// # Errors
     /// When the connection breaks.
-    pub(super) async fn write(&mut self, message: &Message) -> io::Result<()> {
+    pub(crate) async fn write(&mut self, message: &Message) -> io::Result<()> {
         self.stream.write_all(&message.to_bytes()).await
     }
 
     /// Ends the connection the hard way: the peer sees a reset, not an orderly end.
-    pub(super) fn reset(self) {
+    pub(crate) fn reset(self) {
         // Without the option the peer sees an orderly close, which is as good a lost reply.
         drop(self.stream.set_zero_linger());
         drop(self.stream);
@@ -193,7 +197,10 @@ mod tests {
     #[tokio::test]
     async fn two_requests_in_one_segment_are_two_messages() {
         let (mut client, mut connection) = pair().await;
-        client.write_all(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}POST / HTTP/1.1\r\nA: b\r\n\r\n").await.unwrap();
+        client
+            .write_all(b"POST / HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}POST / HTTP/1.1\r\nA: b\r\n\r\n")
+            .await
+            .unwrap();
         let first = connection.read().await.unwrap().unwrap();
         assert_eq!((first.start.as_str(), first.body.as_slice()), ("POST / HTTP/1.1", b"{}".as_slice()));
         let second = connection.read().await.unwrap().unwrap();
@@ -205,8 +212,7 @@ mod tests {
     #[tokio::test]
     async fn a_request_in_pieces_is_one_message() {
         let (mut client, mut connection) = pair().await;
-        let message =
-            Message::reply("200 OK", "application/x-amz-json-1.0", "id", b"{\"a\":1}".to_vec());
+        let message = Message::reply("200 OK", "application/x-amz-json-1.0", "id", b"{\"a\":1}".to_vec());
         let bytes = message.to_bytes();
         tokio::spawn(async move {
             for byte in bytes {

@@ -1,0 +1,177 @@
+//! The whole backend, started and stopped as one.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use axum::{Router, serve::ListenerExt as _};
+use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
+
+use crate::{
+    clock::ShiftingClock,
+    console::{self, Console, Logs},
+    demo,
+    environment::{self, Environment},
+    functions,
+    gateway::{self, Gateway, Refusals, Routes},
+    loopback::{self, listen},
+    options::Options,
+    runtime::Threads,
+    services::{self, Services},
+    stop::{self, Stop, Stopper},
+    template::Template,
+};
+
+/// Database and keyring answer beside whatever the functions compute.
+const SERVICE_THREADS: usize = 2;
+/// A hash holds a thread; the processors are shared by the operating system, not by turns.
+const FUNCTION_THREADS: usize = 16;
+/// How long calls under way are waited for.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A backend that runs. Dropping it ends it at once, [`Backend::stop`] lets calls under way come to their end.
+#[derive(Debug)]
+pub struct Backend {
+    url: String,
+    services_url: String,
+    environment: Environment,
+    guide: Option<String>,
+    stopper: Stopper,
+    servers: JoinSet<()>,
+    _threads: [Threads; 2],
+}
+
+impl Backend {
+    /// Starts everything on threads of its own, and returns once it answers.
+    ///
+    /// # Errors
+    /// When a port is in use, when the data cannot be read, when a variable of the functions is not valid.
+    pub async fn start(options: Options) -> anyhow::Result<Self> {
+        let for_services = Threads::start("services", SERVICE_THREADS)?;
+        let for_functions = Threads::start("functions", FUNCTION_THREADS)?;
+        let (stopper, stop) = stop::channel();
+        let started = start(options, for_services.handle().clone(), stop);
+        let Started { url, services_url, environment, guide, servers } =
+            for_functions.handle().spawn(started).await??;
+        let _threads = [for_services, for_functions];
+        Ok(Self { url, services_url, environment, guide, stopper, servers, _threads })
+    }
+
+    /// Where the API answers, without a trailing slash.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Where the database answers.
+    pub fn dynamodb_url(&self) -> &str {
+        &self.services_url
+    }
+
+    /// Where the keyring answers: the same port, told apart by `X-Amz-Target`.
+    pub fn secrets_url(&self) -> &str {
+        &self.services_url
+    }
+
+    /// The variables of the functions, which the operator's command takes as well.
+    pub fn environment(&self) -> &Environment {
+        &self.environment
+    }
+
+    /// The demo accounts with commands to try them, when they were asked for.
+    pub fn guide(&self) -> Option<&str> {
+        self.guide.as_deref()
+    }
+
+    /// Takes no more calls and waits for those under way, five seconds at most.
+    pub async fn stop(mut self) {
+        self.stopper.stop();
+        let all = async { while self.servers.join_next().await.is_some() {} };
+        // What is not done by now is cut off with the threads.
+        drop(tokio::time::timeout(GRACE, all).await);
+    }
+}
+
+struct Started {
+    url: String,
+    services_url: String,
+    environment: Environment,
+    guide: Option<String>,
+    servers: JoinSet<()>,
+}
+
+async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Result<Started> {
+    let template = Template::of_the_stack()?;
+    let listener = listen(loopback::ADDRESS, options.port, "--port").await?;
+    let address = listener.local_addr()?;
+    let (services, mut servers) = start_services(&template, &options, &for_services, &stop).await?;
+    for rule in &options.faults {
+        services.faults.add(serde_json::from_str(rule).with_context(|| format!("fault {rule}"))?);
+    }
+    let url = format!("http://localhost:{}", address.port());
+    let services_url = format!("http://{}", services.address);
+    let environment = environment::of(&template, &services_url, &url, &options.environment);
+
+    let (clock, logs) = (Arc::new(ShiftingClock::default()), Arc::new(Logs::default()));
+    let sink = functions::sink(&logs, options.quiet);
+    sallyport_http::telemetry::install(Arc::clone(&sink));
+    let config = functions::config(&environment)?;
+    let functions = functions::all(&environment, &clock, &sink)?;
+    functions.warm_up().await;
+    let gateway = Gateway {
+        routes: Routes::of(&functions.handlers)?,
+        refusals: Refusals::of_the_stack(&config.docs_url)?,
+        clock: Arc::clone(&clock),
+        port: address.port(),
+    };
+    let console = Console {
+        template: template.clone(),
+        database: services.database,
+        clock: Arc::clone(&clock),
+        logs,
+        recorder: Arc::clone(&services.recorder),
+        faults: services.faults,
+    };
+    let router = Router::new()
+        .fallback(gateway::answer)
+        .with_state(Arc::new(gateway))
+        .nest("/_local", console::router(console));
+    servers.spawn(serve(listener, router, stop));
+
+    let guide = if options.demo {
+        let accounts =
+            demo::Accounts::connect(functions::connect(&environment, "local")?, &config, clock.clone());
+        let accounts = accounts.await.context("demo accounts")?;
+        let (api, data) = ((address, url.as_str()), options.data.as_deref());
+        let guide = demo::prepare(&accounts, api, options.demo_password.clone(), data, clock.as_ref());
+        Some(guide.await.context("demo accounts")?)
+    } else {
+        None
+    };
+    // What the start itself has called is nobody's business.
+    services.recorder.clear();
+    Ok(Started { url, services_url, environment, guide, servers })
+}
+
+/// The services on their own threads.
+pub(crate) async fn start_services(
+    template: &Template,
+    options: &Options,
+    threads: &Handle,
+    stop: &Stop,
+) -> anyhow::Result<(Services, JoinSet<()>)> {
+    let (template, stop) = (template.clone(), stop.clone());
+    let (data, port, latency) = (options.data.clone(), options.dynamodb_port, options.latency);
+    let starting = threads.spawn(async move {
+        let mut servers = JoinSet::new();
+        let services =
+            services::start(&template, data.as_deref(), port, latency, &stop, &mut servers).await?;
+        anyhow::Ok((services, servers))
+    });
+    starting.await?
+}
+
+async fn serve(listener: TcpListener, router: Router, stop: Stop) {
+    // A small answer is sent as it is, not held back for more to come. A failure costs latency only.
+    let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    drop(axum::serve(listener, service).with_graceful_shutdown(async move { stop.requested().await }).await);
+}

@@ -1,0 +1,124 @@
+//! The functions, each with its own clients and its own copy of the keyring, as if each were alone in its process.
+
+use std::{io::Write as _, sync::Arc};
+
+use http::Method;
+use lambda_http::Request;
+use sallyport_aws::{Clients, Endpoints};
+use sallyport_core::clock::Clock;
+use sallyport_http::{App, Config, Platform, telemetry::Sink};
+
+use crate::{
+    clock::ShiftingClock,
+    console::Logs,
+    environment::Environment,
+    gateway::{Answer, Function},
+};
+
+impl Function for App {
+    fn name(&self) -> &'static str {
+        self.name()
+    }
+
+    fn routes(&self) -> Vec<(Method, &'static str)> {
+        self.routes()
+    }
+
+    fn handle(&self, request: Request) -> Answer<'_> {
+        Box::pin(self.handle(request))
+    }
+}
+
+/// The functions' lines, to the console and, unless quiet, to stdout.
+#[derive(Debug)]
+struct Lines {
+    logs: Arc<Logs>,
+    quiet: bool,
+}
+
+impl Sink for Lines {
+    fn line(&self, line: &str) {
+        self.logs.push(line);
+        if !self.quiet {
+            let mut stdout = std::io::stdout().lock();
+            // Nobody reads what cannot be written.
+            drop(writeln!(stdout, "{line}").and_then(|()| stdout.flush()));
+        }
+    }
+}
+
+type Entry = (&'static str, fn(&Platform) -> App);
+
+const FUNCTIONS: [Entry; 5] = [
+    ("login", login::app),
+    ("refresh", refresh::app),
+    ("mfa", mfa::app),
+    ("keys", keys::app),
+    ("health", health::app),
+];
+
+/// Where the functions' lines go.
+pub(crate) fn sink(logs: &Arc<Logs>, quiet: bool) -> Arc<dyn Sink> {
+    Arc::new(Lines { logs: Arc::clone(logs), quiet })
+}
+
+/// All functions, not yet warm.
+///
+/// # Errors
+/// When a variable is missing or not valid.
+pub(crate) fn all(
+    environment: &Environment,
+    clock: &Arc<ShiftingClock>,
+    sink: &Arc<dyn Sink>,
+) -> anyhow::Result<Functions> {
+    let mut functions = Functions { handlers: Vec::new(), platforms: Vec::new() };
+    for (name, app) in FUNCTIONS {
+        let platform = Platform::builder(config(environment)?, connect(environment, name)?)
+            .clock(Arc::clone(clock) as Arc<dyn Clock>)
+            .sink(Arc::clone(sink))
+            .build();
+        functions.handlers.push(Arc::new(app(&platform)));
+        functions.platforms.push((name, platform));
+    }
+    Ok(functions)
+}
+
+/// The functions and what they stand on.
+pub(crate) struct Functions {
+    pub(crate) handlers: Vec<Arc<dyn Function>>,
+    platforms: Vec<(&'static str, Platform)>,
+}
+
+impl Functions {
+    /// What Lambda's init phase does: `keys` fills an empty keyring, all fetch it and open their connections. A
+    /// dependency that is down does not stop the start, here as there.
+    pub(crate) async fn warm_up(&self) {
+        for (name, platform) in &self.platforms {
+            if *name == "keys"
+                && let Err(error) = platform.fill_keyring().await
+            {
+                tracing::warn!(%error, "the keyring could not be filled");
+            }
+        }
+        for (_, platform) in &self.platforms {
+            platform.warm_up().await;
+        }
+    }
+}
+
+/// Clients under the name of a function.
+///
+/// # Errors
+/// When a variable is missing.
+pub(crate) fn connect(environment: &Environment, name: &'static str) -> anyhow::Result<Clients> {
+    let lookup = |name: &str| environment.get(name).cloned();
+    Ok(Clients::connect(&Endpoints::from_lookup(&lookup), name, &lookup)?)
+}
+
+/// The configuration that the functions read.
+///
+/// # Errors
+/// When a variable is missing or not valid.
+pub(crate) fn config(environment: &Environment) -> anyhow::Result<Config> {
+    Ok(Config::from_lookup(&|name| environment.get(name).cloned())?)
+}
