@@ -60,8 +60,11 @@ async fn report(platform: &Platform, call: &Call, components: &[Component]) -> R
             tracing::error!(target: "request", component = finding.component.as_str(), fault, "a dependency is down");
         }
     }
-    let (status, word) =
-        if faults == 0 { (StatusCode::OK, "ready") } else { (StatusCode::SERVICE_UNAVAILABLE, "unavailable") };
+    let (status, word) = if faults == 0 {
+        (StatusCode::OK, "ready")
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "unavailable")
+    };
     let checks: Map<String, Value> = findings.iter().map(shown).collect();
     let reply = Reply::json(status, &json!({ "status": word, "checks": checks }))?;
     Ok(if faults == 0 { reply } else { reply.header(header::RETRY_AFTER, HeaderValue::from_static("5")) })

@@ -18,7 +18,8 @@ impl<'a> Probes<'a> {
 
     /// Reads the secret itself, past the cache: whether it can be read is the question.
     async fn keyring(&self) -> StoreResult<()> {
-        let corrupt = |problem: String| StoreError::Corrupt { table: "keyring", key: "AWSCURRENT".to_owned(), problem };
+        let corrupt =
+            |problem: String| StoreError::Corrupt { table: "keyring", key: "AWSCURRENT".to_owned(), problem };
         match self.platform.keyring_cache().source().read().await? {
             Stored::Empty => Err(corrupt("it has not been filled yet: sallyport keys init".to_owned())),
             Stored::Filled(text) => {

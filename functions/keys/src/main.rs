@@ -1,3 +1,3 @@
 fn main() -> Result<(), sallyport_http::BootError> {
-    sallyport_http::serve("keys", keys::app, keys::fill_keyring)
+    sallyport_http::serve("keys", keys::app, keys::prepare)
 }

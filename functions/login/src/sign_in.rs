@@ -108,7 +108,9 @@ fn problem(error: SignInError) -> Problem {
         SignInError::TooManyAttempts { retry_after } => {
             Problem::new(Code::TooManyAttempts).retry_after(retry_after)
         }
-        SignInError::AddressExhausted { retry_after } => Problem::new(Code::RateLimited).retry_after(retry_after),
+        SignInError::AddressExhausted { retry_after } => {
+            Problem::new(Code::RateLimited).retry_after(retry_after)
+        }
         SignInError::Store(error) => error.into(),
         SignInError::Password(error) => error.into(),
         SignInError::Token(error) => error.into(),

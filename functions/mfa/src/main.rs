@@ -1,3 +1,3 @@
 fn main() -> Result<(), sallyport_http::BootError> {
-    sallyport_http::serve("mfa", mfa::app, |_| async {})
+    sallyport_http::serve("mfa", mfa::app, sallyport_http::Platform::warm_up)
 }

@@ -59,7 +59,9 @@ fn problem(error: CompleteError) -> Problem {
         CompleteError::TooManyAttempts { retry_after } => {
             Problem::new(Code::TooManyAttempts).retry_after(retry_after)
         }
-        CompleteError::AddressExhausted { retry_after } => Problem::new(Code::RateLimited).retry_after(retry_after),
+        CompleteError::AddressExhausted { retry_after } => {
+            Problem::new(Code::RateLimited).retry_after(retry_after)
+        }
         CompleteError::Store(error) => error.into(),
         CompleteError::Seed(error) => error.into(),
         CompleteError::Token(error) => error.into(),

@@ -55,9 +55,15 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
     }
 }
 
-async fn look_up(platform: &Platform, env: Env<'_>, rules: &Rules, token: &str) -> StoreResult<Option<Active>> {
+async fn look_up(
+    platform: &Platform,
+    env: Env<'_>,
+    rules: &Rules,
+    token: &str,
+) -> StoreResult<Option<Active>> {
     if let Some(refresh) = open_refresh_token(env.keyring, token) {
-        let session = is_current(platform.store(), env, refresh.user, refresh.session, Some(refresh.counter)).await?;
+        let session =
+            is_current(platform.store(), env, refresh.user, refresh.session, Some(refresh.counter)).await?;
         return Ok(session.map(|session| of_refresh_token(rules, &refresh, &session)));
     }
     let Ok(claims) = verify_access_token(env.keyring, &rules.audience, token, env.now()) else {

@@ -48,7 +48,11 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
     let keyring = platform.keyring().await?;
     let env = platform.env(&keyring);
     let cookie = call.cookie(REFRESH_COOKIE)?;
-    let named = Named { bearer: call.headers.contains_key(header::AUTHORIZATION), body: request.refresh_token.as_ref(), cookie: cookie.as_deref() };
+    let named = Named {
+        bearer: call.headers.contains_key(header::AUTHORIZATION),
+        body: request.refresh_token.as_ref(),
+        cookie: cookie.as_deref(),
+    };
     let (user, session) = named.session(env, &platform.rules(&call.context).audience, &call)?;
     end_sessions(platform.store(), env, user, session, request.scope.into(), &call.context.origin).await?;
     call.facts.count("logouts", 1);
@@ -64,7 +68,12 @@ struct Named<'a> {
 }
 
 impl Named<'_> {
-    fn session(&self, env: Env<'_>, audience: &Audience, call: &Call) -> Result<(UserId, SessionId), Problem> {
+    fn session(
+        &self,
+        env: Env<'_>,
+        audience: &Audience,
+        call: &Call,
+    ) -> Result<(UserId, SessionId), Problem> {
         if self.bearer {
             let caller = Caller::identify(env, audience, bearer_token(&call.headers)?)
                 .map_err(|_| Problem::invalid_token())?;

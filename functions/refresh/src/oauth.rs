@@ -26,7 +26,10 @@ struct OAuthError {
 }
 
 /// Reads the form and authenticates the client. `Err` holds the finished answer, or a problem.
-pub(crate) async fn authenticate(platform: &Platform, call: &Call) -> Result<Result<Authenticated, Reply>, Problem> {
+pub(crate) async fn authenticate(
+    platform: &Platform,
+    call: &Call,
+) -> Result<Result<Authenticated, Reply>, Problem> {
     let form: Form = match call.form() {
         Ok(form) => form,
         Err(problem) if problem.code == sallyport_http::Code::MalformedRequest => {
@@ -77,7 +80,10 @@ fn invalid_request(description: &'static str) -> Result<Reply, Problem> {
 fn invalid_client() -> Result<Reply, Problem> {
     let reply = Reply::json(
         StatusCode::UNAUTHORIZED,
-        &OAuthError { error: "invalid_client", error_description: "The client is not known, or its secret is wrong." },
+        &OAuthError {
+            error: "invalid_client",
+            error_description: "The client is not known, or its secret is wrong.",
+        },
     )?;
     Ok(reply.header(header::WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"sallyport\"")))
 }

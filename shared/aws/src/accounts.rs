@@ -2,11 +2,14 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, Update};
+use aws_sdk_dynamodb::{
+    operation::update_item::UpdateItemError,
+    types::{AttributeValue, Put, Update},
+};
 use sallyport_core::{
     accounts::{
-        CreateAccount, Credential, Email, Epoch, FactorKind, FactorSummary, LoginRecord, ManageAccounts, Profile,
-        Status, StoredHash,
+        CreateAccount, Credential, Email, Epoch, FactorKind, FactorSummary, LoginRecord, ManageAccounts,
+        Profile, Status, StoredHash,
     },
     audit::SecurityEvent,
     ids::UserId,
@@ -42,7 +45,8 @@ pub(crate) fn write_login_record(record: &LoginRecord) -> Item {
     if let Credential::Password(hash) = &record.credential {
         item.insert("password".to_owned(), s(hash.as_str()));
     }
-    let factors = record.factors.iter().map(|factor| (factor.id.to_string(), write_summary(factor))).collect();
+    let factors =
+        record.factors.iter().map(|factor| (factor.id.to_string(), write_summary(factor))).collect();
     item.insert("factors".to_owned(), AttributeValue::M(factors));
     item
 }
@@ -52,10 +56,7 @@ pub(crate) fn write_summary(factor: &FactorSummary) -> AttributeValue {
     let kind = match factor.kind {
         FactorKind::Totp => "totp",
     };
-    AttributeValue::M(HashMap::from([
-        ("kind".to_owned(), s(kind)),
-        ("label".to_owned(), s(&factor.label)),
-    ]))
+    AttributeValue::M(HashMap::from([("kind".to_owned(), s(kind)), ("label".to_owned(), s(&factor.label))]))
 }
 
 pub(crate) fn read_login_record(email: &Email, item: &Item) -> StoreResult<LoginRecord> {
@@ -167,7 +168,7 @@ impl RenewHash for Store {
             Err(error)
                 if error
                     .as_service_error()
-                    .is_some_and(|error| error.is_conditional_check_failed_exception()) =>
+                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
             {
                 Ok(())
             }
@@ -197,7 +198,12 @@ impl ManageAccounts for Store {
         Ok(committed == Committed::Yes)
     }
 
-    async fn change(&self, before: &LoginRecord, after: &LoginRecord, event: &SecurityEvent) -> StoreResult<bool> {
+    async fn change(
+        &self,
+        before: &LoginRecord,
+        after: &LoginRecord,
+        event: &SecurityEvent,
+    ) -> StoreResult<bool> {
         let operation = "change account";
         let mut update = Update::builder()
             .table_name(&self.tables.users)

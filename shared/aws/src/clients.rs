@@ -73,7 +73,9 @@ impl ManageClients for Store {
         match sent {
             Ok(_) => Ok(true),
             Err(error)
-                if error.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) =>
+                if error
+                    .as_service_error()
+                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
             {
                 Ok(false)
             }

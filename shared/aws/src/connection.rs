@@ -175,9 +175,8 @@ impl Clients {
 #[cfg(feature = "profile")]
 pub async fn shared_config(options: ProfileOptions) -> aws_config::SdkConfig {
     let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(https)
-        .retry_config(retries());
+    let mut loader =
+        aws_config::defaults(BehaviorVersion::latest()).http_client(https).retry_config(retries());
     if let Ok(name) = AppName::new("sallyport") {
         loader = loader.app_name(name);
     }

@@ -7,10 +7,12 @@ use sallyport_core::{clock::Timestamp, store::StoreError};
 
 pub(crate) type Item = HashMap<String, AttributeValue>;
 
+#[expect(clippy::needless_pass_by_value, reason = "callers hand over ids and literals alike")]
 pub(crate) fn s(text: impl ToString) -> AttributeValue {
     AttributeValue::S(text.to_string())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "numbers are copied, not kept")]
 pub(crate) fn n(number: impl ToString) -> AttributeValue {
     AttributeValue::N(number.to_string())
 }
@@ -79,7 +81,10 @@ impl<'a> Reader<'a> {
             .map_err(|_| self.corrupt(attribute, "out of range"))
     }
 
-    pub(crate) fn optional_number<T: std::str::FromStr>(&self, attribute: &str) -> Result<Option<T>, StoreError> {
+    pub(crate) fn optional_number<T: std::str::FromStr>(
+        &self,
+        attribute: &str,
+    ) -> Result<Option<T>, StoreError> {
         if self.has(attribute) { self.number(attribute).map(Some) } else { Ok(None) }
     }
 

@@ -22,8 +22,8 @@ use base64::{
 use sallyport_core::{
     clock::{Clock, Timestamp},
     keyring::{
-        FillKeyring, KeyId, KeyState, Keyring, KeyringDocument, KeyringSource, SecretKeyEntry, SigningAlgorithm,
-        SigningKeyEntry, Stored,
+        FillKeyring, KeyId, KeyState, Keyring, KeyringDocument, KeyringSource, SecretKeyEntry,
+        SigningAlgorithm, SigningKeyEntry, Stored,
     },
     random::Random,
     secret::Secret,
@@ -83,7 +83,9 @@ impl FillKeyring for SecretsKeyring {
         match sent {
             Ok(_) => Ok(true),
             Err(error)
-                if error.as_service_error().is_some_and(PutSecretValueError::is_resource_exists_exception) =>
+                if error
+                    .as_service_error()
+                    .is_some_and(PutSecretValueError::is_resource_exists_exception) =>
             {
                 Ok(false)
             }
@@ -101,10 +103,13 @@ pub fn generate_keyring(
     random: &dyn Random,
     now: Timestamp,
 ) -> StoreResult<KeyringDocument> {
-    let failed = |reason: &str| StoreError::Unavailable { operation: "generate keys", reason: reason.to_owned() };
+    let failed =
+        |reason: &str| StoreError::Unavailable { operation: "generate keys", reason: reason.to_owned() };
     let pkcs8 = match algorithm {
         SigningAlgorithm::ES256 => {
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new())
+            #[expect(clippy::disallowed_methods, reason = "aws-lc draws the randomness of key pairs itself")]
+            let generator = SystemRandom::new();
+            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &generator)
                 .map_err(|_| failed("ECDSA"))?
                 .as_ref()
                 .to_vec()
@@ -235,9 +240,13 @@ impl<S: KeyringSource> KeyringCache<S> {
     async fn fetch(&self) -> StoreResult<Option<Keyring>> {
         match self.source.read().await? {
             Stored::Empty => Ok(None),
-            Stored::Filled(text) => Keyring::parse(text.expose()).map(Some).map_err(|error| {
-                StoreError::Corrupt { table: "keyring", key: "AWSCURRENT".to_owned(), problem: error.to_string() }
-            }),
+            Stored::Filled(text) => {
+                Keyring::parse(text.expose()).map(Some).map_err(|error| StoreError::Corrupt {
+                    table: "keyring",
+                    key: "AWSCURRENT".to_owned(),
+                    problem: error.to_string(),
+                })
+            }
         }
     }
 

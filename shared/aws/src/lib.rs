@@ -20,9 +20,9 @@ pub mod system;
 mod throttle;
 mod validate;
 
+pub use connection::{Clients, ConnectError, Endpoints};
 #[cfg(feature = "profile")]
 pub use connection::{ProfileOptions, shared_config};
-pub use connection::{Clients, ConnectError, Endpoints};
 pub use keyring::{KeyringCache, KeyringUse, SecretsKeyring, generate_keyring};
 pub use store::{Store, Tables};
 pub use validate::{ITEM_FORMAT, validate_item};

@@ -10,8 +10,8 @@ use sallyport_core::{
     clock::Timestamp,
     ids::{FactorId, UserId},
     mfa::{
-        Claim, CodeHash, Completed, Completion, Confirmation, Factor, FactorPorts, MOST_FACTORS, ManageFactors,
-        RecoveryCodes, SealedSeed, SignInCompletion,
+        Claim, CodeHash, Completed, Completion, Confirmation, Factor, FactorPorts, MOST_FACTORS,
+        ManageFactors, RecoveryCodes, SealedSeed, SignInCompletion,
     },
     store::StoreResult,
 };
@@ -27,7 +27,10 @@ use crate::{
 const TABLE: &str = "users";
 
 fn factor_key(user: UserId, factor: FactorId) -> Item {
-    HashMap::from([("pk".to_owned(), s(format!("USER#{user}"))), ("sk".to_owned(), s(format!("FACTOR#{factor}")))])
+    HashMap::from([
+        ("pk".to_owned(), s(format!("USER#{user}"))),
+        ("sk".to_owned(), s(format!("FACTOR#{factor}"))),
+    ])
 }
 
 fn recovery_key(user: UserId) -> Item {
@@ -112,11 +115,7 @@ fn taking(user: UserId, claim: &Claim, now: Timestamp) -> Taking {
             key: factor_key(user, *factor),
             update: "SET last_step = :step, last_used_at = :now",
             condition: "confirmed = :yes AND (attribute_not_exists(last_step) OR last_step < :step)",
-            values: vec![
-                (":step", n(step)),
-                (":now", millis(now)),
-                (":yes", AttributeValue::Bool(true)),
-            ],
+            values: vec![(":step", n(step)), (":now", millis(now)), (":yes", AttributeValue::Bool(true))],
         },
         Claim::RecoveryCode { code } => Taking {
             key: recovery_key(user),
@@ -239,7 +238,12 @@ impl ManageFactors for Store {
         Ok(factors)
     }
 
-    async fn add_factor(&self, factor: &Factor, replaced: &[FactorId], event: &SecurityEvent) -> StoreResult<()> {
+    async fn add_factor(
+        &self,
+        factor: &Factor,
+        replaced: &[FactorId],
+        event: &SecurityEvent,
+    ) -> StoreResult<()> {
         let operation = "add factor";
         let put = Put::builder()
             .table_name(&self.tables.users)
@@ -284,8 +288,7 @@ impl ManageFactors for Store {
             .expression_attribute_values(":now", millis(confirmation.now))
             .build()
             .map_err(unbuildable(operation))?;
-        let summary =
-            FactorSummary { id: factor.id, kind: FactorKind::Totp, label: factor.label.clone() };
+        let summary = FactorSummary { id: factor.id, kind: FactorKind::Totp, label: factor.label.clone() };
         let offer = Update::builder()
             .table_name(&self.tables.users)
             .set_key(Some(login_key(confirmation.email)))

@@ -1,8 +1,7 @@
 //! Conflicts between transactions, which the SDK does not retry by itself.
 
 use aws_sdk_dynamodb::{
-    error::ProvideErrorMetadata as _,
-    operation::transact_write_items::TransactWriteItemsError,
+    error::ProvideErrorMetadata as _, operation::transact_write_items::TransactWriteItemsError,
 };
 use aws_smithy_runtime_api::client::{
     interceptors::context::InterceptorContext,

@@ -15,8 +15,8 @@ use sallyport_core::{
     login::Restamp,
     messages::Message,
     sessions::{
-        AddSession, Added, EndSessions, Methods, ReadSessions, RotateSession, Rotation, RotationRequest, Session,
-        UserSessions,
+        AddSession, Added, EndSessions, Methods, ReadSessions, RotateSession, Rotation, RotationRequest,
+        Session, UserSessions,
     },
     store::StoreResult,
 };
@@ -158,9 +158,7 @@ impl AddSession for Store {
             .send()
             .await;
         match sent {
-            Ok(answer) => {
-                Ok(Added::Among(read_sessions(user, &answer.attributes.unwrap_or_default())?))
-            }
+            Ok(answer) => Ok(Added::Among(read_sessions(user, &answer.attributes.unwrap_or_default())?)),
             Err(error)
                 if error
                     .as_service_error()
@@ -197,9 +195,9 @@ impl Store {
         stamp: Option<(Option<Epoch>, Methods)>,
     ) -> StoreResult<Rotation> {
         let mut expression =
-            "SET #s.#counter = :next, #s.#rotated = :now, #s.#operation = :operation, #s.#idle = :idle".to_owned();
-        let mut condition =
-            "#s.#counter = :presented AND #s.#idle > :now AND #s.#absolute > :now".to_owned();
+            "SET #s.#counter = :next, #s.#rotated = :now, #s.#operation = :operation, #s.#idle = :idle"
+                .to_owned();
+        let mut condition = "#s.#counter = :presented AND #s.#idle > :now AND #s.#absolute > :now".to_owned();
         let mut update = self
             .client
             .update_item()

@@ -52,7 +52,9 @@ where
 }
 
 /// A request that the SDK refuses to build: a fault of ours, which shows in no state of the data.
-pub(crate) fn unbuildable(operation: &'static str) -> impl Fn(aws_sdk_dynamodb::error::BuildError) -> StoreError {
+pub(crate) fn unbuildable(
+    operation: &'static str,
+) -> impl Fn(aws_sdk_dynamodb::error::BuildError) -> StoreError {
     move |error| StoreError::Unavailable { operation, reason: error.to_string() }
 }
 
@@ -89,11 +91,12 @@ impl Transaction {
     /// Commits. The SDK sends one idempotency token with every try, so that a commit whose reply was lost is not refused.
     pub(crate) async fn commit(self, client: &Client, operation: &'static str) -> StoreResult<Committed> {
         let sent = client.transact_write_items().set_transact_items(Some(self.items)).send().await;
-        let error = match sent {
-            Ok(_) => return Ok(Committed::Yes),
-            Err(error) => error,
+        let Err(error) = sent else {
+            return Ok(Committed::Yes);
         };
-        if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() {
+        if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
+            error.as_service_error()
+        {
             let refused: Vec<_> = cancelled
                 .cancellation_reasons()
                 .iter()

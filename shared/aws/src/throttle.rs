@@ -12,7 +12,9 @@ use sallyport_core::{
     clock::Timestamp,
     ids::OperationId,
     store::StoreResult,
-    throttle::{AddressLimit, Attempts, BucketState, Clearing, CountAddress, Pool, PoolKey, PoolPolicy, Reserved},
+    throttle::{
+        AddressLimit, Attempts, BucketState, Clearing, CountAddress, Pool, PoolKey, PoolPolicy, Reserved,
+    },
 };
 
 use crate::{
@@ -249,7 +251,8 @@ impl Store {
     ) -> StoreResult<bool> {
         let none = Clearing::default();
         let cleared = clearing.unwrap_or(&none);
-        let mut expression = "SET #used = #used - :used, #total = #total - :total, #ver = #ver + :one".to_owned();
+        let mut expression =
+            "SET #used = #used - :used, #total = #total - :total, #ver = #ver + :one".to_owned();
         let mut condition = "attribute_exists(#op)".to_owned();
         let mut update = self
             .client

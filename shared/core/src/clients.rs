@@ -50,7 +50,9 @@ impl ClientSecret {
 
     pub fn hash(&self) -> ClientSecretHash {
         let mut hash = [0; 32];
-        for (to, from) in hash.iter_mut().zip(digest::digest(&digest::SHA256, self.0.expose().as_bytes()).as_ref()) {
+        for (to, from) in
+            hash.iter_mut().zip(digest::digest(&digest::SHA256, self.0.expose().as_bytes()).as_ref())
+        {
             *to = *from;
         }
         ClientSecretHash(hash)

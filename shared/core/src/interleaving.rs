@@ -158,27 +158,30 @@ impl std::ops::AddAssign for Explored {
 pub(crate) fn explore<H: History>(start: impl Fn() -> H) -> Explored {
     let mut explored = Explored::default();
     let mut seen = HashSet::new();
+    // Each is a history to its first turn that was not played yet.
     let mut open: Vec<Vec<usize>> = vec![Vec::new()];
-    while let Some(turns) = open.pop() {
+    while let Some(mut turns) = open.pop() {
         let mut history = start();
         for actor in &turns {
             history.actors().turn(*actor);
         }
-        if !seen.insert(history.fingerprint()) {
-            continue;
+        while seen.insert(history.fingerprint()) {
+            history.check();
+            explored.states += 1;
+            let unfinished = history.actors().unfinished();
+            let Some((next, others)) = unfinished.split_first() else {
+                history.check_end();
+                explored.ends += 1;
+                break;
+            };
+            open.extend(others.iter().map(|actor| {
+                let mut other = turns.clone();
+                other.push(*actor);
+                other
+            }));
+            turns.push(*next);
+            history.actors().turn(*next);
         }
-        history.check();
-        explored.states += 1;
-        let unfinished = history.actors().unfinished();
-        if unfinished.is_empty() {
-            history.check_end();
-            explored.ends += 1;
-        }
-        open.extend(unfinished.into_iter().map(|actor| {
-            let mut longer = turns.clone();
-            longer.push(actor);
-            longer
-        }));
     }
     explored
 }

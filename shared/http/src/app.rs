@@ -136,7 +136,13 @@ impl App {
     /// Adds a route. The patterns are the code's own: one that does not parse, or stands twice, is never matched, and the
     /// test that holds routes against the template fails.
     #[must_use]
-    pub fn route<S, F>(mut self, method: Method, pattern: &'static str, state: &Arc<S>, handler: fn(Arc<S>, Call) -> F) -> Self
+    pub fn route<S, F>(
+        mut self,
+        method: Method,
+        pattern: &'static str,
+        state: &Arc<S>,
+        handler: fn(Arc<S>, Call) -> F,
+    ) -> Self
     where
         S: Send + Sync + 'static,
         F: Future<Output = Result<Reply, Problem>> + Send + 'static,
@@ -173,7 +179,8 @@ impl App {
         let at = self.platform.clock().now();
         let method = request.method().clone();
         let context = RequestContext::of(&request);
-        let origin = cors::allowed(request.headers(), &self.platform.config().allowed_origins).map(str::to_owned);
+        let origin =
+            cors::allowed(request.headers(), &self.platform.config().allowed_origins).map(str::to_owned);
         let facts = Facts::default();
 
         let mut route = "unmatched";
@@ -234,7 +241,12 @@ impl App {
         let Some(handler) = path.handler(request.method()) else {
             let problem = Problem::new(Code::MethodNotAllowed);
             let allow = HeaderValue::from_str(&path.allow());
-            return (Err(allow.map_or(Problem::new(Code::MethodNotAllowed), |allow| problem.header(header::ALLOW, allow))), pattern);
+            return (
+                Err(allow.map_or(Problem::new(Code::MethodNotAllowed), |allow| {
+                    problem.header(header::ALLOW, allow)
+                })),
+                pattern,
+            );
         };
         let (parts, body) = request.into_parts();
         let body = match body {
@@ -272,7 +284,10 @@ impl App {
 
 impl std::fmt::Debug for App {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("App").field("name", &self.name).field("routes", &self.routes()).finish_non_exhaustive()
+        f.debug_struct("App")
+            .field("name", &self.name)
+            .field("routes", &self.routes())
+            .finish_non_exhaustive()
     }
 }
 
@@ -284,7 +299,10 @@ fn secure(headers: &mut HeaderMap, request_id: &str) {
     );
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
-    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    headers.insert(
+        header::CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    );
     if let Ok(request_id) = HeaderValue::from_str(request_id) {
         headers.insert("x-request-id", request_id);
     }

@@ -29,7 +29,8 @@ pub(crate) fn form<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Res
 
 fn require_type(headers: &HeaderMap, expected: &str) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let (essence, parameters) = given.split_once(';').map_or((given, ""), |(essence, rest)| (essence, rest.trim()));
+    let (essence, parameters) =
+        given.split_once(';').map_or((given, ""), |(essence, rest)| (essence, rest.trim()));
     let utf8 = parameters.is_empty() || parameters.eq_ignore_ascii_case("charset=utf-8");
     if essence.trim().eq_ignore_ascii_case(expected) && utf8 {
         Ok(())
@@ -97,7 +98,17 @@ mod tests {
         assert_eq!(json(r#"{"email":["a"],"password":"b"}"#), one("email", "invalid"));
         assert_eq!(json(r#"{"email":null,"password":"b"}"#), one("email", "invalid"));
         let twice = r#"{"email":"a","email":"c","password":"b"}"#;
-        for body in [twice, "", "{", "[]", "\"x\"", "1", "null", r#"{"email":"a","password":"b"} x"#, "{\"email\":\"\u{0}\"}"] {
+        for body in [
+            twice,
+            "",
+            "{",
+            "[]",
+            "\"x\"",
+            "1",
+            "null",
+            r#"{"email":"a","password":"b"} x"#,
+            "{\"email\":\"\u{0}\"}",
+        ] {
             assert_eq!(json(body), Err((Code::MalformedRequest, vec![])), "{body:?}");
         }
     }
@@ -105,7 +116,8 @@ mod tests {
     #[test]
     fn only_json_in_utf_8_is_json() {
         let body = r#"{"email":"a","password":"b"}"#;
-        for good in ["application/json", "Application/JSON; charset=utf-8", "application/json;charset=UTF-8"] {
+        for good in ["application/json", "Application/JSON; charset=utf-8", "application/json;charset=UTF-8"]
+        {
             assert_eq!(outcome(good, body), Ok(()), "{good}");
         }
         for bad in ["", "text/plain", "application/jsonx", "application/json; charset=latin1"] {

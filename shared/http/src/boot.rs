@@ -47,7 +47,6 @@ where
     runtime.block_on(async {
         let platform = Platform::builder(config, clients).build();
         prepare(platform.clone()).await;
-        platform.warm_up().await;
         let app = Arc::new(app(&platform));
         lambda_http::run(service_fn(move |request: Request| {
             let app = Arc::clone(&app);

@@ -35,12 +35,14 @@ impl RequestContext {
             ),
             _ => (None, None, None, None),
         };
-        let address = address.as_deref().and_then(ClientAddress::parse).unwrap_or_else(ClientAddress::unknown);
+        let address =
+            address.as_deref().and_then(ClientAddress::parse).unwrap_or_else(ClientAddress::unknown);
         let request_id = request_id
             .or_else(|| request.lambda_context_ref().map(|context| context.request_id.clone()))
             .unwrap_or_default();
         let domain = domain.unwrap_or_default();
-        let api_url = stage.map_or_else(|| format!("https://{domain}"), |stage| format!("https://{domain}/{stage}"));
+        let api_url =
+            stage.map_or_else(|| format!("https://{domain}"), |stage| format!("https://{domain}/{stage}"));
         Self {
             origin: Origin { address, agent: agent(headers), request_id },
             trace_id: headers

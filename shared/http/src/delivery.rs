@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
-use sallyport_core::{sessions::Grant, throttle::BucketState, tokens::{ACCESS_LIFETIME, DEVICE_LIFETIME}};
+use sallyport_core::{
+    sessions::Grant,
+    throttle::BucketState,
+    tokens::{ACCESS_LIFETIME, DEVICE_LIFETIME},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -99,6 +103,8 @@ fn limit_headers(bucket: Option<BucketState>) -> Vec<(HeaderName, HeaderValue)> 
     let state = format!("\"address\";r={};t={}", bucket.remaining(), bucket.resets_in);
     [("ratelimit-policy", policy), ("ratelimit", state)]
         .into_iter()
-        .filter_map(|(name, value)| Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?)))
+        .filter_map(|(name, value)| {
+            Some((HeaderName::from_static(name), HeaderValue::from_str(&value).ok()?))
+        })
         .collect()
 }

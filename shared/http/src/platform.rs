@@ -136,7 +136,9 @@ impl Platform {
     pub async fn keyring(&self) -> Result<Arc<Keyring>, Problem> {
         match self.inner.keyring.get().await {
             Ok(Some(keyring)) => Ok(keyring),
-            Ok(None) => Err(Problem::new(Code::KeyringUnavailable).operator("the keyring has not been filled yet")),
+            Ok(None) => {
+                Err(Problem::new(Code::KeyringUnavailable).operator("the keyring has not been filled yet"))
+            }
             Err(error) => Err(Problem::new(Code::KeyringUnavailable).operator(error)),
         }
     }
@@ -158,7 +160,7 @@ impl Platform {
 
     /// What the first request would otherwise wait for: the handshake with DynamoDB and the keyring. Neither may fail the
     /// start: a dependency that is down now is reported by the requests that need it.
-    pub async fn warm_up(&self) {
+    pub async fn warm_up(self) {
         let (keyring, ()) = tokio::join!(self.inner.keyring.get(), self.inner.store.warm_up());
         if let Err(error) = keyring {
             tracing::warn!(%error, "no keyring at start");

@@ -3,11 +3,7 @@
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use lambda_http::{Body, Response};
 use sallyport_core::{
-    accounts::PasswordError,
-    mfa::SeedError,
-    random::RandomUnavailable,
-    store::StoreError,
-    tokens::TokenError,
+    accounts::PasswordError, mfa::SeedError, random::RandomUnavailable, store::StoreError, tokens::TokenError,
 };
 use serde::Serialize;
 
@@ -124,11 +120,18 @@ pub struct Problem {
 
 impl Problem {
     pub fn new(code: Code) -> Self {
-        Self { code, retry_after: code.default_retry_after(), errors: Vec::new(), headers: Vec::new(), operator: None }
+        Self {
+            code,
+            retry_after: code.default_retry_after(),
+            errors: Vec::new(),
+            headers: Vec::new(),
+            operator: None,
+        }
     }
 
     /// For the log: what the caller is not told.
     #[must_use]
+    #[expect(clippy::needless_pass_by_value, reason = "errors are handed over, not lent")]
     pub fn operator(mut self, message: impl ToString) -> Self {
         self.operator = Some(message.to_string());
         self

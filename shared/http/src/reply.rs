@@ -18,8 +18,8 @@ impl Reply {
     /// # Errors
     /// It does not serialise: a fault of ours.
     pub fn json<T: Serialize>(status: StatusCode, body: &T) -> Result<Self, Problem> {
-        let text = serde_json::to_string(body)
-            .map_err(|error| Problem::new(Code::InternalError).operator(error))?;
+        let text =
+            serde_json::to_string(body).map_err(|error| Problem::new(Code::InternalError).operator(error))?;
         Ok(Self::text(status, "application/json", text))
     }
 

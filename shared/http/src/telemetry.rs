@@ -14,7 +14,9 @@ use http::{Method, StatusCode};
 use sallyport_aws::{KeyringUse, meter::Usage};
 use sallyport_core::clock::Timestamp;
 use serde_json::{Map, Value, json};
-use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _};
+use tracing_subscriber::{
+    filter::Targets, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
+};
 
 /// Takes lines of telemetry.
 pub trait Sink: Send + Sync {

@@ -1,8 +1,6 @@
 //! What an operator does to an account.
 
-use super::{
-    Credential, Email, LoginRecord, Password, PasswordError, PasswordHasher, Profile, Status,
-};
+use super::{Credential, Email, LoginRecord, Password, PasswordError, PasswordHasher, Profile, Status};
 use crate::{
     audit::{EventKind, Origin, SecurityEvent, Subject},
     env::Env,
@@ -140,7 +138,12 @@ pub async fn revoke_sessions<P: ManageAccounts + LoginRecords>(
 ///
 /// # Errors
 /// [`AdministrationError::NotFound`], storage.
-pub async fn unlock<P>(ports: &P, env: Env<'_>, email: &Email, origin: &Origin) -> Result<(), AdministrationError>
+pub async fn unlock<P>(
+    ports: &P,
+    env: Env<'_>,
+    email: &Email,
+    origin: &Origin,
+) -> Result<(), AdministrationError>
 where
     P: LoginRecords + ReadSessions + Attempts + crate::audit::RecordEvent,
 {
@@ -185,6 +188,11 @@ async fn change<P: ManageAccounts + LoginRecords>(
     Err(StoreError::Unavailable { operation: "change account", reason: "contention".to_owned() }.into())
 }
 
-fn event(env: Env<'_>, kind: EventKind, user: UserId, origin: &Origin) -> Result<SecurityEvent, RandomUnavailable> {
+fn event(
+    env: Env<'_>,
+    kind: EventKind,
+    user: UserId,
+    origin: &Origin,
+) -> Result<SecurityEvent, RandomUnavailable> {
     Ok(SecurityEvent::new(env.operation()?, env.now(), kind, Subject::User(user), origin))
 }

@@ -60,7 +60,9 @@ impl HashParameters {
     const CAP: Self = Self { memory: 262_144, iterations: 16, lanes: 4 };
 
     fn within_cap(&self) -> bool {
-        self.memory <= Self::CAP.memory && self.iterations <= Self::CAP.iterations && self.lanes <= Self::CAP.lanes
+        self.memory <= Self::CAP.memory
+            && self.iterations <= Self::CAP.iterations
+            && self.lanes <= Self::CAP.lanes
     }
 
     /// Whether these cost an attacker less than `other`.
@@ -138,7 +140,8 @@ impl Parsed {
             return Err(malformed("not argon2id, version 19"));
         }
         let parameter = |name| hash.params.get_decimal(name).ok_or_else(|| malformed(name));
-        let parameters = HashParameters { memory: parameter("m")?, iterations: parameter("t")?, lanes: parameter("p")? };
+        let parameters =
+            HashParameters { memory: parameter("m")?, iterations: parameter("t")?, lanes: parameter("p")? };
         if !parameters.within_cap() {
             return Err(PasswordError::TooCostly(parameters));
         }
@@ -319,7 +322,9 @@ mod portable {
                 self.0.resize(blocks, Block::new());
             }
             let memory = self.0.get_mut(..blocks).ok_or("workspace too small")?;
-            argon2.hash_password_into_with_memory(password, salt, tag, memory).map_err(|error| error.to_string())
+            argon2
+                .hash_password_into_with_memory(password, salt, tag, memory)
+                .map_err(|error| error.to_string())
         }
 
         pub(super) fn wipe(&mut self) {
@@ -431,9 +436,12 @@ mod tests {
 
     #[test]
     fn a_hash_that_asks_for_too_much_is_refused_unread() {
-        let text = "$argon2id$v=19$m=4194304,t=3,p=1$c29tZXNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+        let text =
+            "$argon2id$v=19$m=4194304,t=3,p=1$c29tZXNhbHRzYWx0$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
         assert!(matches!(text.parse::<StoredHash>(), Err(PasswordError::TooCostly(_))));
-        for text in ["", "plain", "$2b$12$abcdefghijklmnopqrstuv", "$argon2i$v=19$m=64,t=1,p=1$c29tZXNhbHQ$AAAA"] {
+        for text in
+            ["", "plain", "$2b$12$abcdefghijklmnopqrstuv", "$argon2i$v=19$m=64,t=1,p=1$c29tZXNhbHQ$AAAA"]
+        {
             assert!(matches!(text.parse::<StoredHash>(), Err(PasswordError::Malformed(_))), "{text}");
         }
     }

@@ -20,7 +20,11 @@ pub struct Origin {
 impl Origin {
     /// An operator at the command line.
     pub fn operator(name: &str) -> Self {
-        Self { address: ClientAddress::unknown(), agent: format!("operator {name}"), request_id: String::new() }
+        Self {
+            address: ClientAddress::unknown(),
+            agent: format!("operator {name}"),
+            request_id: String::new(),
+        }
     }
 }
 

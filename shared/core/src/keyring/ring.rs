@@ -62,8 +62,10 @@ pub struct Jwk {
 #[derive(Debug, Clone, Serialize)]
 #[serde(tag = "kty")]
 enum JwkParameters {
-    EC { crv: &'static str, x: String, y: String },
-    RSA { n: String, e: String },
+    #[serde(rename = "EC")]
+    EllipticCurve { crv: &'static str, x: String, y: String },
+    #[serde(rename = "RSA")]
+    Rsa { n: String, e: String },
 }
 
 /// All keys of a deployment, ready to use.
@@ -212,8 +214,7 @@ impl SecretKeys {
 
 fn read_signing_key(entry: &SigningKeyEntry) -> Result<(Signer, PublicKey), KeyringError> {
     let fault = |problem: &str| KeyringError::Key(entry.kid.clone(), problem.to_owned());
-    let der =
-        Secret::new(STANDARD.decode(entry.private_key.expose()).map_err(|_| fault("not base64"))?);
+    let der = Secret::new(STANDARD.decode(entry.private_key.expose()).map_err(|_| fault("not base64"))?);
     let (algorithm, key, decoding, alg, parameters) = match entry.algorithm {
         SigningAlgorithm::ES256 => {
             let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, der.expose())
@@ -223,16 +224,18 @@ fn read_signing_key(entry: &SigningKeyEntry) -> Result<(Signer, PublicKey), Keyr
             let coordinates = point.strip_prefix(&[4]).filter(|rest| rest.len() == 64);
             let (x, y) = coordinates.ok_or_else(|| fault("public key"))?.split_at(32);
             let (x, y) = (URL_SAFE_NO_PAD.encode(x), URL_SAFE_NO_PAD.encode(y));
-            let decoding = DecodingKey::from_ec_components(&x, &y).map_err(|error| fault(&error.to_string()))?;
-            let parameters = JwkParameters::EC { crv: "P-256", x, y };
+            let decoding =
+                DecodingKey::from_ec_components(&x, &y).map_err(|error| fault(&error.to_string()))?;
+            let parameters = JwkParameters::EllipticCurve { crv: "P-256", x, y };
             (Algorithm::ES256, EncodingKey::from_ec_der(der.expose()), decoding, "ES256", parameters)
         }
         SigningAlgorithm::RS256 => {
             let pair = RsaKeyPair::from_pkcs8(der.expose()).map_err(|error| fault(&error.to_string()))?;
             let n = URL_SAFE_NO_PAD.encode(pair.public_key().modulus().big_endian_without_leading_zero());
             let e = URL_SAFE_NO_PAD.encode(pair.public_key().exponent().big_endian_without_leading_zero());
-            let decoding = DecodingKey::from_rsa_components(&n, &e).map_err(|error| fault(&error.to_string()))?;
-            let parameters = JwkParameters::RSA { n, e };
+            let decoding =
+                DecodingKey::from_rsa_components(&n, &e).map_err(|error| fault(&error.to_string()))?;
+            let parameters = JwkParameters::Rsa { n, e };
             (Algorithm::RS256, EncodingKey::from_rsa_der(der.expose()), decoding, "RS256", parameters)
         }
     };

@@ -10,7 +10,9 @@ use super::*;
 use crate::secret::Secret;
 
 pub(crate) fn document() -> KeyringDocument {
-    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &SystemRandom::new()).unwrap();
+    #[expect(clippy::disallowed_methods, reason = "aws-lc draws the randomness of key pairs itself")]
+    let generator = SystemRandom::new();
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &generator).unwrap();
     let secret = |byte: u8| {
         vec![SecretKeyEntry {
             id: KeyId(1),

@@ -111,10 +111,8 @@ async fn run<P: ReauthenticationPorts>(
 ) -> Result<Grant, ReauthenticateError> {
     let user = command.caller.user;
     let held = ports.sessions(user).await?;
-    let session = held
-        .live(command.caller.session, env.now())
-        .ok_or(ReauthenticateError::SessionEnded)?
-        .clone();
+    let session =
+        held.live(command.caller.session, env.now()).ok_or(ReauthenticateError::SessionEnded)?.clone();
     let proved = match command.proof {
         Proof::Password(password) => {
             check_password(ports, env, rules, hasher, user, &password, command.origin).await?;
@@ -129,7 +127,8 @@ async fn run<P: ReauthenticationPorts>(
             Methods { recovery_code: true, ..Methods::default() }
         }
     };
-    let restamped = restamp(ports, env, rules, user, &session, held.epoch, session.methods.with(proved)).await?;
+    let restamped =
+        restamp(ports, env, rules, user, &session, held.epoch, session.methods.with(proved)).await?;
     let event = SecurityEvent::new(
         env.operation()?,
         env.now(),
@@ -166,7 +165,8 @@ async fn restamp<P: ReauthenticationPorts>(
         match ports.restamp(request, Some(epoch), methods).await? {
             Rotation::Rotated(session) => return Ok(session),
             Rotation::Refused(held) => {
-                let held = held.filter(|held| held.epoch == epoch).ok_or(ReauthenticateError::SessionEnded)?;
+                let held =
+                    held.filter(|held| held.epoch == epoch).ok_or(ReauthenticateError::SessionEnded)?;
                 let held = held.live(session.id, now).ok_or(ReauthenticateError::SessionEnded)?;
                 if held.rotated_by == request.operation {
                     return Ok(held.clone());

@@ -9,8 +9,8 @@ use futures_util::join;
 use super::{Rules, SignInPorts};
 use crate::{
     accounts::{
-        AccountKey, Credential, Email, FactorKind, LoginRecord, Password, PasswordError, PasswordHasher, StoredHash,
-        Verification,
+        AccountKey, Credential, Email, FactorKind, LoginRecord, Password, PasswordError, PasswordHasher,
+        StoredHash, Verification,
     },
     audit::{EventKind, Origin, SecurityEvent, Subject},
     env::Env,
@@ -19,7 +19,7 @@ use crate::{
     secret::Secret,
     sessions::{self, Grant, Methods, NewSession, grant},
     store::{StoreError, StoreResult},
-    throttle::{self, BucketState, Pool, PoolKey, ReserveError, Reservation},
+    throttle::{self, BucketState, Pool, PoolKey, Reservation, ReserveError},
     tokens::{DeviceToken, MfaClaims, TokenError, issue_device_token, issue_mfa_token, open_device_token},
 };
 
@@ -220,7 +220,12 @@ impl Attempt<'_> {
         }
     }
 
-    fn event(&self, env: Env<'_>, kind: EventKind, record: Option<&LoginRecord>) -> Result<SecurityEvent, SignInError> {
+    fn event(
+        &self,
+        env: Env<'_>,
+        kind: EventKind,
+        record: Option<&LoginRecord>,
+    ) -> Result<SecurityEvent, SignInError> {
         let subject = record.map_or(Subject::Account(self.account), |record| Subject::User(record.user));
         Ok(SecurityEvent::new(env.operation()?, env.now(), kind, subject, self.command.origin))
     }
@@ -290,7 +295,15 @@ impl Attempt<'_> {
         let session = new.build(env, &rules.sessions)?;
         let event = self.event(env, EventKind::SignedIn, Some(&record))?.session(session.id);
         let (begun, settled, recorded, renewed, reopened) = join!(
-            sessions::begin(ports, env, &rules.sessions, record.user, record.epoch, &session, self.command.origin),
+            sessions::begin(
+                ports,
+                env,
+                &rules.sessions,
+                record.user,
+                record.epoch,
+                &session,
+                self.command.origin
+            ),
             throttle::settle_success(ports, &reservation),
             ports.record(&event),
             renewing,

@@ -71,10 +71,8 @@ pub async fn check_code<P>(
 where
     P: FactorPorts + Attempts + RecordEvent,
 {
-    let (candidate, reservation) = join!(
-        find(ports, user, choice),
-        throttle::reserve(ports, env, choice.pool(user), policy),
-    );
+    let (candidate, reservation) =
+        join!(find(ports, user, choice), throttle::reserve(ports, env, choice.pool(user), policy),);
     let reservation = reservation?;
     match candidate {
         Ok(None) => {
@@ -132,7 +130,11 @@ enum Candidate {
     RecoveryCodes(super::RecoveryCodes),
 }
 
-async fn find<P: FactorPorts>(ports: &P, user: UserId, choice: FactorChoice) -> StoreResult<Option<Candidate>> {
+async fn find<P: FactorPorts>(
+    ports: &P,
+    user: UserId,
+    choice: FactorChoice,
+) -> StoreResult<Option<Candidate>> {
     Ok(match choice {
         FactorChoice::Totp(id) => ports
             .factor(user, id)

@@ -5,7 +5,8 @@ use std::time::Duration;
 use futures_util::join;
 
 use super::{
-    CheckError, CompletePorts, Completed, Completion, FactorCheck, FactorChoice, SeedError, check_code, refuse_code,
+    CheckError, CompletePorts, Completed, Completion, FactorCheck, FactorChoice, SeedError, check_code,
+    refuse_code,
 };
 use crate::{
     audit::{EventKind, Origin, SecurityEvent, Subject},
@@ -107,9 +108,7 @@ async fn run<P: CompletePorts>(
     }
 
     let strangers_key = PoolKey::strangers(claims.account);
-    let strangers = async {
-        if claims.known_device { ports.pool(&strangers_key).await } else { Ok(None) }
-    };
+    let strangers = async { if claims.known_device { ports.pool(&strangers_key).await } else { Ok(None) } };
     let (checked, held, strangers) = join!(
         check_code(ports, env, &rules.pool, user, choice, code, origin),
         ports.sessions(user),
@@ -131,8 +130,7 @@ async fn run<P: CompletePorts>(
     };
     let session = NewSession { user, device: claims.device, methods, origin }.build(env, &rules.sessions)?;
     let surplus = held.surplus(session.id, rules.sessions.limit, env.now());
-    let mut events =
-        vec![event(env, EventKind::SignedIn, &claims, origin)?.session(session.id)];
+    let mut events = vec![event(env, EventKind::SignedIn, &claims, origin)?.session(session.id)];
     if choice == FactorChoice::RecoveryCode {
         events.push(event(env, EventKind::RecoveryCodeUsed, &claims, origin)?.session(session.id));
     }

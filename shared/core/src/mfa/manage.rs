@@ -89,7 +89,11 @@ async fn open<P: ManagePorts>(ports: &P, env: Env<'_>, caller: &Caller) -> Resul
 
 /// # Errors
 /// [`ManageError`].
-pub async fn list_factors<P: ManagePorts>(ports: &P, env: Env<'_>, caller: Caller) -> Result<FactorList, ManageError> {
+pub async fn list_factors<P: ManagePorts>(
+    ports: &P,
+    env: Env<'_>,
+    caller: Caller,
+) -> Result<FactorList, ManageError> {
     let (opening, codes) = join!(open(ports, env, &caller), ports.recovery_codes(caller.user));
     let mut factors = opening?.factors;
     factors.sort_by_key(|factor| factor.created_at);
@@ -124,7 +128,8 @@ pub async fn enrol_totp<P: ManagePorts>(
         created_at: env.now(),
         last_used_at: None,
     };
-    let replaced: Vec<_> = factors.iter().filter(|factor| !factor.confirmed).map(|factor| factor.id).collect();
+    let replaced: Vec<_> =
+        factors.iter().filter(|factor| !factor.confirmed).map(|factor| factor.id).collect();
     let shown = enrolment(&seed, issuer, email.as_str()).map_err(ManageError::Enrolment)?;
     let event = event(env, EventKind::TotpEnrolled, caller.user, origin)?.detail(id.to_string());
     ports.add_factor(&factor, &replaced, &event).await?;

@@ -17,7 +17,8 @@ pub use manage::{
 };
 pub use model::{Claim, Factor, RecoveryCodes};
 pub use ports::{
-    CompletePorts, Completed, Completion, Confirmation, FactorPorts, ManageFactors, ManagePorts, SignInCompletion,
+    CompletePorts, Completed, Completion, Confirmation, FactorPorts, ManageFactors, ManagePorts,
+    SignInCompletion,
 };
 pub use recovery::{CodeHash, RecoveryCode};
 pub use seed::{SealedSeed, Seed, SeedError};

@@ -14,12 +14,22 @@ use crate::{
 
 /// Reading factors and taking codes. Reads are consistent.
 pub trait FactorPorts: Send + Sync {
-    fn factor(&self, user: UserId, factor: FactorId) -> impl Future<Output = StoreResult<Option<Factor>>> + Send;
+    fn factor(
+        &self,
+        user: UserId,
+        factor: FactorId,
+    ) -> impl Future<Output = StoreResult<Option<Factor>>> + Send;
 
-    fn recovery_codes(&self, user: UserId) -> impl Future<Output = StoreResult<Option<RecoveryCodes>>> + Send;
+    fn recovery_codes(&self, user: UserId)
+    -> impl Future<Output = StoreResult<Option<RecoveryCodes>>> + Send;
 
     /// Takes a code. `false` when it has been taken before, or a later one has.
-    fn claim(&self, user: UserId, claim: &Claim, now: Timestamp) -> impl Future<Output = StoreResult<bool>> + Send;
+    fn claim(
+        &self,
+        user: UserId,
+        claim: &Claim,
+        now: Timestamp,
+    ) -> impl Future<Output = StoreResult<bool>> + Send;
 }
 
 /// A sign-in to complete: everything in one transaction.
@@ -79,7 +89,10 @@ pub trait ManageFactors: Send + Sync {
     ) -> impl Future<Output = StoreResult<()>> + Send;
 
     /// `false` when somebody confirmed it first, or its code had been taken.
-    fn confirm_factor(&self, confirmation: &Confirmation<'_>) -> impl Future<Output = StoreResult<bool>> + Send;
+    fn confirm_factor(
+        &self,
+        confirmation: &Confirmation<'_>,
+    ) -> impl Future<Output = StoreResult<bool>> + Send;
 
     /// `false` when there is no such factor any more. With `last`, the recovery codes go too.
     fn remove_factor(
@@ -111,9 +124,15 @@ impl<P> CompletePorts for P where
 }
 
 /// All that managing factors may touch.
-pub trait ManagePorts: FactorPorts + ManageFactors + LoginRecords + Attempts + ReadSessions + RecordEvent {}
+pub trait ManagePorts:
+    FactorPorts + ManageFactors + LoginRecords + Attempts + ReadSessions + RecordEvent
+{
+}
 
-impl<P> ManagePorts for P where P: FactorPorts + ManageFactors + LoginRecords + Attempts + ReadSessions + RecordEvent {}
+impl<P> ManagePorts for P where
+    P: FactorPorts + ManageFactors + LoginRecords + Attempts + ReadSessions + RecordEvent
+{
+}
 
 /// Hashes of codes as a set of bytes.
 impl RecoveryCodes {

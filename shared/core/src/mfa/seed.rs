@@ -62,7 +62,11 @@ impl Seed {
         let nonce = random.bytes::<NONCE>()?;
         let mut sealed = self.0.expose().clone();
         aead_key(key)?
-            .seal_in_place_append_tag(Nonce::assume_unique_for_key(nonce), context(key.id, user, factor), &mut sealed)
+            .seal_in_place_append_tag(
+                Nonce::assume_unique_for_key(nonce),
+                context(key.id, user, factor),
+                &mut sealed,
+            )
             .map_err(|_| SeedError::Sealing)?;
         Ok(SealedSeed([&key.id.0.to_be_bytes()[..], &nonce, &sealed].concat()))
     }

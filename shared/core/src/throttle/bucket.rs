@@ -49,6 +49,8 @@ impl AddressLimit {
     }
 
     pub fn state(&self, used: u64, ends: Timestamp, now: Timestamp) -> BucketState {
-        BucketState { limit: *self, used, resets_in: ends.since(now).as_millis().div_ceil(1000).max(1) as u64 }
+        let wait = ends.since(now);
+        let resets_in = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+        BucketState { limit: *self, used, resets_in: resets_in.max(1) }
     }
 }

@@ -150,18 +150,17 @@ impl Pool {
     pub fn decide(&self, operation: OperationId, policy: &PoolPolicy, now: Timestamp) -> Decision {
         let in_flight = self.in_flight(now);
         if in_flight == 0 && now >= self.last + policy.memory {
-            let forgotten = Self { used: 0, total: 0, probes: 0, ..self.clone() };
-            return Decision::Admit(self.admitting(operation, policy, now, forgotten));
+            return Self { used: 0, total: 0, probes: 0, ..self.clone() }.admit(operation, policy, now);
         }
         if self.total >= policy.shut_after {
             return if in_flight > 0 { Decision::Busy } else { Decision::Shut };
         }
         let lock = if self.used >= policy.limit { policy.lock(self.probes) } else { Duration::ZERO };
         if in_flight == 0 && now >= self.last + lock + policy.window {
-            return Decision::Admit(self.admitting(operation, policy, now, Self { used: 0, probes: 0, ..self.clone() }));
+            return Self { used: 0, probes: 0, ..self.clone() }.admit(operation, policy, now);
         }
         if self.used < policy.limit {
-            return Decision::Admit(self.admitting(operation, policy, now, self.clone()));
+            return self.clone().admit(operation, policy, now);
         }
         if in_flight > 0 {
             return Decision::Busy;
@@ -171,21 +170,17 @@ impl Pool {
             return Decision::Locked(until.since(now));
         }
         // One attempt at the end of a lock. It takes the place of a failure that is already counted.
-        let probe = Self { used: self.used.saturating_sub(1), probes: self.probes.saturating_add(1), ..self.clone() };
-        Decision::Admit(self.admitting(operation, policy, now, probe))
+        Self { used: self.used.saturating_sub(1), probes: self.probes.saturating_add(1), ..self.clone() }
+            .admit(operation, policy, now)
     }
 
-    fn admitting(&self, operation: OperationId, policy: &PoolPolicy, now: Timestamp, base: Self) -> Self {
-        let mut reserved: BTreeMap<_, _> =
-            base.reserved.iter().filter(|(_, expires)| now < **expires).map(|(id, at)| (*id, *at)).collect();
-        reserved.insert(operation, now + policy.reservation);
-        Self {
-            used: base.used.saturating_add(1),
-            total: base.total.saturating_add(1),
-            last: now,
-            reserved,
-            version: self.version.saturating_add(1),
-            ..base
-        }
+    fn admit(mut self, operation: OperationId, policy: &PoolPolicy, now: Timestamp) -> Decision {
+        self.reserved.retain(|_, expires| now < *expires);
+        self.reserved.insert(operation, now + policy.reservation);
+        self.used = self.used.saturating_add(1);
+        self.total = self.total.saturating_add(1);
+        self.version = self.version.saturating_add(1);
+        self.last = now;
+        Decision::Admit(self)
     }
 }

@@ -44,7 +44,8 @@ pub trait Attempts: Send + Sync {
     ) -> impl Future<Output = StoreResult<Option<Pool>>> + Send;
 
     /// The reserved attempt leaves the count, and takes `clearing` with it, provided that no other success has taken it
-    /// since. An attempt that was settled before changes nothing.
+    /// since ([`Pool::cleared`]) and that every reservation of [`Clearing::expired`] still stands: a straggler that settled
+    /// after it had expired has left the count already. An attempt that was settled before changes nothing.
     fn settle_success(
         &self,
         key: &PoolKey,

@@ -39,7 +39,12 @@ impl Clearing {
             total: pool.failed_in_a_row(now),
             probes: pool.probes,
             cleared: pool.cleared,
-            expired: pool.reserved.iter().filter(|(_, expires)| now >= **expires).map(|(id, _)| *id).collect(),
+            expired: pool
+                .reserved
+                .iter()
+                .filter(|(_, expires)| now >= **expires)
+                .map(|(id, _)| *id)
+                .collect(),
         }
     }
 
@@ -88,7 +93,7 @@ pub async fn reserve<P: Attempts>(
     let started = env.now();
     let mut wait = FIRST_WAIT;
     let mut outcome = ports.reserve(&key, operation, policy, started).await?;
-    for _ in 0..MOST_WRITES {
+    for writes in 1..=MOST_WRITES {
         let pool = match outcome {
             Reserved::Yes(pool) => return Ok(reservation(key, operation, &pool, env.now())),
             // The write that made it was repeated because its reply was lost.
@@ -97,6 +102,10 @@ pub async fn reserve<P: Attempts>(
             }
             Reserved::No(pool) => pool,
         };
+        // Only here, where it is known that the last of them did not win.
+        if writes == MOST_WRITES {
+            break;
+        }
         let now = env.now();
         outcome = match pool.decide(operation, policy, now) {
             Decision::Admit(next) => ports.replace(&key, pool.version, &next, policy).await?,

@@ -5,12 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{ACCESS_LIFETIME, TokenError, jwt};
 use crate::{
-    clock::Timestamp,
-    ids::UserId,
-    keyring::Keyring,
-    random::Random,
-    secret::Secret,
-    sessions::Session,
+    clock::Timestamp, ids::UserId, keyring::Keyring, random::Random, secret::Secret, sessions::Session,
 };
 
 const TYP: &str = "at+jwt";

@@ -7,13 +7,7 @@ use super::{
     DEVICE_LIFETIME,
     opaque::{self, Fields},
 };
-use crate::{
-    accounts::AccountKey,
-    clock::Timestamp,
-    ids::DeviceId,
-    keyring::Keyring,
-    secret::Secret,
-};
+use crate::{accounts::AccountKey, clock::Timestamp, ids::DeviceId, keyring::Keyring, secret::Secret};
 
 const PREFIX: &str = "spd_";
 

@@ -5,11 +5,7 @@ use std::collections::HashSet;
 use jsonwebtoken::{Header, Validation};
 use serde::{Serialize, de::DeserializeOwned};
 
-use crate::{
-    clock::Timestamp,
-    keyring::Keyring,
-    secret::Secret,
-};
+use crate::{clock::Timestamp, keyring::Keyring, secret::Secret};
 
 /// Longer than any token that is issued here; the whole header section of a request may have 10,240 bytes.
 const MAX_LENGTH: usize = 4096;
@@ -28,7 +24,11 @@ pub enum TokenError {
     Signing(String),
 }
 
-pub(super) fn sign<C: Serialize>(keyring: &Keyring, typ: &str, claims: &C) -> Result<Secret<String>, TokenError> {
+pub(super) fn sign<C: Serialize>(
+    keyring: &Keyring,
+    typ: &str,
+    claims: &C,
+) -> Result<Secret<String>, TokenError> {
     let signer = keyring.signer();
     let mut header = Header::new(signer.algorithm);
     header.typ = Some(typ.to_owned());
@@ -40,7 +40,11 @@ pub(super) fn sign<C: Serialize>(keyring: &Keyring, typ: &str, claims: &C) -> Re
 
 /// Checks everything but the claims: form, `typ`, key, algorithm, signature. Keys come from the keyring only; `jwk`, `jku`
 /// and `x5u` are not looked at (RFC 8725 3.10). Times are the caller's to check, against its clock: see [`check_times`].
-pub(super) fn verify<C: DeserializeOwned>(keyring: &Keyring, typ: &str, token: &str) -> Result<C, TokenError> {
+pub(super) fn verify<C: DeserializeOwned>(
+    keyring: &Keyring,
+    typ: &str,
+    token: &str,
+) -> Result<C, TokenError> {
     if token.len() > MAX_LENGTH {
         return Err(TokenError::Invalid("too long"));
     }

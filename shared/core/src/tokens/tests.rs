@@ -8,7 +8,7 @@ use crate::{
     clock::Timestamp,
     ids::{DeviceId, SessionId, UserId},
     keyring::tests::{document, keyring},
-    keyring::{Keyring, KeyState},
+    keyring::{KeyState, Keyring},
 };
 
 fn refresh() -> RefreshToken {
@@ -33,7 +33,12 @@ fn no_changed_character_leaves_a_refresh_token_valid() {
         let changed = String::from_utf8(changed).unwrap();
         assert_eq!(open_refresh_token(&keyring, &changed), None, "{index}");
     }
-    for changed in [format!("{issued}A"), format!("{issued}="), format!(" {issued}"), issued[..issued.len() - 1].to_owned()] {
+    for changed in [
+        format!("{issued}A"),
+        format!("{issued}="),
+        format!(" {issued}"),
+        issued.chars().take(issued.len() - 1).collect(),
+    ] {
         assert_eq!(open_refresh_token(&keyring, &changed), None);
     }
 }

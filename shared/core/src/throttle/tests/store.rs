@@ -85,15 +85,23 @@ impl Model {
             self.probes = 0;
         } else if full {
             assert!(in_flight.is_empty(), "admitted beyond the limit, with {} in flight", in_flight.len());
-            assert!(now >= self.last + lock, "admitted {:?} after the last failure, locked for {lock:?}", now.since(self.last));
+            assert!(
+                now >= self.last + lock,
+                "admitted {:?} after the last failure, locked for {lock:?}",
+                now.since(self.last)
+            );
             self.counted.pop_first();
             self.probes += 1;
         }
         self.counted.insert(operation);
         self.in_a_row.insert(operation);
         self.last = now;
-        let known =
-            Known { at: now, expires: now + policy.reservation, settled: false, failed_then: BTreeSet::new() };
+        let known = Known {
+            at: now,
+            expires: now + policy.reservation,
+            settled: false,
+            failed_then: BTreeSet::new(),
+        };
         self.attempts.insert(operation, known);
     }
 
@@ -218,11 +226,16 @@ impl Store {
     fn settle_success(&mut self, operation: OperationId, clearing: &Clearing, now: Timestamp) {
         let mut pool = self.read();
         if pool.reserved.remove(&operation).is_none() {
-            let lost = self.model.attempts.get(&operation).is_some_and(|known| !known.settled && now < known.expires);
+            let lost = self
+                .model
+                .attempts
+                .get(&operation)
+                .is_some_and(|known| !known.settled && now < known.expires);
             assert!(!lost, "a reservation was lost while it was in flight");
             return;
         }
-        let less = |count: u32, by: u32| count.checked_sub(by).expect("a success took more off than there was");
+        let less =
+            |count: u32, by: u32| count.checked_sub(by).expect("a success took more off than there was");
         pool.used = less(pool.used, 1);
         pool.total = less(pool.total, 1);
         let untouched = pool.cleared == clearing.cleared
@@ -256,7 +269,10 @@ impl Store {
             assert_eq!((pool.used as usize, pool.total as usize), (counted, in_a_row), "{self:?}");
         }
         for operation in self.model.in_flight(now) {
-            assert!(pool.reserved.contains_key(&operation), "{operation} flies without a reservation: {pool:?}");
+            assert!(
+                pool.reserved.contains_key(&operation),
+                "{operation} flies without a reservation: {pool:?}"
+            );
         }
     }
 
@@ -269,11 +285,49 @@ impl Store {
 
     pub(super) fn fingerprint(&self, now: Timestamp) -> u64 {
         let mut hasher = DefaultHasher::new();
-        format!("{:?}", self.pool).hash(&mut hasher);
+        self.pool.tell(&mut hasher);
         self.model.hash(&mut hasher);
         (&self.told, &self.under_way).hash(&mut hasher);
         now.hash(&mut hasher);
         hasher.finish()
+    }
+}
+
+/// What an actor was told, as a number can take it in.
+pub(super) trait Told {
+    fn tell(&self, hasher: &mut DefaultHasher);
+}
+
+impl Told for () {
+    fn tell(&self, _: &mut DefaultHasher) {}
+}
+
+impl Told for &str {
+    fn tell(&self, hasher: &mut DefaultHasher) {
+        self.hash(hasher);
+    }
+}
+
+impl Told for Pool {
+    fn tell(&self, hasher: &mut DefaultHasher) {
+        let Self { used, total, probes, last, cleared, reserved, version } = self;
+        (used, total, probes, last, cleared, reserved, version).hash(hasher);
+    }
+}
+
+impl Told for Option<Pool> {
+    fn tell(&self, hasher: &mut DefaultHasher) {
+        if let Some(pool) = self {
+            pool.tell(hasher);
+        }
+    }
+}
+
+impl Told for Reserved {
+    fn tell(&self, hasher: &mut DefaultHasher) {
+        let (Self::Yes(pool) | Self::No(pool)) = self;
+        matches!(self, Self::Yes(_)).hash(hasher);
+        pool.tell(hasher);
     }
 }
 
@@ -290,7 +344,12 @@ pub(super) struct Port {
 }
 
 impl Port {
-    pub(super) fn of(actor: usize, store: &Arc<Mutex<Store>>, clock: &Arc<ManualClock>, mut replies: Vec<Reply>) -> Self {
+    pub(super) fn of(
+        actor: usize,
+        store: &Arc<Mutex<Store>>,
+        clock: &Arc<ManualClock>,
+        mut replies: Vec<Reply>,
+    ) -> Self {
         replies.reverse();
         Self {
             store: store.clone(),
@@ -310,7 +369,7 @@ impl Port {
     }
 
     /// One call: its turn, its effect, and what becomes of its reply.
-    async fn call<T: std::fmt::Debug>(
+    async fn call<T: Told>(
         &self,
         operation: OperationId,
         mut apply: impl FnMut(&mut Store, Timestamp) -> T + Send,
@@ -345,11 +404,12 @@ impl Port {
     }
 
     /// Only an exhaustive search needs to know what each actor knows; it is the costly half of a call.
-    pub(super) fn note(&self, told: &impl std::fmt::Debug) {
+    pub(super) fn note(&self, told: &impl Told) {
         let mut store = self.store();
         if let Some(before) = store.told.get(&self.actor).copied() {
             let mut hasher = DefaultHasher::new();
-            (before, format!("{told:?}"), self.clock.now()).hash(&mut hasher);
+            (before, self.clock.now()).hash(&mut hasher);
+            told.tell(&mut hasher);
             store.told.insert(self.actor, hasher.finish());
         }
     }
