@@ -101,7 +101,7 @@ impl Functions {
             }
         }
         for (_, platform) in &self.platforms {
-            platform.warm_up().await;
+            platform.clone().warm_up().await;
         }
     }
 }

@@ -87,6 +87,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     };
     match cli.command {
         None => {
+            let interruption = interruption()?;
             let backend = Backend::start(options).await?;
             print(backend.guide().unwrap_or_default())?;
             print(&format!(
@@ -94,13 +95,14 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
                 url = backend.url(),
                 dynamodb = backend.dynamodb_url(),
             ))?;
-            interrupted().await?;
+            interruption.await;
             backend.stop().await;
         }
         Some(Command::Deps) => {
+            let interruption = interruption()?;
             let dependencies = Dependencies::start(options).await?;
             print(&dependencies.exports())?;
-            interrupted().await?;
+            interruption.await;
             dependencies.stop().await;
         }
         Some(Command::Routes { json: true }) => print(&serde_json::to_string_pretty(&routes()?)?)?,
@@ -126,17 +128,22 @@ fn print(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// Resolves on Ctrl-C and on SIGTERM.
-async fn interrupted() -> io::Result<()> {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        let mut terminated = signal(SignalKind::terminate())?;
+/// Listens for Ctrl-C and SIGTERM from now on; resolves when one comes.
+#[cfg(unix)]
+fn interruption() -> io::Result<impl Future<Output = ()>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupted = signal(SignalKind::interrupt())?;
+    let mut terminated = signal(SignalKind::terminate())?;
+    Ok(async move {
         tokio::select! {
-            ended = tokio::signal::ctrl_c() => ended,
-            _ = terminated.recv() => Ok(()),
+            _ = interrupted.recv() => {}
+            _ = terminated.recv() => {}
         }
-    }
-    #[cfg(not(unix))]
-    tokio::signal::ctrl_c().await
+    })
+}
+
+/// Listens for Ctrl-C; resolves when it comes.
+#[cfg(not(unix))]
+fn interruption() -> io::Result<impl Future<Output = ()>> {
+    Ok(async { drop(tokio::signal::ctrl_c().await) })
 }

@@ -5,10 +5,13 @@ mod client;
 mod guide;
 mod keepsake;
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, time::Duration};
 
 use anyhow::{Context as _, bail};
-use sallyport_core::clock::{Clock, Timestamp};
+use sallyport_core::{
+    clock::{Clock, Timestamp},
+    mfa::TOTP_STEP,
+};
 use serde_json::{Value, json};
 
 pub(crate) use self::accounts::Accounts;
@@ -20,6 +23,9 @@ use crate::{identifier, totp};
 
 const PLAIN_ACCOUNT: &str = "test@example.com";
 const MFA_ACCOUNT: &str = "mfa@example.com";
+
+/// What the enrolment may take.
+const MARGIN: Duration = Duration::from_secs(5);
 
 /// 18 characters of 5 bits: no guess at the login's rate finds it.
 const PASSWORD_LENGTH: usize = 18;
@@ -69,8 +75,9 @@ async fn enrol(client: Client, password: &str, now: Timestamp) -> anyhow::Result
     let bearer = Some(text(&signed_in, "access_token")?);
     let enrolled = client.post("/api/v1/mfa/totp", bearer, &json!({"label": "Demo"})).await?;
     let (id, secret) = (text(&enrolled, "factor_id")?, text(&enrolled, "secret")?);
-    // The code of the step before: a code is good once, and the present one is for the person who tries it.
-    let code = totp::code(secret, now.minus(sallyport_core::mfa::TOTP_STEP))?;
+    // The code of the step before, as long as it is taken for sure: a code is good once, and the present one is for the
+    // person who tries it.
+    let code = totp::code(secret, now.minus(TOTP_STEP.saturating_sub(MARGIN)))?;
     let confirm = json!({"factor_id": id, "code": code});
     let confirmed = client.post("/api/v1/mfa/totp/confirm", bearer, &confirm).await?;
     client.post("/api/v1/auth/logout", bearer, &json!({})).await?;

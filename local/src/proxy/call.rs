@@ -21,6 +21,8 @@ pub(crate) struct Part {
     /// The action of the IAM statement, such as `PutItem` or `ConditionCheckItem`.
     pub(crate) action: String,
     pub(crate) table: String,
+    /// What kind of item, where the partition key says so: what stands before its first `#`.
+    pub(crate) kind: Option<String>,
 }
 
 /// Capacity units of one table, as the answer states them. Whether they are read or write units, the operation says.
@@ -149,6 +151,10 @@ struct RequestBody<'a> {
     table_name: Option<Cow<'a, str>>,
     #[serde(borrow)]
     secret_id: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    key: Option<Key<'a>>,
+    #[serde(borrow)]
+    item: Option<Key<'a>>,
     #[serde(borrow, default)]
     transact_items: Vec<BTreeMap<Cow<'a, str>, TableOf<'a>>>,
     #[serde(borrow, default)]
@@ -156,18 +162,48 @@ struct RequestBody<'a> {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
 struct TableOf<'a> {
-    #[serde(rename = "TableName", borrow)]
+    #[serde(borrow)]
     table_name: Cow<'a, str>,
+    #[serde(borrow)]
+    key: Option<Key<'a>>,
+    #[serde(borrow)]
+    item: Option<Key<'a>>,
+}
+
+/// The partition key of a key or of a whole item, by the names that the tables give it.
+#[derive(Deserialize)]
+struct Key<'a> {
+    #[serde(alias = "key", borrow)]
+    pk: Option<Text<'a>>,
+}
+
+#[derive(Deserialize)]
+struct Text<'a> {
+    #[serde(rename = "S", borrow)]
+    text: Option<Cow<'a, str>>,
+}
+
+impl Key<'_> {
+    fn kind(&self) -> Option<String> {
+        let (kind, _) = self.pk.as_ref()?.text.as_ref()?.split_once('#')?;
+        Some(kind.to_owned())
+    }
 }
 
 impl RequestBody<'_> {
     fn parts(&self, operation: &str) -> Vec<Part> {
-        let part = |action: &str, table: &str| Part { action: action.to_owned(), table: table.to_owned() };
+        let part = |action: &str, table: &str, key: Option<&Key<'_>>| Part {
+            action: action.to_owned(),
+            table: table.to_owned(),
+            kind: key.and_then(Key::kind),
+        };
+        let own = self.key.as_ref().or(self.item.as_ref());
         if let Some(table) = &self.table_name {
             return match operation {
                 "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" | "Query" | "Scan" => {
-                    vec![part(operation, table)]
+                    vec![part(operation, table, own)]
                 }
                 _ => Vec::new(),
             };
@@ -181,9 +217,9 @@ impl RequestBody<'_> {
                 "ConditionCheck" => "ConditionCheckItem",
                 other => other,
             };
-            part(action, &item.table_name)
+            part(action, &item.table_name, item.key.as_ref().or(item.item.as_ref()))
         });
-        transaction.chain(self.request_items.keys().map(|table| part(operation, table))).collect()
+        transaction.chain(self.request_items.keys().map(|table| part(operation, table, None))).collect()
     }
 }
 
@@ -225,7 +261,7 @@ mod tests {
     }
 
     fn part(action: &str, table: &str) -> Part {
-        Part { action: action.to_owned(), table: table.to_owned() }
+        Part { action: action.to_owned(), table: table.to_owned(), kind: None }
     }
 
     #[test]
@@ -248,6 +284,19 @@ mod tests {
         ));
         assert_eq!(call.status, Some(200));
         assert_eq!(call.capacity, [Capacity { table: "Sessions".to_owned(), units: 2.0 }]);
+    }
+
+    #[test]
+    fn a_part_tells_the_kind_of_its_item() {
+        for body in [
+            r#"{"TableName":"Throttle","Key":{"key":{"S":"login#3f"}}}"#,
+            r#"{"TableName":"Throttle","Item":{"v":{"N":"1"},"key":{"S":"login#3f"}}}"#,
+            r#"{"TransactItems":[{"Put":{"TableName":"Throttle","Item":{"pk":{"S":"login#3f"}}}}]}"#,
+        ] {
+            let target =
+                if body.contains("TransactItems") { "X.TransactWriteItems" } else { "X.UpdateItem" };
+            assert_eq!(Call::describe(&request(target, body)).parts[0].kind.as_deref(), Some("login"), "{body}");
+        }
     }
 
     #[test]

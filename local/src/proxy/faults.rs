@@ -60,6 +60,9 @@ pub(crate) struct Rule {
     /// A table's full name or its logical one, such as `sessions`.
     #[serde(default)]
     pub(crate) table: Option<String>,
+    /// The kind of an item, such as `login` or `address` of the throttle table (`kind` of a call's parts).
+    #[serde(default)]
+    pub(crate) item: Option<String>,
     /// The calling function.
     #[serde(default)]
     pub(crate) function: Option<String>,
@@ -96,6 +99,10 @@ impl Rule {
                 .table
                 .as_deref()
                 .is_none_or(|wanted| call.tables.iter().any(|table| same_table(wanted, table)))
+            && self
+                .item
+                .as_ref()
+                .is_none_or(|wanted| call.parts.iter().any(|part| part.kind.as_ref() == Some(wanted)))
             && (self.kind != Kind::Conflict || call.writes())
     }
 
