@@ -1,0 +1,362 @@
+//! The whole backend, and the console that moves its clock and breaks its dependencies.
+
+use std::{
+    net::Ipv4Addr,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::Context as _;
+use sallyport_core::{accounts::Status, clock::Clock as _};
+use serde_json::{Value, json};
+
+use crate::{
+    account::{Account, Factor, ServiceClient},
+    actor::Actor,
+    answer::Answer,
+    operator::{OffsetClock, Operator},
+};
+
+/// The one origin whose pages may call the API.
+pub const APP_ORIGIN: &str = "https://app.example.com";
+
+const DAY: u64 = 24 * 60 * 60;
+
+/// A backend of one's own: all functions, an empty database and a fresh keyring on free ports. Dropping it ends it.
+pub struct Backend {
+    running: local::Backend,
+    url: String,
+    http: reqwest::Client,
+    operator: Operator,
+    clock: Arc<OffsetClock>,
+    actors: AtomicU32,
+    accounts: AtomicU32,
+}
+
+impl Backend {
+    /// With the local defaults and [`APP_ORIGIN`] allowed.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start() -> anyhow::Result<Self> {
+        Self::with(&[]).await
+    }
+
+    /// With variables of the functions that differ, such as `SALLYPORT_ADDRESS_LIMIT`.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn with(variables: &[(&str, &str)]) -> anyhow::Result<Self> {
+        let given = variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Self::start_as(local::Options { environment: given.collect(), ..local::Options::default() }).await
+    }
+
+    /// With any options; ports, quiet and [`APP_ORIGIN`] are seen to.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn start_as(mut options: local::Options) -> anyhow::Result<Self> {
+        options.quiet = true;
+        let origins = options.environment.entry("SALLYPORT_ALLOWED_ORIGINS".to_owned());
+        origins.or_insert_with(|| APP_ORIGIN.to_owned());
+        let running = local::Backend::start(options).await?;
+        let clock = Arc::new(OffsetClock::default());
+        let operator = Operator::connect(running.environment(), Arc::clone(&clock)).await?;
+        // By address: callers bind addresses of 127.0.0.0/8, from which the name's other address cannot be reached.
+        let url = running.url().replace("localhost", "127.0.0.1");
+        let http = reqwest::Client::builder().no_proxy().build()?;
+        let backend = Self {
+            running,
+            url,
+            http,
+            operator,
+            clock,
+            actors: AtomicU32::new(1),
+            accounts: AtomicU32::new(1),
+        };
+        // What the operator's connection has called is nobody's business.
+        backend.forget_calls().await?;
+        Ok(backend)
+    }
+
+    /// Where the API answers, without a trailing slash.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// Host and port of the API.
+    pub fn host(&self) -> &str {
+        self.url.trim_start_matches("http://")
+    }
+
+    /// The `iss` of its tokens.
+    pub fn issuer(&self) -> &str {
+        self.running.environment().get("SALLYPORT_ISSUER").unwrap()
+    }
+
+    /// The variables of its functions.
+    pub fn environment(&self) -> &local::Environment {
+        self.running.environment()
+    }
+
+    /// Where its database answers.
+    pub fn dynamodb_url(&self) -> &str {
+        self.running.dynamodb_url()
+    }
+
+    /// Waits for the calls under way and ends.
+    pub async fn stop(self) {
+        self.running.stop().await;
+    }
+
+    // Callers
+
+    /// A caller from an address that nobody else calls from, who takes tokens in bodies.
+    pub fn actor(&self) -> Actor {
+        Actor::new(&self.url, self.next_address(), None)
+    }
+
+    /// A browser that shows a page of `origin` and takes tokens as cookies.
+    pub fn browser(&self, origin: &str) -> Actor {
+        Actor::new(&self.url, self.next_address(), Some(origin.to_owned()))
+    }
+
+    fn next_address(&self) -> Ipv4Addr {
+        let [_, b, c, d] = self.actors.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        Ipv4Addr::new(127, 1 + b, c, d)
+    }
+
+    // Accounts
+
+    /// A new account with a password.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn account(&self) -> anyhow::Result<Account> {
+        let number = self.accounts.fetch_add(1, Ordering::Relaxed);
+        self.account_as(&format!("user{number:04}@example.com"), &format!("Correct horse {number:04}")).await
+    }
+
+    /// # Errors
+    /// When address or password is none, when there is such an account.
+    pub async fn account_as(&self, email: &str, password: &str) -> anyhow::Result<Account> {
+        let user_id = self.operator.create(email, password).await?;
+        Ok(Account {
+            user_id,
+            email: email.to_owned(),
+            password: password.to_owned(),
+            factors: Vec::new(),
+            recovery_codes: Vec::new(),
+        })
+    }
+
+    /// A new account with an authenticator app and recovery codes, enrolled by its owner and signed out again.
+    ///
+    /// # Errors
+    /// When any step is refused.
+    pub async fn account_with_totp(&self) -> anyhow::Result<Account> {
+        let mut account = self.account().await?;
+        let session = self.actor().log_in(&account).await?;
+        session.add_totp(self, &mut account).await?;
+        session.log_out("local").await?.expect(204)?;
+        Ok(account)
+    }
+
+    /// # Errors
+    /// When the database fails.
+    pub async fn client(&self) -> anyhow::Result<ServiceClient> {
+        let id = format!("service-{}", self.accounts.fetch_add(1, Ordering::Relaxed));
+        let secret = self.operator.add_client(&id).await?;
+        Ok(ServiceClient { id, secret })
+    }
+
+    /// # Errors
+    /// When there is no such account.
+    pub async fn disable(&self, account: &Account) -> anyhow::Result<()> {
+        self.operator.set_status(&account.email, Status::Disabled).await
+    }
+
+    /// # Errors
+    /// When there is no such account.
+    pub async fn enable(&self, account: &Account) -> anyhow::Result<()> {
+        self.operator.set_status(&account.email, Status::Active).await
+    }
+
+    /// # Errors
+    /// When there is no such account.
+    pub async fn set_password(&self, account: &mut Account, password: &str) -> anyhow::Result<()> {
+        self.operator.set_password(&account.email, password).await?;
+        password.clone_into(&mut account.password);
+        Ok(())
+    }
+
+    /// # Errors
+    /// When there is no such account.
+    pub async fn revoke_sessions(&self, account: &Account) -> anyhow::Result<()> {
+        self.operator.revoke_sessions(&account.email).await
+    }
+
+    /// # Errors
+    /// When there is no such account.
+    pub async fn unlock(&self, account: &Account) -> anyhow::Result<()> {
+        self.operator.unlock(&account.email).await
+    }
+
+    // Time
+
+    /// Epoch seconds by the backend's clock.
+    pub fn now(&self) -> u64 {
+        self.clock.now().seconds()
+    }
+
+    /// Puts the backend's clock forward.
+    ///
+    /// # Errors
+    /// When the console does not answer.
+    pub async fn advance(&self, seconds: u64) -> anyhow::Result<()> {
+        let answer =
+            self.console("POST", "clock", Some(json!({"advance_seconds": seconds}))).await?.expect(200)?;
+        let offset = answer.field("offset_seconds").as_u64().context("no offset")?;
+        self.clock.set(Duration::from_secs(offset));
+        Ok(())
+    }
+
+    /// # Errors
+    /// As [`Backend::advance`].
+    pub async fn advance_days(&self, days: u64) -> anyhow::Result<()> {
+        self.advance(days * DAY).await
+    }
+
+    /// Puts the clock forward to the first seconds of a TOTP step: what follows is in one step, if it takes less than 25
+    /// seconds.
+    ///
+    /// # Errors
+    /// As [`Backend::advance`].
+    pub async fn begin_totp_step(&self) -> anyhow::Result<()> {
+        self.advance(31 - self.now() % 30).await
+    }
+
+    /// A code of the app that was not used yet; the clock is put forward when there is none.
+    ///
+    /// # Errors
+    /// As [`Backend::advance`].
+    pub async fn code(&self, factor: &Factor) -> anyhow::Result<String> {
+        let (code, wait) = factor.next_code(self.now());
+        if wait > 0 {
+            self.advance(wait).await?;
+        }
+        Ok(code)
+    }
+
+    // Console
+
+    /// Calls a route under `/_local`.
+    ///
+    /// # Errors
+    /// When there is no answer.
+    pub async fn console(&self, method: &str, path: &str, body: Option<Value>) -> anyhow::Result<Answer> {
+        let mut request = self.http.request(method.parse()?, format!("{}/_local/{path}", self.url));
+        if let Some(body) = body {
+            request = request.json(&body);
+        }
+        Answer::of(request.send().await?).await
+    }
+
+    /// Lets calls of the database fail, as `POST /_local/faults` takes it.
+    ///
+    /// # Errors
+    /// When the rule does not read.
+    pub async fn fault(&self, rule: Value) -> anyhow::Result<()> {
+        self.console("POST", "faults", Some(rule)).await?.expect(201).map(drop)
+    }
+
+    /// Lets calls of the keyring's service fail.
+    ///
+    /// # Errors
+    /// When the rule does not read.
+    pub async fn keyring_fault(&self, rule: Value) -> anyhow::Result<()> {
+        self.console("POST", "keyring/faults", Some(rule)).await?.expect(201).map(drop)
+    }
+
+    /// Lifts all faults.
+    ///
+    /// # Errors
+    /// When the console does not answer.
+    pub async fn heal(&self) -> anyhow::Result<()> {
+        self.console("DELETE", "faults", None).await?.expect(204)?;
+        self.console("DELETE", "keyring/faults", None).await?.expect(204).map(drop)
+    }
+
+    /// The lines that the functions have written, oldest first.
+    ///
+    /// # Errors
+    /// When the console does not answer.
+    pub async fn logs(&self) -> anyhow::Result<Vec<Value>> {
+        self.list("logs", "lines").await
+    }
+
+    /// The calls of database and keyring, those of the operator included.
+    ///
+    /// # Errors
+    /// When the console does not answer.
+    pub async fn calls(&self) -> anyhow::Result<Vec<Value>> {
+        self.list("calls", "calls").await
+    }
+
+    /// # Errors
+    /// When the console does not answer.
+    pub async fn forget_calls(&self) -> anyhow::Result<()> {
+        self.console("DELETE", "calls", None).await?.expect(204).map(drop)
+    }
+
+    /// The messages that would have been sent, newest first.
+    ///
+    /// # Errors
+    /// When the console does not answer.
+    pub async fn outbox(&self) -> anyhow::Result<Vec<Value>> {
+        self.list("outbox", "messages").await
+    }
+
+    /// All items of a table, by its name in `infra/data.yaml`, such as `Audit`.
+    ///
+    /// # Errors
+    /// When there is no such table.
+    pub async fn items(&self, table: &str) -> anyhow::Result<Vec<Value>> {
+        self.list(&format!("tables/{table}"), "items").await
+    }
+
+    async fn list(&self, path: &str, field: &str) -> anyhow::Result<Vec<Value>> {
+        let answer = self.console("GET", path, None).await?.expect(200)?;
+        answer.field(field).as_array().cloned().with_context(|| format!("{path} has no {field}"))
+    }
+
+    /// Writes to the database past everything, as somebody with the console of AWS could: a request of DynamoDB's own
+    /// protocol.
+    ///
+    /// # Errors
+    /// When the database refuses.
+    pub async fn write_past_everything(&self, operation: &str, request: &Value) -> anyhow::Result<Value> {
+        let answer = self
+            .http
+            .post(self.dynamodb_url())
+            .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
+            .header("content-type", "application/x-amz-json-1.0")
+            .header(
+                "authorization",
+                "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request",
+            )
+            .body(request.to_string())
+            .send()
+            .await?;
+        Ok(Answer::of(answer).await?.expect(200)?.json())
+    }
+}
+
+impl std::fmt::Debug for Backend {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Backend").field("url", &self.url).finish_non_exhaustive()
+    }
+}

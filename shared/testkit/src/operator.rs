@@ -1,0 +1,123 @@
+//! What an operator does, by the code of the operator's command.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use anyhow::{Context as _, bail};
+use sallyport_aws::{
+    Clients, Endpoints, SecretsKeyring, Store,
+    system::{OsRandom, SystemClock},
+};
+use sallyport_core::{
+    accounts::{self, Email, NewAccount, Password, PasswordHasher, Status},
+    audit::Origin,
+    clients::{Client, ClientSecret, ManageClients as _},
+    clock::{Clock, Timestamp, Waiting},
+    env::Env,
+    keyring::{Keyring, KeyringSource as _, Stored},
+};
+use sallyport_http::Config;
+
+/// The backend's clock, seen from here.
+#[derive(Debug, Default)]
+pub(crate) struct OffsetClock(AtomicU64);
+
+impl OffsetClock {
+    pub(crate) fn set(&self, offset: Duration) {
+        self.0.store(u64::try_from(offset.as_millis()).unwrap(), Ordering::SeqCst);
+    }
+}
+
+impl Clock for OffsetClock {
+    fn now(&self) -> Timestamp {
+        SystemClock.now() + Duration::from_millis(self.0.load(Ordering::SeqCst))
+    }
+
+    fn sleep(&self, duration: Duration) -> Waiting<'_> {
+        SystemClock.sleep(duration)
+    }
+}
+
+pub(crate) struct Operator {
+    store: Store,
+    keyring: Option<Keyring>,
+    hasher: PasswordHasher,
+    clock: Arc<OffsetClock>,
+}
+
+impl Operator {
+    pub(crate) async fn connect(
+        environment: &local::Environment,
+        clock: Arc<OffsetClock>,
+    ) -> anyhow::Result<Self> {
+        let lookup = |name: &str| environment.get(name).cloned();
+        let config = Config::from_lookup(&lookup)?;
+        let clients = Clients::connect(&Endpoints::from_lookup(&lookup), "operator", &lookup)?;
+        // Without a keyring there is no account to create; a suite may want to see just that.
+        let keyring = match SecretsKeyring::new(clients.secrets, &config.keyring_secret).read().await {
+            Ok(Stored::Filled(text)) => Some(Keyring::parse(text.expose())?),
+            Ok(Stored::Empty) | Err(_) => None,
+        };
+        let store = Store::new(clients.dynamodb, config.tables.clone());
+        Ok(Self { store, keyring, hasher: PasswordHasher::new(config.password), clock })
+    }
+
+    fn env(&self) -> anyhow::Result<Env<'_>> {
+        let keyring = self.keyring.as_ref().context("the backend has no keyring")?;
+        Ok(Env { clock: &*self.clock, random: &OsRandom, keyring })
+    }
+
+    pub(crate) async fn create(&self, email: &str, password: &str) -> anyhow::Result<String> {
+        let new = NewAccount { email: address(email)?, password: Password::new(password)? };
+        Ok(accounts::create_account(&self.store, self.env()?, &self.hasher, new, &origin())
+            .await?
+            .to_string())
+    }
+
+    pub(crate) async fn set_status(&self, email: &str, status: Status) -> anyhow::Result<()> {
+        Ok(accounts::set_status(&self.store, self.env()?, &address(email)?, status, &origin()).await?)
+    }
+
+    pub(crate) async fn set_password(&self, email: &str, password: &str) -> anyhow::Result<()> {
+        let password = Password::new(password)?;
+        let email = address(email)?;
+        Ok(accounts::set_password(&self.store, self.env()?, &self.hasher, &email, &password, &origin())
+            .await?)
+    }
+
+    pub(crate) async fn revoke_sessions(&self, email: &str) -> anyhow::Result<()> {
+        Ok(accounts::revoke_sessions(&self.store, self.env()?, &address(email)?, &origin()).await?)
+    }
+
+    pub(crate) async fn unlock(&self, email: &str) -> anyhow::Result<()> {
+        Ok(accounts::unlock(&self.store, self.env()?, &address(email)?, &origin()).await?)
+    }
+
+    pub(crate) async fn add_client(&self, id: &str) -> anyhow::Result<String> {
+        let secret = ClientSecret::generate(&OsRandom)?;
+        self.add_client_with(id, secret.expose()).await?;
+        Ok(secret.expose().to_owned())
+    }
+
+    pub(crate) async fn add_client_with(&self, id: &str, secret: &str) -> anyhow::Result<()> {
+        let client = Client {
+            id: id.to_owned(),
+            secret: ClientSecret::new(secret).hash(),
+            created_at: self.clock.now(),
+        };
+        if self.store.add_client(&client).await? { Ok(()) } else { bail!("there is a client {id} already") }
+    }
+}
+
+fn address(email: &str) -> anyhow::Result<Email> {
+    email.parse().with_context(|| format!("{email} is not an address"))
+}
+
+fn origin() -> Origin {
+    Origin::operator("suite")
+}
