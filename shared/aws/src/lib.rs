@@ -17,6 +17,8 @@ mod retries;
 mod sessions;
 mod store;
 pub mod system;
+#[cfg(test)]
+mod tests;
 mod throttle;
 mod validate;
 

@@ -9,6 +9,7 @@ use aws_sdk_dynamodb::{
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sallyport_core::{
     accounts::Epoch,
+    address::ClientAddress,
     audit::SecurityEvent,
     clock::Timestamp,
     ids::{DeviceId, OperationId, SessionId, UserId},
@@ -55,7 +56,7 @@ pub(crate) fn write_session(session: &Session) -> AttributeValue {
         ("a".to_owned(), millis(session.absolute_until)),
         ("m".to_owned(), n(method_bits(session.methods))),
         ("d".to_owned(), b(*session.device.as_bytes())),
-        ("p".to_owned(), s(&session.address)),
+        ("p".to_owned(), b(session.address.octets())),
         ("g".to_owned(), s(&session.agent)),
     ]))
 }
@@ -72,7 +73,8 @@ fn read_session(id: SessionId, reader: Reader<'_>) -> StoreResult<Session> {
         absolute_until: reader.instant("a")?,
         methods: methods_of(reader.number("m")?),
         device: DeviceId::from_bytes(reader.id("d")?),
-        address: reader.text("p")?.to_owned(),
+        address: ClientAddress::from_octets(reader.bytes("p")?)
+            .ok_or_else(|| reader.corrupt("p", "not an address"))?,
         agent: reader.text("g")?.to_owned(),
     })
 }

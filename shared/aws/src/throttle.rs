@@ -34,7 +34,7 @@ fn operation_of(name: &str) -> Option<OperationId> {
     bytes.try_into().ok().map(OperationId::from_bytes)
 }
 
-fn write_pool(key: &PoolKey, pool: &Pool, policy: &PoolPolicy) -> Item {
+pub(crate) fn write_pool(key: &PoolKey, pool: &Pool, policy: &PoolPolicy) -> Item {
     let mut item = HashMap::from([
         ("key".to_owned(), s(key)),
         ("v".to_owned(), n(ITEM_FORMAT)),

@@ -31,6 +31,20 @@ impl ClientAddress {
         }
     }
 
+    /// 4 or 16 bytes.
+    pub fn octets(&self) -> Vec<u8> {
+        match self.0 {
+            IpAddr::V4(address) => address.octets().to_vec(),
+            IpAddr::V6(address) => address.octets().to_vec(),
+        }
+    }
+
+    /// Reads what [`ClientAddress::octets`] wrote.
+    pub fn from_octets(octets: &[u8]) -> Option<Self> {
+        let v4 = <[u8; 4]>::try_from(octets).map(IpAddr::from);
+        v4.or_else(|_| <[u8; 16]>::try_from(octets).map(IpAddr::from)).ok().map(Self::new)
+    }
+
     /// The address of a caller that API Gateway did not name: all such callers share one budget.
     pub const fn unknown() -> Self {
         Self(IpAddr::V4(Ipv4Addr::UNSPECIFIED))

@@ -37,8 +37,8 @@ impl NewSession<'_> {
             absolute_until: now + policy.absolute,
             methods: self.methods,
             device: self.device,
-            address: self.origin.address.to_string(),
-            agent: self.origin.agent.clone(),
+            address: self.origin.address,
+            agent: self.origin.agent.chars().take(Session::AGENT).collect(),
         })
     }
 }
@@ -65,8 +65,15 @@ where
         Added::EpochPassed => Ok(false),
         Added::Among(all) => {
             let surplus = all.surplus(session.id, policy.limit, env.now());
-            if !surplus.displaced.is_empty() {
-                let event = displaced_event(env, user, &surplus.displaced, origin)?;
+            // What time has ended goes too, whoever gives way or not: otherwise the item would grow for ever.
+            if all.sessions.len() > policy.limit {
+                let event = if surplus.displaced.is_empty() {
+                    let id = env.operation()?;
+                    SecurityEvent::new(id, env.now(), EventKind::SessionEnded, Subject::User(user), origin)
+                        .detail("expired")
+                } else {
+                    displaced_event(env, user, &surplus.displaced, origin)?
+                };
                 let gone: Vec<_> = surplus.over.iter().chain(&surplus.displaced).copied().collect();
                 ports.end(user, &gone, &event, None).await?;
             }

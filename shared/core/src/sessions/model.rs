@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::{
     accounts::Epoch,
+    address::ClientAddress,
     clock::Timestamp,
     ids::{DeviceId, OperationId, SessionId},
 };
@@ -81,12 +82,15 @@ pub struct Session {
     pub methods: Methods,
     pub device: DeviceId,
     /// Where it was created from, for its owner to see.
-    pub address: String,
-    /// What kind of device it says it is, for its owner to see.
+    pub address: ClientAddress,
+    /// What kind of device it says it is, for its owner to see. At most [`Session::AGENT`] bytes.
     pub agent: String,
 }
 
 impl Session {
+    /// Ten sessions with everything in them fit into two write units.
+    pub const AGENT: usize = 40;
+
     pub fn is_live(&self, now: Timestamp) -> bool {
         now < self.idle_until && now < self.absolute_until
     }

@@ -26,3 +26,5 @@ pub const DEVICE_LIFETIME: Duration = Duration::from_secs(180 * 24 * 60 * 60);
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wycheproof;

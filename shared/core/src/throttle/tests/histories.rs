@@ -166,12 +166,12 @@ fn check_histories(cases: u32, length: std::ops::Range<usize>) {
 
 #[test]
 fn no_random_history_lets_more_through_than_the_limit() {
-    check_histories(50_000, 10..60);
+    check_histories(30_000, 10..48);
 }
 
 #[test]
 fn no_short_random_history_lets_more_through_than_the_limit() {
-    check_histories(60_000, 4..24);
+    check_histories(75_000, 4..20);
 }
 
 /// Two attempts fit, the third failure in a row but two shuts, and a busy pool is waited for once.

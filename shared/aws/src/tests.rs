@@ -1,0 +1,276 @@
+//! Every codec: what is written reads back, and what is damaged is named.
+
+#![allow(clippy::unwrap_used, reason = "tests")]
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use proptest::{collection, option, prelude::*};
+use sallyport_core::{
+    accounts::{Credential, Email, Epoch, FactorKind, FactorSummary, LoginRecord, Profile, Status},
+    address::ClientAddress,
+    clients::{Client, ClientSecretHash},
+    clock::Timestamp,
+    ids::{DeviceId, FactorId, OperationId, SessionId, UserId},
+    mfa::{CodeHash, Factor, RecoveryCodes, SealedSeed},
+    sessions::{Methods, Session},
+    store::StoreError,
+    throttle::{Pool, PoolKey, PoolPolicy},
+};
+
+use crate::{
+    accounts::{read_login_record, read_profile, write_login_record, write_profile},
+    clients::{read_client, write_client},
+    item::{Item, n},
+    mfa::{read_factor, read_recovery_codes, write_factor, write_recovery_codes},
+    sessions::{attribute, emptied_item, read_sessions, write_session},
+    throttle::{read_pool, write_pool},
+    validate_item,
+};
+
+const HASH: &str = "$argon2id$v=19$m=64,t=2,p=1,keyid=AAE$c2FsdHNhbHRzYWx0c2FsdA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
+fn instant() -> impl Strategy<Value = Timestamp> {
+    (0..9_999_999_999_999_u64).prop_map(Timestamp::from_millis)
+}
+
+fn email() -> impl Strategy<Value = Email> {
+    "[a-z0-9._+]{1,20}@[a-z0-9]{1,10}\\.[a-z]{2,6}".prop_filter_map("an address", |text| text.parse().ok())
+}
+
+fn user() -> impl Strategy<Value = UserId> {
+    any::<[u8; 16]>().prop_map(UserId::from_bytes)
+}
+
+fn factor_id() -> impl Strategy<Value = FactorId> {
+    any::<[u8; 16]>().prop_map(FactorId::from_bytes)
+}
+
+prop_compose! {
+    fn login_record()(
+        email in email(),
+        user in user(),
+        with_password: bool,
+        active: bool,
+        verified: bool,
+        epoch: u64,
+        factors in collection::btree_map(any::<[u8; 16]>(), "\\PC{0,40}", 0..5),
+        recovery_codes: bool,
+    ) -> LoginRecord {
+        LoginRecord {
+            email,
+            user,
+            credential: if with_password { Credential::Password(HASH.parse().unwrap()) } else { Credential::None },
+            status: if active { Status::Active } else { Status::Disabled },
+            verified,
+            epoch: Epoch(epoch),
+            factors: factors
+                .into_iter()
+                .map(|(id, label)| FactorSummary { id: FactorId::from_bytes(id), kind: FactorKind::Totp, label })
+                .collect(),
+            recovery_codes,
+        }
+    }
+}
+
+prop_compose! {
+    fn session()(
+        ids: ([u8; 16], [u8; 16], [u8; 16]),
+        counter: u32,
+        times in (instant(), instant(), instant(), instant(), instant()),
+        methods: (bool, bool, bool),
+        address: std::net::IpAddr,
+        agent in "\\PC{0,80}",
+    ) -> Session {
+        Session {
+            id: SessionId::from_bytes(ids.0),
+            counter,
+            created_at: times.0,
+            authenticated_at: times.1,
+            rotated_at: times.2,
+            rotated_by: OperationId::from_bytes(ids.1),
+            idle_until: times.3,
+            absolute_until: times.4,
+            methods: Methods { password: methods.0, otp: methods.1, recovery_code: methods.2 },
+            device: DeviceId::from_bytes(ids.2),
+            address: ClientAddress::new(address),
+            agent,
+        }
+    }
+}
+
+prop_compose! {
+    fn pool()(
+        used: u32, total: u32, probes: u32, last in instant(), cleared: u64, version: u64,
+        reserved in collection::btree_map(any::<[u8; 16]>(), instant(), 0..6),
+    ) -> Pool {
+        let reserved: BTreeMap<_, _> =
+            reserved.into_iter().map(|(id, until)| (OperationId::from_bytes(id), until)).collect();
+        Pool { used, total, probes, last, cleared, reserved, version }
+    }
+}
+
+prop_compose! {
+    fn factor()(
+        user in user(), id in factor_id(), label in "\\PC{0,64}", seed in collection::vec(any::<u8>(), 0..64),
+        confirmed: bool, last_step in option::of(any::<u64>()), created_at in instant(),
+        last_used_at in option::of(instant()),
+    ) -> Factor {
+        Factor { user, id, label, seed: SealedSeed::from_bytes(seed), confirmed, last_step, created_at, last_used_at }
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_login_record_reads_back(record in login_record()) {
+        let item = write_login_record(&record);
+        prop_assert_eq!(read_login_record(&record.email, &item), Ok(record));
+        prop_assert_eq!(validate_item("users", &item), Ok(()));
+    }
+
+    #[test]
+    fn a_profile_reads_back(user in user(), email in email(), created_at in instant()) {
+        let profile = Profile { user, email, created_at };
+        let item = write_profile(&profile);
+        prop_assert_eq!(read_profile(user, &item), Ok(profile));
+        prop_assert_eq!(validate_item("users", &item), Ok(()));
+    }
+
+    #[test]
+    fn all_sessions_of_a_user_read_back(
+        user in user(), epoch: u64, now in instant(), sessions in collection::vec(session(), 0..11),
+    ) {
+        let mut item = emptied_item(user, Epoch(epoch), now);
+        for session in &sessions {
+            item.insert(attribute(session.id), write_session(session));
+        }
+        let read = read_sessions(user, &item).unwrap();
+        prop_assert_eq!(read.epoch, Epoch(epoch));
+        prop_assert_eq!(read.sessions.len(), sessions.iter().map(|session| session.id).collect::<BTreeSet<_>>().len());
+        for session in read.sessions {
+            prop_assert!(sessions.contains(&session));
+        }
+        prop_assert_eq!(validate_item("sessions", &item), Ok(()));
+    }
+
+    #[test]
+    fn a_pool_reads_back(pool in pool(), account: [u8; 16]) {
+        let key = PoolKey::strangers(sallyport_core::accounts::AccountKey::from_bytes(account));
+        let item = write_pool(&key, &pool, &PoolPolicy::default());
+        prop_assert_eq!(read_pool(&key.to_string(), &item), Ok(pool));
+        prop_assert_eq!(validate_item("throttle", &item), Ok(()));
+    }
+
+    #[test]
+    fn a_factor_reads_back(factor in factor()) {
+        let item = write_factor(&factor);
+        prop_assert_eq!(read_factor(factor.user, &item), Ok(factor));
+        prop_assert_eq!(validate_item("users", &item), Ok(()));
+    }
+
+    #[test]
+    fn recovery_codes_read_back(
+        user in user(), left in collection::btree_set(any::<[u8; 32]>(), 0..11), issued_at in instant(),
+    ) {
+        let left = left.into_iter().map(CodeHash::from_bytes).collect();
+        let codes = RecoveryCodes { user, left, issued_at };
+        let item = write_recovery_codes(&codes);
+        prop_assert_eq!(read_recovery_codes(user, &item), Ok(codes));
+        prop_assert_eq!(validate_item("users", &item), Ok(()));
+    }
+
+    #[test]
+    fn a_client_reads_back(id in "[a-z0-9-]{1,64}", secret: [u8; 32], created_at in instant()) {
+        let client = Client { id, secret: ClientSecretHash::from_bytes(secret), created_at };
+        let item = write_client(&client);
+        prop_assert_eq!(read_client(&item), Ok(client));
+        prop_assert_eq!(validate_item("ops", &item), Ok(()));
+    }
+
+    /// Whatever attribute is missing or of another type, the item is corrupt: never absent, never read as something else.
+    #[test]
+    fn a_damaged_login_record_is_corrupt_and_named(record in login_record(), victim: prop::sample::Index, gone: bool) {
+        let item = write_login_record(&record);
+        // The keys are the table's own, and without a password the account has none.
+        let names: Vec<_> =
+            item.keys().filter(|name| !["pk", "sk", "password"].contains(&name.as_str())).cloned().collect();
+        let name: &String = victim.get(&names);
+        let damaged = damage(item, name, gone);
+        let outcome = read_login_record(&record.email, &damaged);
+        prop_assert!(matches!(&outcome, Err(StoreError::Corrupt { table: "users", problem, .. }) if problem.contains(name.as_str())), "{:?}", outcome);
+    }
+
+    #[test]
+    fn a_damaged_session_is_corrupt(session in session(), victim: prop::sample::Index, gone: bool) {
+        let user = UserId::from_bytes([7; 16]);
+        let mut item = emptied_item(user, Epoch(1), Timestamp::from_seconds(1));
+        let AttributeValue::M(written) = write_session(&session) else { unreachable!() };
+        let names: Vec<_> = written.keys().cloned().collect();
+        let name: &String = victim.get(&names);
+        let damaged = damage(written, name, gone);
+        item.insert(attribute(session.id), AttributeValue::M(damaged));
+        let outcome = read_sessions(user, &item);
+        prop_assert!(matches!(outcome, Err(StoreError::Corrupt { table: "sessions", .. })), "{:?}", outcome);
+    }
+}
+
+fn damage(mut item: Item, name: &str, gone: bool) -> Item {
+    if gone {
+        item.remove(name);
+    } else {
+        item.insert(name.to_owned(), AttributeValue::Null(true));
+    }
+    item
+}
+
+#[test]
+fn a_format_that_this_release_does_not_know_is_refused() {
+    let user = UserId::from_bytes([7; 16]);
+    let mut item = emptied_item(user, Epoch(1), Timestamp::from_seconds(1));
+    item.insert("v".to_owned(), n(2));
+    assert!(
+        matches!(read_sessions(user, &item), Err(StoreError::Corrupt { problem, .. }) if problem.contains("format 2"))
+    );
+}
+
+#[test]
+fn ten_sessions_fit_into_two_write_units() {
+    let user = UserId::from_bytes([7; 16]);
+    let mut item = emptied_item(user, Epoch(1), Timestamp::from_seconds(1_900_000_000));
+    for index in 0..10_u8 {
+        let at = Timestamp::from_millis(1_900_000_000_123);
+        let session = Session {
+            id: SessionId::from_bytes([index; 16]),
+            counter: 4_000_000_000,
+            created_at: at,
+            authenticated_at: at,
+            rotated_at: at,
+            rotated_by: OperationId::from_bytes([index; 16]),
+            idle_until: at,
+            absolute_until: at,
+            methods: Methods::PASSWORD,
+            device: DeviceId::from_bytes([index; 16]),
+            address: ClientAddress::new("2001:db8:1111:2222:3333:4444:5555:6666".parse().unwrap()),
+            agent: "a".repeat(Session::AGENT),
+        };
+        item.insert(attribute(session.id), write_session(&session));
+    }
+    let size = size_of(&item);
+    assert!(size <= 2048, "{size} bytes");
+}
+
+/// The size that DynamoDB bills (developer guide, "Item sizes and formats").
+fn size_of(item: &HashMap<String, AttributeValue>) -> usize {
+    item.iter().map(|(name, value)| name.len() + value_size(value)).sum()
+}
+
+fn value_size(value: &AttributeValue) -> usize {
+    match value {
+        AttributeValue::S(text) => text.len(),
+        // Two digits a byte, and one byte more.
+        AttributeValue::N(number) => number.len().div_ceil(2) + 1,
+        AttributeValue::B(bytes) => bytes.as_ref().len(),
+        AttributeValue::M(map) => 3 + map.len() + size_of(map),
+        _ => 1,
+    }
+}
