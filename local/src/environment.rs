@@ -43,6 +43,15 @@ pub(crate) fn of(template: &Template, services: &str, api: &str, overrides: &Env
     environment
 }
 
+/// Lines for a POSIX shell by which the operator's command finds a backend that runs on this machine.
+///
+/// # Errors
+/// When the template cannot be read.
+pub fn exports_for(port: u16, dynamodb_port: u16) -> anyhow::Result<String> {
+    let (services, api) = (format!("http://127.0.0.1:{dynamodb_port}"), format!("http://localhost:{port}"));
+    Ok(exports(&of(&Template::of_the_stack()?, &services, &api, &Environment::new())))
+}
+
 /// Lines for a POSIX shell.
 pub(crate) fn exports(environment: &Environment) -> String {
     environment

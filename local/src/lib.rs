@@ -30,6 +30,6 @@ mod wire;
 
 pub use backend::Backend;
 pub use dependencies::Dependencies;
-pub use environment::{Environment, OVERRIDABLE};
+pub use environment::{Environment, OVERRIDABLE, exports_for};
 pub use options::Options;
 pub use routes::{Route, routes};

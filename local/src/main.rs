@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use local::{Backend, Dependencies, Environment, OVERRIDABLE, Options, routes};
+use local::{Backend, Dependencies, Environment, OVERRIDABLE, Options, exports_for, routes};
 
 /// The whole backend on this machine: API, database, keyring and a page of sent messages. No Docker, no AWS account.
 ///
@@ -19,7 +19,7 @@ struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     /// The port of the API; 0 takes a free one.
-    #[arg(long, default_value_t = 3000)]
+    #[arg(long, default_value_t = 3000, global = true)]
     port: u16,
     #[command(flatten)]
     services: Services,
@@ -54,6 +54,8 @@ struct Services {
 enum Command {
     /// Run the database and the keyring alone, and print the environment for `cargo lambda watch`.
     Deps,
+    /// Print the environment by which the operator's command finds a backend that runs on the given ports.
+    Env,
     /// List the routes of all functions.
     Routes {
         /// As JSON.
@@ -90,11 +92,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let interruption = interruption()?;
             let backend = Backend::start(options).await?;
             print(backend.guide().unwrap_or_default())?;
-            print(&format!(
-                "\nOutbox    {url}/_local/outbox\nDatabase  {dynamodb}\n\nlistening on {url}",
-                url = backend.url(),
-                dynamodb = backend.dynamodb_url(),
-            ))?;
+            print(&addresses(&backend))?;
             interruption.await;
             backend.stop().await;
         }
@@ -105,6 +103,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             interruption.await;
             dependencies.stop().await;
         }
+        Some(Command::Env) => print(&exports_for(options.port, options.dynamodb_port)?)?,
         Some(Command::Routes { json: true }) => print(&serde_json::to_string_pretty(&routes()?)?)?,
         Some(Command::Routes { json: false }) => {
             for route in routes()? {
@@ -113,6 +112,18 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+fn addresses(backend: &Backend) -> String {
+    let (url, dynamodb) = (backend.url(), backend.dynamodb_url());
+    let port = |url: &str| url.rsplit(':').next().unwrap_or_default().to_owned();
+    format!(
+        "\nOutbox    {url}/_local/outbox\nDatabase  {dynamodb}\nOperator  \
+         eval \"$(cargo run -q -p local -- env --port {} --dynamodb-port {})\"; cargo run -q -p sallyport -- --help\n\n\
+         listening on {url}",
+        port(url),
+        port(dynamodb),
+    )
 }
 
 fn overrides() -> Environment {

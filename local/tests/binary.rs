@@ -62,6 +62,16 @@ fn deps_prints_an_environment_for_the_shell() {
     terminate(child);
 }
 
+#[cfg(unix)]
+#[test]
+fn env_names_the_ports_that_are_given() {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_local"));
+    let output = command.args(["env", "--port", "3010", "--dynamodb-port", "8010"]).output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(text.contains("export AWS_ENDPOINT_URL='http://127.0.0.1:8010'\n"), "{text}");
+    assert!(text.contains("export SALLYPORT_ISSUER='http://localhost:3010'\n"), "{text}");
+}
+
 #[test]
 fn a_taken_port_is_one_line_on_stderr() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

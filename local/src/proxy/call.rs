@@ -293,9 +293,12 @@ mod tests {
             r#"{"TableName":"Throttle","Item":{"v":{"N":"1"},"key":{"S":"login#3f"}}}"#,
             r#"{"TransactItems":[{"Put":{"TableName":"Throttle","Item":{"pk":{"S":"login#3f"}}}}]}"#,
         ] {
-            let target =
-                if body.contains("TransactItems") { "X.TransactWriteItems" } else { "X.UpdateItem" };
-            assert_eq!(Call::describe(&request(target, body)).parts[0].kind.as_deref(), Some("login"), "{body}");
+            let target = if body.contains("TransactItems") { "X.TransactWriteItems" } else { "X.UpdateItem" };
+            assert_eq!(
+                Call::describe(&request(target, body)).parts[0].kind.as_deref(),
+                Some("login"),
+                "{body}"
+            );
         }
     }
 
