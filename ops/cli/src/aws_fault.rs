@@ -1,0 +1,143 @@
+//! What AWS answers, in a line that an operator can act on.
+
+use std::error::Error;
+
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+use crate::failure::Failure;
+
+/// A failed call of the command's own.
+pub(crate) fn from_sdk<E>(operation: &str, error: &SdkError<E>) -> Failure
+where
+    E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    match (error.code(), error.message()) {
+        (Some(code), message) => refused(operation, code, message.unwrap_or_default()),
+        (None, _) => unanswered(operation, &DisplayErrorContext(error).to_string()),
+    }
+}
+
+/// A failed call of an adapter, which keeps its error as the SDK displays it: the chain of causes, and a dump of the
+/// innermost in brackets.
+pub(crate) fn from_text(operation: &str, reason: &str) -> Failure {
+    match quoted(reason, "code: ") {
+        Some(code) if reason.contains("ServiceError(") => {
+            refused(operation, code, quoted(reason, "message: ").unwrap_or_default())
+        }
+        _ => unanswered(operation, reason),
+    }
+}
+
+/// The service answered, with an error.
+fn refused(operation: &str, code: &str, message: &str) -> Failure {
+    let name = code.rsplit('#').next().unwrap_or(code);
+    let said = one_line(message);
+    match name {
+        "AccessDeniedException" | "AccessDenied" | "UnauthorizedOperation" => {
+            Failure::dependency("access_denied", format!("{operation}: no right to do this: {said}"))
+        }
+        "UnrecognizedClientException"
+        | "InvalidClientTokenId"
+        | "InvalidSignatureException"
+        | "SignatureDoesNotMatch"
+        | "ExpiredTokenException"
+        | "ExpiredToken" => Failure::dependency(
+            "credentials_refused",
+            format!(
+                "{operation}: AWS does not accept these credentials ({name}): sign in again, or pass --profile"
+            ),
+        ),
+        "ResourceNotFoundException" => Failure::not_found(
+            "resource_not_found",
+            format!(
+                "{operation}: the table or secret does not exist here: is it the right stack, region and account?"
+            ),
+        ),
+        "ThrottlingException" | "ProvisionedThroughputExceededException" | "RequestLimitExceeded" => {
+            Failure::dependency(
+                "throttled",
+                format!("{operation}: AWS throttles the calls: try again in a minute"),
+            )
+        }
+        _ if said.is_empty() => Failure::dependency("aws_error", format!("{operation}: {name}")),
+        _ => Failure::dependency("aws_error", format!("{operation}: {name}: {said}")),
+    }
+}
+
+/// Nothing was answered.
+fn unanswered(operation: &str, reason: &str) -> Failure {
+    let chain = without_dump(reason);
+    let innermost = chain.rsplit(": ").next().unwrap_or(chain).trim();
+    if reason.contains("CredentialsNotLoaded")
+        || reason.contains("CredentialsError")
+        || chain.contains("credentials")
+    {
+        Failure::dependency(
+            "no_credentials",
+            format!(
+                "{operation}: no AWS credentials: sign in, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or pass --profile"
+            ),
+        )
+    } else if reason.contains("TimeoutError") || chain.contains("timeout") || chain.contains("timed out") {
+        Failure::dependency("timeout", format!("{operation}: no answer in time"))
+    } else if reason.contains("DispatchFailure") {
+        Failure::dependency("unreachable", format!("{operation}: can't reach the endpoint: {innermost}"))
+    } else {
+        Failure::dependency("dependency_unavailable", format!("{operation}: {}", one_line(chain)))
+    }
+}
+
+/// Cuts the dump that follows the chain of causes.
+fn without_dump(reason: &str) -> &str {
+    let dumps =
+        ["DispatchFailure(", "ServiceError(", "TimeoutError(", "ConstructionFailure(", "ResponseError("];
+    let start = dumps.iter().filter_map(|dump| reason.find(&format!(" ({dump}"))).min();
+    start.and_then(|at| reason.get(..at)).unwrap_or(reason)
+}
+
+/// The text in quotes that follows `label` and, as `Option` prints it, perhaps `Some(`.
+fn quoted<'a>(text: &'a str, label: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(label)?;
+    let rest = rest.strip_prefix("Some(").unwrap_or(rest);
+    let rest = rest.strip_prefix('"')?;
+    rest.split_once('"').map(|(found, _)| found)
+}
+
+fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::failure::Exit;
+
+    const DENIED: &str = "service error: unhandled error (AccessDeniedException): Error { code: \
+        \"AccessDeniedException\", message: \"User: arn:aws:iam::1:user/eve is not authorized to perform: dynamodb:GetItem\", \
+        aws_request_id: \"X\" } (ServiceError(ServiceError { source: Unhandled(Unhandled { source: ErrorMetadata { code: \
+        Some(\"AccessDeniedException\"), message: Some(\"User\"), extras: None } }), raw: Response { status: 400 } }))";
+
+    const REFUSED: &str = "dispatch failure: io error: client error (Connect): tcp connect error: Connection refused (os \
+        error 111) (DispatchFailure(DispatchFailure { source: ConnectorError { kind: Io, source: hyper } }))";
+
+    #[test]
+    fn a_refusal_is_one_line_without_the_dump() {
+        let failure = from_text("read the login record", DENIED);
+        assert_eq!(failure.code, "access_denied");
+        assert_eq!(failure.exit, Exit::Dependency);
+        insta::assert_snapshot!(failure.message, @"read the login record: no right to do this: User: arn:aws:iam::1:user/eve is not authorized to perform: dynamodb:GetItem");
+    }
+
+    #[test]
+    fn an_endpoint_that_nobody_listens_on_is_named_as_such() {
+        let failure = from_text("read the keyring", REFUSED);
+        assert_eq!(failure.code, "unreachable");
+        insta::assert_snapshot!(failure.message, @"read the keyring: can't reach the endpoint: Connection refused (os error 111)");
+    }
+
+    #[test]
+    fn a_missing_table_points_at_the_wrong_stack() {
+        let failure = refused("read", "com.amazonaws.dynamodb.v20120810#ResourceNotFoundException", "");
+        assert_eq!((failure.code, failure.exit), ("resource_not_found", Exit::NotFound));
+    }
+}

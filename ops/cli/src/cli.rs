@@ -1,0 +1,175 @@
+//! The command line: what is asked for, and where.
+
+use std::ffi::OsString;
+
+use clap::{Args, CommandFactory as _, Parser, error::ErrorKind};
+
+use crate::{
+    commands::Command,
+    failure::{Exit, Failure},
+    output::Format,
+};
+
+/// Operates a Sallyport deployment: accounts, clients, keys, configuration, migrations.
+#[derive(Debug, Parser)]
+#[command(name = "sallyport", version, propagate_version = true, max_term_width = 110)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 a dependency failed, 2 usage, 3 not found, 4 exists already or \
+                        changed meanwhile, 5 a check found faults."
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) target: Target,
+    /// Answer in JSON; errors as {"error":{"code","message"}} on stderr.
+    #[arg(long, global = true, help_heading = "Output")]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Which deployment, and as whom.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Deployment")]
+pub(crate) struct Target {
+    /// CloudFormation stack whose outputs name tables and secret. Without it the SALLYPORT_* variables do.
+    #[arg(long, global = true, value_name = "NAME", env = "SALLYPORT_STACK")]
+    pub(crate) stack: Option<String>,
+    /// Profile of the AWS configuration.
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// AWS region.
+    #[arg(long, global = true, value_name = "REGION")]
+    pub(crate) region: Option<String>,
+    /// One address for all AWS services, such as an emulator's.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+    /// Address of DynamoDB alone.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) endpoint_dynamodb: Option<String>,
+    /// Address of Secrets Manager alone.
+    #[arg(long, global = true, value_name = "URL")]
+    pub(crate) endpoint_secrets: Option<String>,
+}
+
+/// For every command that changes something.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Change {
+    /// Say what would be done, and change nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+}
+
+/// A command line that was understood.
+#[derive(Debug)]
+pub(crate) struct Invocation {
+    pub(crate) target: Target,
+    pub(crate) format: Format,
+    pub(crate) command: Command,
+}
+
+/// A command line that asks for help, or that was not understood.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    error: clap::Error,
+    format: Format,
+}
+
+impl Invocation {
+    /// # Errors
+    /// [`Refusal`], which shows itself.
+    pub(crate) fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Self, Refusal> {
+        let arguments: Vec<_> = arguments.into_iter().collect();
+        match Cli::try_parse_from(&arguments) {
+            Ok(cli) => Ok(Self { target: cli.target, format: Format::of(cli.json), command: cli.command }),
+            Err(error) => {
+                // The parser gave up before it could say whether JSON was wanted.
+                let json = arguments
+                    .iter()
+                    .take_while(|argument| *argument != "--")
+                    .any(|argument| argument == "--json");
+                Err(Refusal { error, format: Format::of(json) })
+            }
+        }
+    }
+}
+
+impl Refusal {
+    pub(crate) fn show(&self) -> Exit {
+        let wants_help = matches!(self.error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
+        if self.format == Format::Json && !wants_help {
+            return self.format.failure(&Failure::usage("usage", self.first_line()));
+        }
+        // Without stdout or stderr there is nobody to tell; the exit code says it all the same.
+        drop(self.error.print());
+        if wants_help { Exit::Done } else { Exit::Usage }
+    }
+
+    fn first_line(&self) -> String {
+        let text = self.error.render().to_string();
+        let paragraph = text.split("\n\n").next().unwrap_or_default();
+        let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");
+        line.trim_start_matches("error: ").to_owned()
+    }
+}
+
+/// The definition of the command line, for completion scripts.
+pub(crate) fn definition() -> clap::Command {
+    Cli::command()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    fn read(line: &str) -> Result<Invocation, Refusal> {
+        Invocation::read(line.split(' ').map(OsString::from))
+    }
+
+    fn refusal(line: &str) -> String {
+        read(line).unwrap_err().first_line()
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        definition().debug_assert();
+    }
+
+    #[test]
+    fn the_deployment_is_named_before_or_after_the_command() {
+        for line in ["sallyport --stack prod --json keys list", "sallyport keys list --stack prod --json"] {
+            let invocation = read(line).unwrap();
+            assert_eq!(invocation.target.stack.as_deref(), Some("prod"));
+            assert_eq!(invocation.format, Format::Json);
+        }
+    }
+
+    #[test]
+    fn what_is_not_understood_is_told_in_a_line() {
+        insta::assert_snapshot!(refusal("sallyport user show nobody"), @"invalid value 'nobody' for '<EMAIL>': not an e-mail address");
+        insta::assert_snapshot!(refusal("sallyport user create a@example.com"), @"the following required arguments were not provided: <--password-stdin|--generate>");
+        insta::assert_snapshot!(refusal("sallyport client add Billing"), @"invalid value 'Billing' for '<ID>': 1 to 64 of a-z, 0-9 and -");
+        insta::assert_snapshot!(refusal("sallyport keys init --algorithm HS256"), @"invalid value 'HS256' for '--algorithm <ALGORITHM>' [possible values: ES256, RS256]");
+        insta::assert_snapshot!(refusal("sallyport client list --dry-run"), @"unexpected argument '--dry-run' found");
+    }
+
+    #[test]
+    fn every_command_says_what_it_does() {
+        fn silent(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+            let path = format!("{path} {}", command.get_name());
+            if command.get_about().is_none() {
+                found.push(path.clone());
+            }
+            for argument in command.get_arguments().filter(|argument| argument.get_help().is_none()) {
+                found.push(format!("{path} {}", argument.get_id()));
+            }
+            for child in command.get_subcommands() {
+                silent(child, &path, found);
+            }
+        }
+        let mut found = Vec::new();
+        silent(&definition(), "", &mut found);
+        assert!(found.is_empty(), "without a description: {found:?}");
+    }
+}

@@ -1,0 +1,211 @@
+//! The settings, one rule each. The ranges are template.yaml's; a test holds them together.
+
+use sallyport_core::accounts::HashParameters;
+
+use super::{Findings, is_local};
+use crate::{
+    commands::calibrate,
+    deployment::{Settings, TABLES, name},
+};
+
+/// Numbers, with their least and greatest value.
+const RANGES: [(&str, u64, u64); 5] = [
+    (name::REFRESH_GRACE, 0, 60),
+    (name::ADDRESS_LIMIT, 1, 100_000),
+    (name::PASSWORD_MEMORY, 7_168, 262_144),
+    (name::PASSWORD_ITERATIONS, 1, 10),
+    (name::KEYRING_MAX_AGE, 30, 3_600),
+];
+
+const STAGES: [&str; 4] = ["dev", "staging", "prod", "local"];
+
+pub(super) fn check(settings: &Settings, findings: &mut Findings) {
+    let required =
+        [name::STAGE].into_iter().chain(TABLES.iter().map(|(_, name)| *name)).chain([name::KEYRING]);
+    for name in required {
+        findings.checked();
+        if settings.get(name).is_none() {
+            findings.error(name, "is not set", "pass --stack NAME, or set it as the functions have it");
+        }
+    }
+    if let Some(stage) = settings.get(name::STAGE).filter(|stage| !STAGES.contains(stage)) {
+        findings.error(name::STAGE, format!("{stage} is no stage"), "set it to dev, staging or prod");
+    }
+    for (name, least, greatest) in RANGES {
+        findings.checked();
+        let Some(value) = settings.get(name) else { continue };
+        if !value.parse::<u64>().is_ok_and(|number| (least..=greatest).contains(&number)) {
+            findings.error(
+                name,
+                format!("{value} is out of range"),
+                format!("set it to {least} to {greatest}"),
+            );
+        }
+    }
+    algorithm(settings, findings);
+    hash_cost(settings, findings);
+    issuer(settings, findings);
+    audience(settings, findings);
+    origins(settings, findings);
+}
+
+fn algorithm(settings: &Settings, findings: &mut Findings) {
+    findings.checked();
+    if let Err(failure) = settings.signing_algorithm() {
+        findings.error(name::SIGNING_ALGORITHM, failure.message, "set it to ES256 or RS256");
+    }
+}
+
+fn hash_cost(settings: &Settings, findings: &mut Findings) {
+    findings.checked();
+    let Ok(parameters) = settings.hash_parameters() else { return };
+    if !calibrate::meets_floor(parameters.memory, parameters.iterations) {
+        let HashParameters { memory, iterations, .. } = parameters;
+        findings.warning(
+            name::PASSWORD_MEMORY,
+            format!("{memory} KiB with {iterations} passes is below OWASP's floor"),
+            "raise one of them; `sallyport calibrate` measures what fits",
+        );
+    }
+}
+
+fn issuer(settings: &Settings, findings: &mut Findings) {
+    findings.checked();
+    // Empty is allowed: the functions derive it from the request.
+    let Some(issuer) = settings.get(name::ISSUER) else { return };
+    let secure = issuer.starts_with("https://");
+    let plain_is_fine = is_local(settings) && issuer.starts_with("http://");
+    if !(secure || plain_is_fine) {
+        findings.error(
+            name::ISSUER,
+            format!("{issuer} is no https URL"),
+            "set an https URL, or leave it empty",
+        );
+    } else if issuer.ends_with('/') || issuer.contains(['?', '#', ' ']) {
+        findings.error(
+            name::ISSUER,
+            format!("{issuer} has a slash at its end, a query or a fragment"),
+            "leave those away",
+        );
+    }
+}
+
+fn audience(settings: &Settings, findings: &mut Findings) {
+    findings.checked();
+    let Some(audience) = settings.get(name::AUDIENCE) else { return };
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b":/._-".contains(&byte);
+    if audience.len() > 200 || !audience.bytes().all(allowed) {
+        findings.error(
+            name::AUDIENCE,
+            "has other characters than it may",
+            "use 1 to 200 letters, digits or any of :/._-",
+        );
+    }
+}
+
+fn origins(settings: &Settings, findings: &mut Findings) {
+    findings.checked();
+    for origin in settings.get(name::ALLOWED_ORIGINS).into_iter().flat_map(|list| list.split(',')) {
+        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
+        let sound = host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ', '@']));
+        if !sound {
+            findings.error(
+                name::ALLOWED_ORIGINS,
+                format!("{origin} is no origin"),
+                "write scheme, host and perhaps port, without path or wildcard",
+            );
+        } else if origin.starts_with("http://") && settings.get(name::STAGE) == Some("prod") {
+            findings.warning(
+                name::ALLOWED_ORIGINS,
+                format!("{origin} is not https"),
+                "serve the application by https",
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEMPLATE: &str = include_str!("../../../../../template.yaml");
+
+    fn faults(pairs: &[(&str, &str)]) -> Vec<String> {
+        let sound = [(name::STAGE, "prod"), (name::KEYRING, "k")]
+            .into_iter()
+            .chain(TABLES.map(|(_, name)| (name, "t")));
+        let all: Vec<_> = sound.chain(pairs.iter().copied()).collect();
+        let settings = Settings::from_lookup(|name| {
+            all.iter().rev().find(|(candidate, _)| *candidate == name).map(|(_, value)| (*value).to_owned())
+        });
+        let mut findings = Findings::default();
+        check(&settings, &mut findings);
+        findings
+            .found
+            .into_iter()
+            .map(|finding| format!("{}: {}", finding.subject, finding.problem))
+            .collect()
+    }
+
+    #[test]
+    fn a_sound_configuration_has_no_findings() {
+        assert_eq!(faults(&[]), [""; 0]);
+        let all = [
+            (name::ISSUER, "https://id.example.com/prod"),
+            (name::AUDIENCE, "https://api.example.com"),
+            (name::ALLOWED_ORIGINS, "https://app.example.com,https://admin.example.com:8443"),
+            (name::SIGNING_ALGORITHM, "RS256"),
+            (name::REFRESH_GRACE, "0"),
+            (name::PASSWORD_MEMORY, "47104"),
+            (name::PASSWORD_ITERATIONS, "1"),
+        ];
+        assert_eq!(faults(&all), [""; 0]);
+    }
+
+    #[test]
+    fn every_fault_is_found_at_once() {
+        let found = faults(&[
+            (name::STAGE, "production"),
+            (name::USERS, ""),
+            (name::ISSUER, "http://id.example.com"),
+            (name::AUDIENCE, "two words"),
+            (name::ALLOWED_ORIGINS, "https://app.example.com/,*"),
+            (name::SIGNING_ALGORITHM, "HS256"),
+            (name::REFRESH_GRACE, "61"),
+            (name::PASSWORD_ITERATIONS, "1"),
+            (name::KEYRING_MAX_AGE, "five"),
+        ]);
+        insta::assert_snapshot!(found.join("\n"), @r"
+        SALLYPORT_USERS_TABLE: is not set
+        SALLYPORT_STAGE: production is no stage
+        SALLYPORT_REFRESH_GRACE_SECONDS: 61 is out of range
+        SALLYPORT_KEYRING_MAX_AGE_SECONDS: five is out of range
+        SALLYPORT_SIGNING_ALGORITHM: SALLYPORT_SIGNING_ALGORITHM is neither ES256 nor RS256: HS256
+        SALLYPORT_PASSWORD_MEMORY_KIB: 19456 KiB with 1 passes is below OWASP's floor
+        SALLYPORT_ISSUER: http://id.example.com is no https URL
+        SALLYPORT_AUDIENCE: has other characters than it may
+        SALLYPORT_ALLOWED_ORIGINS: https://app.example.com/ is no origin
+        SALLYPORT_ALLOWED_ORIGINS: * is no origin
+        ");
+    }
+
+    #[test]
+    fn ranges_are_those_of_the_template() {
+        let parameters = [
+            ("RefreshGraceSeconds", name::REFRESH_GRACE),
+            ("AddressLimit", name::ADDRESS_LIMIT),
+            ("PasswordMemoryKib", name::PASSWORD_MEMORY),
+            ("PasswordIterations", name::PASSWORD_ITERATIONS),
+            ("KeyringMaxAgeSeconds", name::KEYRING_MAX_AGE),
+        ];
+        for (parameter, variable) in parameters {
+            let (_, rest) = TEMPLATE.split_once(&format!("\n  {parameter}:\n")).unwrap();
+            let bound = |label: &str| -> u64 {
+                let (_, rest) = rest.split_once(label).unwrap();
+                rest.split_whitespace().next().unwrap().parse().unwrap()
+            };
+            let (_, least, greatest) = RANGES.into_iter().find(|(name, ..)| *name == variable).unwrap();
+            assert_eq!((least, greatest), (bound("MinValue:"), bound("MaxValue:")), "{parameter}");
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! `sallyport keys`.
+
+use std::fmt;
+
+use clap::{Subcommand, ValueEnum};
+use sallyport_aws::generate_keyring;
+use sallyport_core::{
+    audit::EventKind,
+    clock::Timestamp,
+    keyring::{
+        FillKeyring as _, KeyState, Keyring, KeyringDocument, KeyringSource as _, SecretKeyEntry,
+        SigningAlgorithm, Stored,
+    },
+};
+use serde::Serialize;
+
+use crate::{
+    cli::{Change, Target},
+    deployment::Deployment,
+    failure::Failure,
+    output::{Answer, Table, ago, moment},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeysCommand {
+    /// Fill an empty keyring. One that is filled is left alone.
+    Init {
+        /// Signature of the tokens; by default what the deployment is configured with.
+        #[arg(long, value_enum, ignore_case = true)]
+        algorithm: Option<Algorithm>,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// List the keys: kind, id, state, age. Never a key.
+    List,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Algorithm {
+    /// ECDSA on P-256.
+    #[value(name = "ES256")]
+    Es256,
+    /// RSA, 3072 bits: for API Gateway's own JWT authorizer, which takes nothing else.
+    #[value(name = "RS256")]
+    Rs256,
+}
+
+impl KeysCommand {
+    /// # Errors
+    /// The secret can't be read or written.
+    pub(crate) async fn run(self, target: &Target) -> Result<Answer, Failure> {
+        match self {
+            Self::Init { algorithm, change } => init(target, algorithm, change).await,
+            Self::List => list(target).await,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Initialised {
+    /// `false` when the keyring was filled before, and at a dry run.
+    created: bool,
+    algorithm: &'static str,
+    /// Of the key that signs.
+    kid: Option<String>,
+    dry_run: bool,
+}
+
+impl fmt::Display for Initialised {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (algorithm, kid) = (self.algorithm, self.kid.as_deref());
+        match (self.created, kid) {
+            (true, kid) => writeln!(f, "filled the keyring: {algorithm} key {} signs", kid.unwrap_or("-")),
+            (false, Some(kid)) => {
+                writeln!(f, "the keyring is filled already: {algorithm} key {kid} signs; nothing was changed")
+            }
+            (false, None) => {
+                writeln!(f, "would fill the keyring with an {algorithm} key; nothing was changed")
+            }
+        }
+    }
+}
+
+async fn init(target: &Target, algorithm: Option<Algorithm>, change: Change) -> Result<Answer, Failure> {
+    let deployment = Deployment::find(target).await?;
+    let algorithm = match algorithm {
+        Some(Algorithm::Es256) => SigningAlgorithm::ES256,
+        Some(Algorithm::Rs256) => SigningAlgorithm::RS256,
+        None => deployment.settings.signing_algorithm()?,
+    };
+    // Read first: Secrets Manager forgets old versions in time, and with them that the first was written.
+    if let Stored::Filled(text) = deployment.secret.read().await? {
+        return existing(text.expose(), change);
+    }
+    if change.dry_run {
+        let report = Initialised { created: false, algorithm: name(algorithm), kid: None, dry_run: true };
+        return Answer::of(&report);
+    }
+    let document = generate_keyring(algorithm, deployment.random(), deployment.now())?;
+    if !deployment.secret.fill(&document).await? {
+        // Somebody was faster: theirs is the keyring.
+        return match deployment.secret.read().await? {
+            Stored::Filled(text) => existing(text.expose(), change),
+            Stored::Empty => Err(Failure::conflict(
+                "keyring_cleared",
+                "the keyring was filled once and is empty now: restore its first version in Secrets Manager",
+            )),
+        };
+    }
+    let report = initialised(&document, true, change);
+    let kid = report.kid.as_deref().unwrap_or_default();
+    deployment.record(EventKind::KeyringCreated, kid).await.map_err(|failure| Failure {
+        message: format!("the keyring was filled, but its audit event was not written: {}", failure.message),
+        ..failure
+    })?;
+    Answer::of(&report)
+}
+
+fn existing(text: &str, change: Change) -> Result<Answer, Failure> {
+    Answer::of(&initialised(&parse(text)?, false, change))
+}
+
+fn initialised(document: &KeyringDocument, created: bool, change: Change) -> Initialised {
+    let current = document.signing.iter().find(|key| key.state == KeyState::Current);
+    Initialised {
+        created,
+        algorithm: current.map_or("-", |key| name(key.algorithm)),
+        kid: current.map(|key| key.kid.clone()),
+        dry_run: change.dry_run,
+    }
+}
+
+/// Reads the document, and holds it to what the functions hold it to.
+fn parse(text: &str) -> Result<KeyringDocument, Failure> {
+    Keyring::parse(text)?;
+    // serde's message could quote what it read; what it read is keys.
+    serde_json::from_str(text)
+        .map_err(|_| Failure::dependency("keyring_unusable", "the keyring does not read"))
+}
+
+const fn name(algorithm: SigningAlgorithm) -> &'static str {
+    match algorithm {
+        SigningAlgorithm::ES256 => "ES256",
+        SigningAlgorithm::RS256 => "RS256",
+    }
+}
+
+const fn state(state: KeyState) -> &'static str {
+    match state {
+        KeyState::Next => "next",
+        KeyState::Current => "current",
+        KeyState::Previous => "previous",
+        KeyState::Revoked => "revoked",
+    }
+}
+
+#[derive(Serialize)]
+struct Listed {
+    filled: bool,
+    keys: Vec<Entry>,
+    #[serde(skip)]
+    now: Timestamp,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    kind: &'static str,
+    id: String,
+    algorithm: &'static str,
+    state: &'static str,
+    /// Epoch seconds.
+    created_at: u64,
+    age_seconds: u64,
+}
+
+impl Listed {
+    fn of(document: &KeyringDocument, now: Timestamp) -> Self {
+        let entry = |kind, id: String, algorithm, key_state, created_at| Entry {
+            kind,
+            id,
+            algorithm,
+            state: state(key_state),
+            created_at,
+            age_seconds: now.since(Timestamp::from_seconds(created_at)).as_secs(),
+        };
+        let mut keys: Vec<_> = document
+            .signing
+            .iter()
+            .map(|key| entry("signing", key.kid.clone(), name(key.algorithm), key.state, key.created_at))
+            .collect();
+        let symmetric: [(&str, &str, &[SecretKeyEntry]); 4] = [
+            ("refresh", "HMAC-SHA-256", &document.refresh),
+            ("device", "HMAC-SHA-256", &document.device),
+            ("pepper", "argon2id secret", &document.pepper),
+            ("aead", "AES-256-GCM", &document.aead),
+        ];
+        for (kind, algorithm, entries) in symmetric {
+            keys.extend(
+                entries
+                    .iter()
+                    .map(|key| entry(kind, key.id.to_string(), algorithm, key.state, key.created_at)),
+            );
+        }
+        Self { filled: true, keys, now }
+    }
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.filled {
+            return writeln!(
+                f,
+                "The keyring is empty: run `sallyport keys init`, or start the keys function."
+            );
+        }
+        let mut table = Table::new(["kind", "id", "state", "algorithm", "created", "age"]);
+        for key in &self.keys {
+            let at = Timestamp::from_seconds(key.created_at);
+            table.row([
+                key.kind.to_owned(),
+                key.id.clone(),
+                key.state.to_owned(),
+                key.algorithm.to_owned(),
+                moment(at),
+                ago(at, self.now),
+            ]);
+        }
+        write!(f, "{table}")
+    }
+}
+
+async fn list(target: &Target) -> Result<Answer, Failure> {
+    let deployment = Deployment::find(target).await?;
+    let now = deployment.now();
+    let report = match deployment.secret.read().await? {
+        Stored::Filled(text) => Listed::of(&parse(text.expose())?, now),
+        Stored::Empty => Listed { filled: false, keys: Vec::new(), now },
+    };
+    Answer::of(&report)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use sallyport_aws::system::OsRandom;
+
+    use super::*;
+
+    #[test]
+    fn keys_are_listed_by_id_state_and_age_and_no_key_shows() {
+        let created = Timestamp::from_seconds(1_785_500_000);
+        let mut document = generate_keyring(SigningAlgorithm::ES256, &OsRandom, created).unwrap();
+        document.signing[0].kid = "k1".to_owned();
+        let listed = Listed::of(&document, Timestamp::from_seconds(1_785_506_531));
+        insta::assert_snapshot!(listed, @r"
+        KIND     ID  STATE    ALGORITHM        CREATED               AGE
+        signing  k1  current  ES256            2026-07-31 12:13:20Z  108 min ago
+        refresh  1   current  HMAC-SHA-256     2026-07-31 12:13:20Z  108 min ago
+        device   1   current  HMAC-SHA-256     2026-07-31 12:13:20Z  108 min ago
+        pepper   1   current  argon2id secret  2026-07-31 12:13:20Z  108 min ago
+        aead     1   current  AES-256-GCM      2026-07-31 12:13:20Z  108 min ago
+        ");
+        let shown = format!("{listed}{}", serde_json::to_string(&listed).unwrap());
+        assert!(!shown.contains(document.pepper[0].key.expose().as_str()));
+        assert!(!shown.contains(document.signing[0].private_key.expose().as_str()));
+    }
+}

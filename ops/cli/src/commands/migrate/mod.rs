@@ -1,0 +1,54 @@
+//! `sallyport migrate`: the formats of stored items.
+
+mod record;
+mod registry;
+mod run;
+mod status;
+mod validate;
+
+use clap::Subcommand;
+
+use crate::{
+    cli::{Change, Target},
+    deployment::Deployment,
+    failure::Failure,
+    output::Answer,
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MigrateCommand {
+    /// List the migrations, and which are applied.
+    Status,
+    /// Apply what is not applied yet, in order. Twice is as good as once.
+    Up {
+        /// The last one to apply.
+        #[arg(long, value_name = "ID")]
+        to: Option<String>,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Revert the last one that is applied.
+    Down {
+        /// Revert all that come after this one.
+        #[arg(long, value_name = "ID")]
+        to: Option<String>,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Read every item of every table as this release does, and report those that do not read.
+    Validate,
+}
+
+impl MigrateCommand {
+    /// # Errors
+    /// Somebody else is at it; AWS.
+    pub(crate) async fn run(self, target: &Target) -> Result<Answer, Failure> {
+        let deployment = Deployment::find(target).await?;
+        match self {
+            Self::Status => status::run(&deployment).await,
+            Self::Up { to, change } => run::up(&deployment, to.as_deref(), change).await,
+            Self::Down { to, change } => run::down(&deployment, to.as_deref(), change).await,
+            Self::Validate => validate::run(&deployment).await,
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! What is applied: an item per migration in the Ops table, and the claim by which one operator at a time works on it.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_sdk_dynamodb::{error::SdkError, types::AttributeValue};
+use sallyport_aws::ITEM_FORMAT;
+use sallyport_core::{clock::Timestamp, ids::OperationId};
+
+use crate::{
+    aws_fault,
+    deployment::{Deployment, operator},
+    failure::Failure,
+};
+
+const PARTITION: &str = "MIGRATION";
+
+/// Whoever has not finished by then is gone, and may be taken over from: steps can be repeated.
+const ABANDONED: Duration = Duration::from_secs(15 * 60);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum State {
+    Applying,
+    Applied,
+    Reverting,
+}
+
+impl State {
+    pub(super) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Applying => "applying",
+            Self::Applied => "applied",
+            Self::Reverting => "reverting",
+        }
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        [Self::Applying, Self::Applied, Self::Reverting].into_iter().find(|state| state.as_str() == text)
+    }
+}
+
+/// A migration that is applied, or being worked on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) id: String,
+    pub(super) state: State,
+    /// When it was applied, or when the work on it began.
+    pub(super) at: Timestamp,
+    pub(super) by: String,
+}
+
+impl Record {
+    fn read(item: &HashMap<String, AttributeValue>) -> Option<Self> {
+        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok());
+        let millis = item.get("applied_at").and_then(|value| value.as_n().ok())?.parse().ok()?;
+        Some(Self {
+            id: text("sk")?.clone(),
+            state: State::parse(text("state")?)?,
+            at: Timestamp::from_millis(millis),
+            by: text("by")?.clone(),
+        })
+    }
+}
+
+/// The right to work on one migration.
+pub(super) struct Claim {
+    id: &'static str,
+    token: String,
+}
+
+/// What became of a claim.
+pub(super) enum Claimed {
+    Mine(Claim),
+    /// It stands otherwise; the caller looks again.
+    Not,
+}
+
+/// Reads all records, sorted by id.
+///
+/// # Errors
+/// A record does not read; AWS.
+pub(super) async fn all(deployment: &Deployment) -> Result<Vec<Record>, Failure> {
+    let mut records = Vec::new();
+    let mut pages = deployment
+        .connection
+        .dynamodb
+        .query()
+        .table_name(&deployment.tables.ops)
+        .key_condition_expression("pk = :pk")
+        .expression_attribute_values(":pk", text(PARTITION))
+        .consistent_read(true)
+        .into_paginator()
+        .items()
+        .send();
+    while let Some(item) = pages.next().await {
+        let item = item.map_err(|error| aws_fault::from_sdk("read the migrations", &error))?;
+        records.push(Record::read(&item).ok_or_else(|| {
+            Failure::dependency("corrupt_item", "a record of a migration in the ops table does not read")
+        })?);
+    }
+    Ok(records)
+}
+
+/// Claims a migration that is not applied.
+///
+/// # Errors
+/// AWS.
+pub(super) async fn claim_up(
+    deployment: &Deployment,
+    id: &'static str,
+    name: &str,
+) -> Result<Claimed, Failure> {
+    let claim = Claim::new(deployment, id)?;
+    let sent = deployment
+        .connection
+        .dynamodb
+        .put_item()
+        .table_name(&deployment.tables.ops)
+        .set_item(Some(key(id)))
+        .item("v", number(ITEM_FORMAT))
+        .item("name", text(name))
+        .item("state", text(State::Applying.as_str()))
+        .item("applied_at", number(deployment.now().millis()))
+        .item("by", text(operator()))
+        .item("claim", text(&claim.token))
+        // One's own claim holds: the reply to it may have been lost.
+        .condition_expression(
+            "attribute_not_exists(pk) OR claim = :claim OR (#state = :working AND applied_at < :abandoned)",
+        )
+        .expression_attribute_names("#state", "state")
+        .expression_attribute_values(":claim", text(&claim.token))
+        .expression_attribute_values(":working", text(State::Applying.as_str()))
+        .expression_attribute_values(":abandoned", number(deployment.now().minus(ABANDONED).millis()))
+        .send()
+        .await;
+    match sent {
+        Ok(_) => Ok(Claimed::Mine(claim)),
+        Err(error) if refused(&error) => Ok(Claimed::Not),
+        Err(error) => Err(aws_fault::from_sdk("claim the migration", &error)),
+    }
+}
+
+/// Claims a migration that is applied.
+///
+/// # Errors
+/// AWS.
+pub(super) async fn claim_down(deployment: &Deployment, id: &'static str) -> Result<Claimed, Failure> {
+    let claim = Claim::new(deployment, id)?;
+    let sent = deployment
+        .connection
+        .dynamodb
+        .update_item()
+        .table_name(&deployment.tables.ops)
+        .set_key(Some(key(id)))
+        .update_expression("SET #state = :reverting, applied_at = :now, #by = :by, claim = :claim")
+        .condition_expression(
+            "#state = :applied OR claim = :claim OR (#state = :reverting AND applied_at < :abandoned)",
+        )
+        .expression_attribute_names("#state", "state")
+        .expression_attribute_names("#by", "by")
+        .expression_attribute_values(":reverting", text(State::Reverting.as_str()))
+        .expression_attribute_values(":applied", text(State::Applied.as_str()))
+        .expression_attribute_values(":now", number(deployment.now().millis()))
+        .expression_attribute_values(":by", text(operator()))
+        .expression_attribute_values(":claim", text(&claim.token))
+        .expression_attribute_values(":abandoned", number(deployment.now().minus(ABANDONED).millis()))
+        .send()
+        .await;
+    match sent {
+        Ok(_) => Ok(Claimed::Mine(claim)),
+        Err(error) if refused(&error) => Ok(Claimed::Not),
+        Err(error) => Err(aws_fault::from_sdk("claim the migration", &error)),
+    }
+}
+
+impl Claim {
+    fn new(deployment: &Deployment, id: &'static str) -> Result<Self, Failure> {
+        Ok(Self { id, token: OperationId::generate(deployment.random())?.to_string() })
+    }
+
+    /// Records that it is applied.
+    ///
+    /// # Errors
+    /// The claim was taken over; AWS.
+    pub(super) async fn applied(self, deployment: &Deployment) -> Result<(), Failure> {
+        let sent = deployment
+            .connection
+            .dynamodb
+            .update_item()
+            .table_name(&deployment.tables.ops)
+            .set_key(Some(key(self.id)))
+            .update_expression("SET #state = :applied, applied_at = :now")
+            .condition_expression("claim = :claim")
+            .expression_attribute_names("#state", "state")
+            .expression_attribute_values(":applied", text(State::Applied.as_str()))
+            .expression_attribute_values(":now", number(deployment.now().millis()))
+            .expression_attribute_values(":claim", text(&self.token))
+            .send()
+            .await;
+        sent.map(drop).map_err(|error| self.lost(&error))
+    }
+
+    /// Forgets it.
+    ///
+    /// # Errors
+    /// The claim was taken over; AWS.
+    pub(super) async fn reverted(self, deployment: &Deployment) -> Result<(), Failure> {
+        let sent = deployment
+            .connection
+            .dynamodb
+            .delete_item()
+            .table_name(&deployment.tables.ops)
+            .set_key(Some(key(self.id)))
+            // Gone is done: the reply to the deletion may have been lost.
+            .condition_expression("attribute_not_exists(pk) OR claim = :claim")
+            .expression_attribute_values(":claim", text(&self.token))
+            .send()
+            .await;
+        sent.map(drop).map_err(|error| self.lost(&error))
+    }
+
+    fn lost<E>(&self, error: &SdkError<E>) -> Failure
+    where
+        E: std::error::Error + aws_sdk_dynamodb::error::ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        if refused(error) {
+            Failure::conflict(
+                "migration_taken_over",
+                format!("somebody else took over migration {}", self.id),
+            )
+        } else {
+            aws_fault::from_sdk("record the migration", error)
+        }
+    }
+}
+
+fn refused<E: aws_sdk_dynamodb::error::ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
+    error.as_service_error().and_then(aws_sdk_dynamodb::error::ProvideErrorMetadata::code)
+        == Some("ConditionalCheckFailedException")
+}
+
+fn key(id: &str) -> HashMap<String, AttributeValue> {
+    HashMap::from([("pk".to_owned(), text(PARTITION)), ("sk".to_owned(), text(id))])
+}
+
+fn text(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+fn number(number: impl Into<u64>) -> AttributeValue {
+    AttributeValue::N(number.into().to_string())
+}

@@ -1,0 +1,56 @@
+//! The commands, a module per group.
+
+pub(crate) mod calibrate;
+mod client;
+mod completions;
+mod config;
+mod keys;
+mod migrate;
+mod totp;
+pub(crate) mod user;
+
+use clap::Subcommand;
+
+use crate::{cli::Invocation, failure::Failure, output::Answer};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Accounts: create, look at, lock out, let in.
+    #[command(subcommand)]
+    User(user::UserCommand),
+    /// Services that may introspect and revoke tokens.
+    #[command(subcommand)]
+    Client(client::ClientCommand),
+    /// The keyring: signing keys, token keys, password pepper.
+    #[command(subcommand)]
+    Keys(keys::KeysCommand),
+    /// The configuration of a deployment.
+    #[command(subcommand)]
+    Config(config::ConfigCommand),
+    /// Measure password hashing here, and advise parameters and memory size.
+    Calibrate(calibrate::CalibrateCommand),
+    /// Item formats: what is applied, and whether the data reads.
+    #[command(subcommand)]
+    Migrate(migrate::MigrateCommand),
+    /// One-time codes.
+    #[command(subcommand)]
+    Totp(totp::TotpCommand),
+    /// Print a completion script.
+    Completions(completions::CompletionsCommand),
+}
+
+/// # Errors
+/// What the command failed with.
+pub(crate) async fn run(invocation: Invocation) -> Result<Answer, Failure> {
+    let Invocation { target, command, .. } = invocation;
+    match command {
+        Command::User(command) => command.run(&target).await,
+        Command::Client(command) => command.run(&target).await,
+        Command::Keys(command) => command.run(&target).await,
+        Command::Config(command) => command.run(&target).await,
+        Command::Calibrate(command) => command.run(),
+        Command::Migrate(command) => command.run(&target).await,
+        Command::Totp(command) => command.run(&target).await,
+        Command::Completions(command) => command.run(),
+    }
+}

@@ -1,0 +1,76 @@
+//! Recent security events of one account, from the Audit table.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use sallyport_core::{accounts::LoginRecord, clock::Timestamp};
+use serde::Serialize;
+
+use crate::{aws_fault, deployment::Deployment, failure::Failure};
+
+/// An event, as far as it reads: what an investigator looks at must not vanish because one attribute is odd.
+#[derive(Debug, Serialize)]
+pub(crate) struct EventReport {
+    /// Epoch seconds.
+    pub(crate) at: u64,
+    pub(crate) kind: String,
+    pub(crate) severity: String,
+    pub(crate) session_id: Option<String>,
+    pub(crate) address: String,
+    pub(crate) agent: String,
+    pub(crate) detail: Option<String>,
+    #[serde(skip)]
+    pub(crate) time: Timestamp,
+}
+
+impl EventReport {
+    fn read(item: &HashMap<String, AttributeValue>) -> Self {
+        let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+        let millis =
+            item.get("at").and_then(|value| value.as_n().ok()).and_then(|number| number.parse().ok());
+        let time = Timestamp::from_millis(millis.unwrap_or_default());
+        Self {
+            at: time.seconds(),
+            kind: text("kind").unwrap_or_else(|| "(unreadable)".to_owned()),
+            severity: text("severity").unwrap_or_default(),
+            session_id: text("session_id"),
+            address: text("address").unwrap_or_default(),
+            agent: text("agent").unwrap_or_default(),
+            detail: text("detail"),
+            time,
+        }
+    }
+}
+
+/// The newest events: those of the user, and those of attempts at the address that led to nobody.
+///
+/// # Errors
+/// AWS.
+pub(crate) async fn recent(
+    deployment: &Deployment,
+    record: &LoginRecord,
+    limit: u8,
+) -> Result<Vec<EventReport>, Failure> {
+    let mut events = Vec::new();
+    if limit == 0 {
+        return Ok(events);
+    }
+    for partition in [format!("USER#{}", record.user), format!("ACCOUNT#{}", record.email.account_key())] {
+        let answer = deployment
+            .connection
+            .dynamodb
+            .query()
+            .table_name(&deployment.tables.audit)
+            .key_condition_expression("pk = :pk")
+            .expression_attribute_values(":pk", AttributeValue::S(partition))
+            .scan_index_forward(false)
+            .limit(i32::from(limit))
+            .send()
+            .await
+            .map_err(|error| aws_fault::from_sdk("read security events", &error))?;
+        events.extend(answer.items().iter().map(EventReport::read));
+    }
+    events.sort_by_key(|event| std::cmp::Reverse(event.time));
+    events.truncate(usize::from(limit));
+    Ok(events)
+}

@@ -1,0 +1,136 @@
+//! The pools of attempts of one account: where it can be locked out, and whether it is.
+
+use sallyport_core::{
+    accounts::LoginRecord,
+    clock::Timestamp,
+    sessions::UserSessions,
+    throttle::{Attempts as _, Pool, PoolKey, PoolPolicy},
+};
+use serde::Serialize;
+
+use crate::{deployment::Deployment, failure::Failure};
+
+/// A pool that was read.
+#[derive(Debug, Serialize)]
+pub(crate) struct PoolReport {
+    /// What is attempted, for people.
+    pub(crate) attempts: String,
+    /// Key of the item in the Throttle table.
+    pub(crate) key: String,
+    pub(crate) state: PoolState,
+    /// Since the last success or quiet window.
+    pub(crate) failed: u32,
+    /// Since the last success.
+    pub(crate) failed_in_a_row: u32,
+    /// Epoch seconds.
+    pub(crate) locked_until: Option<u64>,
+    #[serde(skip)]
+    pub(crate) until: Option<Timestamp>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum PoolState {
+    Open,
+    Locked,
+    Shut,
+}
+
+impl PoolState {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Locked => "locked",
+            Self::Shut => "shut",
+        }
+    }
+}
+
+impl PoolReport {
+    fn of(attempts: String, key: &PoolKey, pool: &Pool, now: Timestamp) -> Self {
+        let policy = PoolPolicy::default();
+        let until = pool.locked_until(&policy, now);
+        let state = if pool.is_shut(&policy, now) {
+            PoolState::Shut
+        } else if until.is_some() {
+            PoolState::Locked
+        } else {
+            PoolState::Open
+        };
+        Self {
+            attempts,
+            key: key.to_string(),
+            state,
+            failed: pool.failed(now),
+            failed_in_a_row: pool.failed_in_a_row(now),
+            locked_until: until.map(Timestamp::seconds),
+            until,
+        }
+    }
+}
+
+/// The pools that hold anything, and so whatever `user unlock` would forget.
+///
+/// # Errors
+/// Storage.
+pub(crate) async fn read(
+    deployment: &Deployment,
+    record: &LoginRecord,
+    held: &UserSessions,
+) -> Result<Vec<PoolReport>, Failure> {
+    let mut found = Vec::new();
+    for (attempts, key) in keys(record, held) {
+        if let Some(pool) = deployment.store.pool(&key).await? {
+            let report = PoolReport::of(attempts, &key, &pool, deployment.now());
+            if report.failed_in_a_row > 0 || report.failed > 0 {
+                found.push(report);
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// As `sallyport_core::accounts::unlock` counts them up.
+fn keys(record: &LoginRecord, held: &UserSessions) -> Vec<(String, PoolKey)> {
+    let account = record.email.account_key();
+    let mut keys = vec![
+        ("sign-in from unknown devices".to_owned(), PoolKey::strangers(account)),
+        ("password when signed in".to_owned(), PoolKey::reauthentication(record.user)),
+        ("recovery codes".to_owned(), PoolKey::recovery_codes(record.user)),
+    ];
+    let factors = record.factors.iter();
+    keys.extend(
+        factors.map(|factor| (format!("codes of {}", factor.id), PoolKey::factor(record.user, factor.id))),
+    );
+    let mut devices: Vec<_> = held.sessions.iter().map(|session| session.device).collect();
+    devices.sort();
+    devices.dedup();
+    keys.extend(
+        devices
+            .into_iter()
+            .map(|device| (format!("sign-in from {device}"), PoolKey::known_device(account, device))),
+    );
+    keys
+}
+
+#[cfg(test)]
+mod tests {
+    use sallyport_core::accounts::{AccountKey, Email};
+
+    use super::*;
+
+    fn report(pool: &Pool, now: Timestamp) -> PoolReport {
+        let account: AccountKey = "ada@example.com".parse::<Email>().unwrap().account_key();
+        PoolReport::of("sign-in".to_owned(), &PoolKey::strangers(account), pool, now)
+    }
+
+    #[test]
+    fn a_pool_is_open_then_locked_then_shut() {
+        let now = Timestamp::from_seconds(1_000_000);
+        let pool = |used, total| Pool { used, total, last: now, ..Pool::default() };
+        assert_eq!(report(&pool(4, 4), now).state, PoolState::Open);
+        let locked = report(&pool(5, 5), now);
+        assert_eq!((locked.state, locked.locked_until), (PoolState::Locked, Some(1_000_030)));
+        assert_eq!(report(&pool(5, 100), now).state, PoolState::Shut);
+    }
+}

@@ -1,0 +1,115 @@
+//! The deployment that a command works on: where it is, what it is made of, who asks.
+
+mod connect;
+mod operator;
+mod settings;
+mod stack;
+
+use sallyport_aws::{
+    SecretsKeyring, Store, Tables, generate_keyring,
+    system::{OsRandom, SystemClock},
+};
+use sallyport_core::{
+    accounts::HashParameters,
+    audit::{EventKind, Origin, RecordEvent as _, SecurityEvent, Subject},
+    clock::{Clock as _, Timestamp},
+    env::Env,
+    ids::OperationId,
+    keyring::{Keyring, KeyringSource as _, SigningAlgorithm, Stored},
+};
+
+pub(crate) use self::{
+    connect::Connection,
+    operator::operator,
+    settings::{Settings, TABLES, name},
+};
+use crate::{cli::Target, failure::Failure};
+
+/// A deployment that was found.
+pub(crate) struct Deployment {
+    pub(crate) connection: Connection,
+    pub(crate) settings: Settings,
+    pub(crate) tables: Tables,
+    pub(crate) store: Store,
+    pub(crate) secret: SecretsKeyring,
+    clock: SystemClock,
+    random: OsRandom,
+}
+
+impl Deployment {
+    /// # Errors
+    /// There is no such stack, or neither stack nor variables say where to go.
+    pub(crate) async fn find(target: &Target) -> Result<Self, Failure> {
+        let connection = Connection::open(target).await?;
+        let settings = Settings::find(target, &connection).await?;
+        let tables = settings.tables()?;
+        Ok(Self {
+            store: Store::new(connection.dynamodb.clone(), tables.clone()),
+            secret: SecretsKeyring::new(connection.secrets.clone(), settings.keyring_secret()?),
+            connection,
+            settings,
+            tables,
+            clock: SystemClock,
+            random: OsRandom,
+        })
+    }
+
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The keyring, for what hashes passwords or opens seeds.
+    ///
+    /// # Errors
+    /// It does not read, or is empty.
+    pub(crate) async fn keyring(&self) -> Result<Keyring, Failure> {
+        match self.secret.read().await? {
+            Stored::Filled(document) => Ok(Keyring::parse(document.expose())?),
+            Stored::Empty => Err(Failure::dependency(
+                "keyring_empty",
+                "the keyring is empty: run `sallyport keys init` first",
+            )),
+        }
+    }
+
+    pub(crate) fn env<'a>(&'a self, keyring: &'a Keyring) -> Env<'a> {
+        Env { clock: &self.clock, random: &self.random, keyring }
+    }
+
+    pub(crate) fn random(&self) -> &dyn sallyport_core::random::Random {
+        &self.random
+    }
+
+    /// The parameters that new hashes get.
+    ///
+    /// # Errors
+    /// A variable is no number.
+    pub(crate) fn hash_parameters(&self) -> Result<HashParameters, Failure> {
+        self.settings.hash_parameters()
+    }
+
+    /// Keeps an event of the deployment itself.
+    ///
+    /// # Errors
+    /// Storage.
+    pub(crate) async fn record(&self, kind: EventKind, detail: &str) -> Result<(), Failure> {
+        let id = OperationId::generate(&self.random)?;
+        let event =
+            SecurityEvent::new(id, self.now(), kind, Subject::Deployment, &Self::origin()).detail(detail);
+        Ok(self.store.record(&event).await?)
+    }
+
+    /// The operator, as events name the author of a change.
+    pub(crate) fn origin() -> Origin {
+        Origin::operator(&operator())
+    }
+}
+
+/// A keyring for use cases that use none of its keys. Disabling an account must work while the real one can't be read.
+///
+/// # Errors
+/// No randomness.
+pub(crate) fn placeholder_keyring(now: Timestamp) -> Result<Keyring, Failure> {
+    let document = generate_keyring(SigningAlgorithm::ES256, &OsRandom, now)?;
+    Ok(Keyring::from_document(&document)?)
+}

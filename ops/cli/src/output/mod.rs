@@ -1,0 +1,95 @@
+//! The one place that prints: answers to stdout, failures to stderr, as text for people or as JSON.
+
+mod table;
+mod time;
+
+use std::{
+    fmt::Display,
+    io::{self, Write as _},
+};
+
+use serde::Serialize;
+use serde_json::json;
+
+pub(crate) use self::{
+    table::{Facts, Table, plain},
+    time::{ago, moment},
+};
+use crate::failure::{Exit, Failure};
+
+/// What a command has to say.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    text: String,
+    json: String,
+    pub(crate) exit: Exit,
+}
+
+impl Answer {
+    /// `Display` is for people, `Serialize` for scripts: both of one report.
+    ///
+    /// # Errors
+    /// The report does not serialise.
+    pub(crate) fn of<R: Display + Serialize>(report: &R) -> Result<Self, Failure> {
+        let json = serde_json::to_string_pretty(report)
+            .map_err(|error| Failure::dependency("output_failed", error.to_string()))?;
+        Ok(Self { text: report.to_string(), json, exit: Exit::Done })
+    }
+
+    #[must_use]
+    pub(crate) fn exit(mut self, exit: Exit) -> Self {
+        self.exit = exit;
+        self
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Format {
+    Text,
+    Json,
+}
+
+impl Format {
+    pub(crate) fn of(json: bool) -> Self {
+        if json { Self::Json } else { Self::Text }
+    }
+
+    /// Prints an answer and says how the process ends.
+    ///
+    /// # Errors
+    /// stdout is closed or full. That is a failure: what was to be shown once is lost.
+    pub(crate) fn answer(self, answer: &Answer) -> Result<Exit, Failure> {
+        let text = match self {
+            Self::Text => &answer.text,
+            Self::Json => &answer.json,
+        };
+        let mut stdout = io::stdout().lock();
+        let written = stdout
+            .write_all(text.trim_end().as_bytes())
+            .and_then(|()| stdout.write_all(b"\n"))
+            .and_then(|()| stdout.flush());
+        written.map_err(|error| {
+            Failure::dependency("output_failed", format!("the answer could not be written: {error}"))
+        })?;
+        Ok(answer.exit)
+    }
+
+    /// Prints a failure and says how the process ends.
+    pub(crate) fn failure(self, failure: &Failure) -> Exit {
+        let message = plain(&failure.message);
+        let line = match self {
+            Self::Text => format!("error: {message}\n"),
+            Self::Json => {
+                format!("{}\n", json!({"error": {"code": failure.code, "message": message}}))
+            }
+        };
+        // Without stderr there is nobody to tell; the exit code says it all the same.
+        drop(io::stderr().lock().write_all(line.as_bytes()));
+        failure.exit
+    }
+}
+
+/// `1 session`, `2 sessions`.
+pub(crate) fn count(number: usize, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}

@@ -1,0 +1,15 @@
+//! The real binary against the real backend, database and keyring embedded.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod accounts;
+mod clients;
+mod config;
+mod documentation;
+mod failures;
+mod keys;
+mod migrations;
+mod stack;
+mod support;
+mod totp;
+mod usage;

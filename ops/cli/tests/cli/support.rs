@@ -1,0 +1,176 @@
+//! A backend, an operator's shell, and a user who signs in.
+
+use std::{
+    collections::BTreeMap,
+    io::Write as _,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context as _, ensure};
+use local::{Backend, Dependencies, Options};
+use serde_json::{Value, json};
+
+/// An operator's shell: no variable but these, no home but an empty one.
+pub(crate) struct Shell {
+    pub(crate) environment: BTreeMap<String, String>,
+    home: tempfile::TempDir,
+}
+
+/// What a command left.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
+}
+
+impl Run {
+    /// The answer of a command that ended with `code`.
+    pub(crate) fn json(&self, code: i32) -> anyhow::Result<Value> {
+        ensure!(self.code == code, "{self:?}");
+        serde_json::from_str(&self.stdout).with_context(|| format!("{self:?}"))
+    }
+
+    /// Code and message of a command that failed with `code`, in JSON.
+    pub(crate) fn error(&self, code: i32) -> anyhow::Result<(String, String)> {
+        ensure!(self.code == code && self.stdout.is_empty(), "{self:?}");
+        let error: Value = serde_json::from_str(&self.stderr).with_context(|| format!("{self:?}"))?;
+        let text = |name: &str| {
+            error["error"][name].as_str().map(str::to_owned).with_context(|| format!("{self:?}"))
+        };
+        Ok((text("code")?, text("message")?))
+    }
+}
+
+impl Shell {
+    pub(crate) fn new(environment: BTreeMap<String, String>) -> anyhow::Result<Self> {
+        Ok(Self { environment, home: tempfile::tempdir()? })
+    }
+
+    #[must_use]
+    pub(crate) fn with(mut self, name: &str, value: &str) -> Self {
+        self.environment.insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    #[must_use]
+    pub(crate) fn without(mut self, name: &str) -> Self {
+        self.environment.remove(name);
+        self
+    }
+
+    /// Runs a line, split at spaces.
+    pub(crate) fn run(&self, line: &str) -> anyhow::Result<Run> {
+        self.run_with(line, "")
+    }
+
+    pub(crate) fn run_with(&self, line: &str, stdin: &str) -> anyhow::Result<Run> {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport"))
+            .args(line.split(' ').filter(|word| !word.is_empty()))
+            .env_clear()
+            .envs(&self.environment)
+            .env("HOME", self.home.path())
+            .env("USER", "grace")
+            .env("HOSTNAME", "desk")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        // A command that fails early closes its end: that is its right.
+        drop(child.stdin.take().context("stdin")?.write_all(stdin.as_bytes()));
+        let output = child.wait_with_output()?;
+        Ok(Run {
+            code: output.status.code().context("killed")?,
+            stdout: String::from_utf8(output.stdout)?,
+            stderr: String::from_utf8(output.stderr)?,
+        })
+    }
+}
+
+/// Database and keyring alone; the keyring is empty.
+pub(crate) struct Empty {
+    pub(crate) shell: Shell,
+    pub(crate) _running: Dependencies,
+}
+
+impl Empty {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let running = Dependencies::start(Options { quiet: true, ..Options::default() }).await?;
+        let environment = running
+            .exports()
+            .lines()
+            .filter_map(|line| line.strip_prefix("export ")?.split_once('='))
+            .map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned()))
+            .collect();
+        Ok(Self { shell: Shell::new(environment)?, _running: running })
+    }
+
+    /// With keys in the keyring.
+    pub(crate) async fn filled() -> anyhow::Result<Self> {
+        let empty = Self::start().await?;
+        empty.shell.run("keys init --json")?.json(0)?;
+        Ok(empty)
+    }
+}
+
+/// The whole backend.
+pub(crate) struct World {
+    pub(crate) shell: Shell,
+    url: String,
+    http: reqwest::Client,
+    _running: Backend,
+}
+
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
+impl World {
+    pub(crate) async fn start() -> anyhow::Result<Self> {
+        let running = Backend::start(Options { quiet: true, ..Options::default() }).await?;
+        let shell = Shell::new(running.environment().clone())?;
+        let world =
+            Self { shell, url: running.url().to_owned(), http: reqwest::Client::new(), _running: running };
+        world.shell.run("keys init --json")?.json(0)?;
+        Ok(world)
+    }
+
+    /// With Ada, who has a password.
+    pub(crate) async fn with_ada() -> anyhow::Result<Self> {
+        let world = Self::start().await?;
+        world.shell.run_with("user create ada@example.com --password-stdin --json", PASSWORD)?.json(0)?;
+        Ok(world)
+    }
+
+    pub(crate) async fn post(
+        &self,
+        path: &str,
+        bearer: Option<&str>,
+        body: &Value,
+    ) -> anyhow::Result<(u16, Value)> {
+        let mut request = self.http.post(format!("{}{path}", self.url)).json(body);
+        if let Some(token) = bearer {
+            request = request.bearer_auth(token);
+        }
+        let response = request.send().await?;
+        let status = response.status().as_u16();
+        Ok((status, response.json().await.unwrap_or(Value::Null)))
+    }
+
+    /// Status and answer of a sign-in.
+    pub(crate) async fn sign_in(&self, password: &str) -> anyhow::Result<(u16, Value)> {
+        self.post("/api/v1/auth/login", None, &json!({"email": "ada@example.com", "password": password}))
+            .await
+    }
+
+    /// Status of a refresh.
+    pub(crate) async fn refresh(&self, tokens: &Value) -> anyhow::Result<u16> {
+        let body = json!({"refresh_token": tokens["refresh_token"]});
+        Ok(self.post("/api/v1/auth/refresh", None, &body).await?.0)
+    }
+
+    /// Breaks calls to come.
+    pub(crate) async fn fault(&self, rule: &Value) -> anyhow::Result<()> {
+        let (status, answer) = self.post("/_local/faults", None, rule).await?;
+        ensure!((200..300).contains(&status), "{status} {answer}");
+        Ok(())
+    }
+}

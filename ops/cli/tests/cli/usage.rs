@@ -1,0 +1,66 @@
+use crate::support::{Run, Shell};
+
+fn run(line: &str) -> anyhow::Result<Run> {
+    Shell::new(std::collections::BTreeMap::new())?.run(line)
+}
+
+#[test]
+fn completions_are_printed_for_each_shell() -> anyhow::Result<()> {
+    for (shell, sign) in
+        [("bash", "complete -F"), ("zsh", "#compdef sallyport"), ("fish", "complete -c sallyport")]
+    {
+        let run = run(&format!("completions {shell}"))?;
+        assert_eq!(run.code, 0);
+        assert!(run.stdout.contains(sign), "{shell}");
+        assert!(run.stdout.contains("revoke-sessions"), "{shell}");
+    }
+    Ok(())
+}
+
+#[test]
+fn help_and_version_are_no_errors() -> anyhow::Result<()> {
+    let help = run("--help")?;
+    assert_eq!(help.code, 0);
+    assert!(help.stdout.contains("Exit codes: 0 done"), "{}", help.stdout);
+    assert_eq!(run("--version")?.stdout, format!("sallyport {}\n", env!("CARGO_PKG_VERSION")));
+    Ok(())
+}
+
+#[test]
+fn what_is_not_understood_is_code_2_in_text_and_in_json() -> anyhow::Result<()> {
+    assert_eq!(run("user show nobody")?.code, 2);
+    let (code, message) = run("user show nobody --json")?.error(2)?;
+    assert_eq!(
+        (code.as_str(), message.as_str()),
+        ("usage", "invalid value 'nobody' for '<EMAIL>': not an e-mail address")
+    );
+    Ok(())
+}
+
+#[test]
+fn without_region_or_deployment_one_line_says_what_to_pass() -> anyhow::Result<()> {
+    assert_eq!(
+        run("keys list")?.stderr,
+        "error: no AWS region: pass --region, or set AWS_REGION or a profile\n"
+    );
+    let (code, message) = run("keys list --region eu-central-1 --json")?.error(2)?;
+    assert_eq!(code, "no_deployment");
+    assert!(
+        message.starts_with("which deployment? Pass --stack NAME, or set SALLYPORT_USERS_TABLE,"),
+        "{message}"
+    );
+    Ok(())
+}
+
+#[test]
+fn calibration_measures_and_advises() -> anyhow::Result<()> {
+    let report =
+        run("calibrate --memory 64,19456 --iterations 2 --samples 3 --target-ms 60000 --json")?.json(0)?;
+    assert_eq!(report["measurements"].as_array().map(Vec::len), Some(2));
+    assert_eq!(report["measurements"][0]["meets_owasp_floor"], false);
+    assert_eq!(report["advice"]["memory_kib"], 19_456);
+    assert_eq!(report["advice"]["lambda_memory_mb"], 1_769);
+    let none = run("calibrate --memory 64 --iterations 1 --samples 1")?;
+    assert!(none.stdout.contains("raise --target-ms"), "{}", none.stdout);
+    Ok(())
+}
