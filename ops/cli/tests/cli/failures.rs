@@ -8,10 +8,8 @@ async fn an_endpoint_that_nobody_listens_on_is_one_line() -> anyhow::Result<()> 
     let Empty { shell, _running } = Empty::start().await?;
     let run = shell.run(&format!("user show ada@example.com --endpoint http://127.0.0.1:{port}"))?;
     assert_eq!((run.code, run.stdout.as_str()), (1, ""));
-    assert_eq!(
-        run.stderr,
-        "error: read login record: can't reach the endpoint: Connection refused (os error 111)\n"
-    );
+    let expected = "error: read login record: can't reach the endpoint: Connection refused";
+    assert!(run.stderr.starts_with(expected) && run.stderr.lines().count() == 1, "{}", run.stderr);
     Ok(())
 }
 

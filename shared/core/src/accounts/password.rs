@@ -346,7 +346,10 @@ use portable as engine;
 /// `argon2-rust`: dispatches to AVX2 or AVX-512 at run time. Opt-in.
 #[cfg(feature = "simd-argon2")]
 mod engine {
-    use argon2_rust::{Algorithm, Argon2, Hasher, Params, Version, params::Memory};
+    use argon2_rust::{
+        Algorithm, Argon2, Hasher, Params, Version,
+        params::{Memory, TagLen},
+    };
 
     use super::HashParameters;
 
@@ -372,12 +375,12 @@ mod engine {
             parameters: &HashParameters,
             tag: &mut [u8],
         ) -> Result<(), String> {
-            let length = u32::try_from(tag.len()).map_err(|error| error.to_string())?;
+            let length = u64::try_from(tag.len()).map_err(|error| error.to_string())?;
             let params = Params::builder()
-                .memory(Memory::kib(parameters.memory))
+                .memory(Memory::kib(u64::from(parameters.memory)))
                 .passes(parameters.iterations)
                 .lanes(parameters.lanes)
-                .tag_len(length)
+                .tag_len(TagLen::bytes(length))
                 .build()
                 .map_err(|error| error.to_string())?;
             let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
