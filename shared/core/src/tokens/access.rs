@@ -84,6 +84,6 @@ pub fn verify_access_token(
     if claims.aud != audience.audience {
         return Err(TokenError::Invalid("aud"));
     }
-    jwt::check_times(claims.iat, claims.exp, now)?;
+    jwt::check_times(claims.iat, claims.exp, ACCESS_LIFETIME, now)?;
     Ok(claims)
 }

@@ -1,6 +1,6 @@
 //! What all JWTs of this service share (RFC 7519, RFC 8725).
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
 
 use jsonwebtoken::{Algorithm, DecodingKey, Header, TokenData, Validation};
 use serde::{Serialize, de::DeserializeOwned};
@@ -79,10 +79,19 @@ pub(super) fn decode<C: DeserializeOwned>(
     jsonwebtoken::decode::<C>(token, key, &validation)
 }
 
-/// `iat` and `exp` in epoch seconds. A token is good until the second before `exp` is over.
-pub(super) fn check_times(issued_at: u64, expires_at: u64, now: Timestamp) -> Result<(), TokenError> {
+/// `iat` and `exp` in epoch seconds. A token is good until the second before `exp` is over, and never longer than its kind
+/// lives: no claim, however large, makes one for ever.
+pub(super) fn check_times(
+    issued_at: u64,
+    expires_at: u64,
+    lifetime: Duration,
+    now: Timestamp,
+) -> Result<(), TokenError> {
     if issued_at > now.seconds().saturating_add(SKEW) {
         return Err(TokenError::Invalid("issued in the future"));
+    }
+    if expires_at.saturating_sub(issued_at) > lifetime.as_secs() {
+        return Err(TokenError::Invalid("lives too long"));
     }
     if now.seconds() >= expires_at {
         return Err(TokenError::Expired);

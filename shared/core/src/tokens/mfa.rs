@@ -82,7 +82,7 @@ pub fn verify_mfa_token(
     if wire.iss != audience.issuer || wire.aud != audience.issuer {
         return Err(TokenError::Invalid("iss or aud"));
     }
-    jwt::check_times(wire.iat, wire.exp, now)?;
+    jwt::check_times(wire.iat, wire.exp, MFA_LIFETIME, now)?;
     Ok(MfaClaims {
         user: wire.sub.parse().map_err(|_| TokenError::Invalid("sub"))?,
         epoch: Epoch(wire.epoch),

@@ -23,14 +23,23 @@ const SIGNATURE_DEVIATIONS: &[(u64, &str)] = &[
     (350, "refused: as 346"),
     (347, "refused: the key says `ES521`, which is no algorithm, and P-521 is no curve of ours"),
     (351, "refused: as 347"),
-    (367, "accepted: the published token is that of case 357, byte for byte; the padding it speaks of is not in it"),
+    (
+        367,
+        "accepted: the published token is that of case 357, byte for byte; the padding it speaks of is not in it",
+    ),
     (370, "accepted: as 367"),
     (372, "refused: `?` is no base64url; skipping it would make two texts of one token"),
     (373, "refused: as 372"),
 ];
 const CRYPTO_DEVIATIONS: &[(u64, &str)] = &[
-    (46, "accepted: whether a key is of ROCA's kind is not asked; keys come from the keyring, which made them itself"),
-    (47, "accepted: the right key for its one algorithm, among others; no keyring of ours holds a symmetric key for JWTs"),
+    (
+        46,
+        "accepted: whether a key is of ROCA's kind is not asked; keys come from the keyring, which made them itself",
+    ),
+    (
+        47,
+        "accepted: the right key for its one algorithm, among others; no keyring of ours holds a symmetric key for JWTs",
+    ),
     (50, "refused: an encrypted token; none is read here"),
     (67, "refused: as 50"),
 ];
@@ -122,7 +131,8 @@ fn check(vectors: &str, cases: usize, deviations: &[(u64, &str)]) {
             checked += 1;
             accepted += usize::from(accepts);
             if accepts != (case["result"] == "valid") {
-                deviating.insert(id, format!("{} {} ({})", case["result"], case["comment"], group["comment"]));
+                deviating
+                    .insert(id, format!("{} {} ({})", case["result"], case["comment"], group["comment"]));
             }
         }
     }
