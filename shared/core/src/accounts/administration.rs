@@ -1,13 +1,15 @@
 //! What an operator does to an account.
 
+use std::collections::BTreeSet;
+
 use super::{Credential, Email, LoginRecord, Password, PasswordError, PasswordHasher, Profile, Status};
 use crate::{
     audit::{EventKind, Origin, SecurityEvent, Subject},
     env::Env,
-    ids::UserId,
+    ids::{DeviceId, FactorId, UserId},
     login::LoginRecords,
     random::RandomUnavailable,
-    sessions::ReadSessions,
+    sessions::{ReadSessions, UserSessions},
     store::{StoreError, StoreResult},
     throttle::{Attempts, PoolKey},
 };
@@ -102,23 +104,36 @@ pub async fn set_status<P: ManageAccounts + LoginRecords>(
     change(ports, env, email, kind, origin, |record| record.status = status).await
 }
 
-/// Sets a password and ends all sessions.
+/// Sets a password, ends all sessions, and opens the pools of password attempts again: this is the reset that a pool which
+/// was shut waits for. Factors keep their pools.
 ///
 /// # Errors
 /// [`AdministrationError::NotFound`], storage.
-pub async fn set_password<P: ManageAccounts + LoginRecords>(
+pub async fn set_password<P>(
     ports: &P,
     env: Env<'_>,
     hasher: &PasswordHasher,
     email: &Email,
     password: &Password,
     origin: &Origin,
-) -> Result<(), AdministrationError> {
+) -> Result<(), AdministrationError>
+where
+    P: ManageAccounts + LoginRecords + ReadSessions + Attempts,
+{
+    let record = ports.login_record(email).await?.ok_or(AdministrationError::NotFound)?;
+    // Before the sessions end, since they name the devices.
+    let held = ports.sessions(record.user).await?;
     let hash = hasher.hash(password, env.keyring, env.random)?;
     change(ports, env, email, EventKind::PasswordSet, origin, |record| {
         record.credential = Credential::Password(hash.clone());
     })
-    .await
+    .await?;
+    for (attempted, pool) in pools(&record, &held) {
+        if attempted.takes_password() {
+            ports.forget(&pool, None).await?;
+        }
+    }
+    Ok(())
 }
 
 /// Ends all sessions, and every sign-in that is under way.
@@ -148,20 +163,52 @@ where
     P: LoginRecords + ReadSessions + Attempts + crate::audit::RecordEvent,
 {
     let record = ports.login_record(email).await?.ok_or(AdministrationError::NotFound)?;
-    let account = email.account_key();
-    let mut pools = vec![
-        PoolKey::strangers(account),
-        PoolKey::reauthentication(record.user),
-        PoolKey::recovery_codes(record.user),
-    ];
-    pools.extend(record.factors.iter().map(|factor| PoolKey::factor(record.user, factor.id)));
     let held = ports.sessions(record.user).await?;
-    pools.extend(held.sessions.iter().map(|session| PoolKey::known_device(account, session.device)));
-    for pool in &pools {
-        ports.forget(pool, None).await?;
+    for (_, pool) in pools(&record, &held) {
+        ports.forget(&pool, None).await?;
     }
     let event = event(env, EventKind::AccountUnlocked, record.user, origin)?;
     Ok(ports.record(&event).await?)
+}
+
+/// What is attempted in a pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Attempted {
+    SignInFromUnknownDevices,
+    SignInFromDevice(DeviceId),
+    Reauthentication,
+    CodesOf(FactorId),
+    RecoveryCodes,
+}
+
+impl Attempted {
+    const fn takes_password(self) -> bool {
+        matches!(self, Self::SignInFromUnknownDevices | Self::SignInFromDevice(_) | Self::Reauthentication)
+    }
+}
+
+/// All pools in which an account can be locked out. Devices are those of its sessions: a device that is signed out is not
+/// found, and its pool locks nobody but itself.
+pub fn pools(record: &LoginRecord, held: &UserSessions) -> Vec<(Attempted, PoolKey)> {
+    let account = record.email.account_key();
+    let mut pools = vec![
+        (Attempted::SignInFromUnknownDevices, PoolKey::strangers(account)),
+        (Attempted::Reauthentication, PoolKey::reauthentication(record.user)),
+        (Attempted::RecoveryCodes, PoolKey::recovery_codes(record.user)),
+    ];
+    pools.extend(
+        record
+            .factors
+            .iter()
+            .map(|factor| (Attempted::CodesOf(factor.id), PoolKey::factor(record.user, factor.id))),
+    );
+    let devices: BTreeSet<_> = held.sessions.iter().map(|session| session.device).collect();
+    pools.extend(
+        devices
+            .into_iter()
+            .map(|device| (Attempted::SignInFromDevice(device), PoolKey::known_device(account, device))),
+    );
+    pools
 }
 
 /// How often a change is tried anew when somebody else changes the same account.

@@ -1,7 +1,7 @@
 //! The pools of attempts of one account: where it can be locked out, and whether it is.
 
 use sallyport_core::{
-    accounts::LoginRecord,
+    accounts::{self, Attempted, LoginRecord},
     clock::Timestamp,
     sessions::UserSessions,
     throttle::{Attempts as _, Pool, PoolKey, PoolPolicy},
@@ -79,9 +79,9 @@ pub(crate) async fn read(
     held: &UserSessions,
 ) -> Result<Vec<PoolReport>, Failure> {
     let mut found = Vec::new();
-    for (attempts, key) in keys(record, held) {
+    for (attempted, key) in accounts::pools(record, held) {
         if let Some(pool) = deployment.store.pool(&key).await? {
-            let report = PoolReport::of(attempts, &key, &pool, deployment.now());
+            let report = PoolReport::of(words(attempted), &key, &pool, deployment.now());
             if report.failed_in_a_row > 0 || report.failed > 0 {
                 found.push(report);
             }
@@ -90,27 +90,14 @@ pub(crate) async fn read(
     Ok(found)
 }
 
-/// As `sallyport_core::accounts::unlock` counts them up.
-fn keys(record: &LoginRecord, held: &UserSessions) -> Vec<(String, PoolKey)> {
-    let account = record.email.account_key();
-    let mut keys = vec![
-        ("sign-in from unknown devices".to_owned(), PoolKey::strangers(account)),
-        ("password when signed in".to_owned(), PoolKey::reauthentication(record.user)),
-        ("recovery codes".to_owned(), PoolKey::recovery_codes(record.user)),
-    ];
-    let factors = record.factors.iter();
-    keys.extend(
-        factors.map(|factor| (format!("codes of {}", factor.id), PoolKey::factor(record.user, factor.id))),
-    );
-    let mut devices: Vec<_> = held.sessions.iter().map(|session| session.device).collect();
-    devices.sort();
-    devices.dedup();
-    keys.extend(
-        devices
-            .into_iter()
-            .map(|device| (format!("sign-in from {device}"), PoolKey::known_device(account, device))),
-    );
-    keys
+fn words(attempted: Attempted) -> String {
+    match attempted {
+        Attempted::SignInFromUnknownDevices => "sign-in from unknown devices".to_owned(),
+        Attempted::SignInFromDevice(device) => format!("sign-in from {device}"),
+        Attempted::Reauthentication => "password when signed in".to_owned(),
+        Attempted::CodesOf(factor) => format!("codes of {factor}"),
+        Attempted::RecoveryCodes => "recovery codes".to_owned(),
+    }
 }
 
 #[cfg(test)]
