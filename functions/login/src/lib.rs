@@ -19,7 +19,9 @@ struct State {
 /// The routes of this function.
 pub fn app(platform: &Platform) -> App {
     let hasher = PasswordHasher::new(platform.config().password);
-    hasher.warm_up();
+    if platform.config().warm_up {
+        hasher.warm_up();
+    }
     let state = Arc::new(State { platform: platform.clone(), hasher });
     App::new("login", platform).route(Method::POST, "/api/v1/auth/login", &state, sign_in::handle).route(
         Method::POST,

@@ -46,7 +46,9 @@ where
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let platform = Platform::builder(config, clients).build();
-        prepare(platform.clone()).await;
+        if platform.config().warm_up {
+            prepare(platform.clone()).await;
+        }
         let app = Arc::new(app(&platform));
         lambda_http::run(service_fn(move |request: Request| {
             let app = Arc::clone(&app);

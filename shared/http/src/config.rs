@@ -40,6 +40,9 @@ pub struct Config {
     pub password: HashParameters,
     /// Where the pages of the error codes are.
     pub docs_url: String,
+    /// Whether connections are opened and memory is touched before the first event. Benchmarks switch it off to tell the
+    /// start from it.
+    pub warm_up: bool,
 }
 
 const DOCS_URL: &str = "https://github.com/sallyport/sallyport/blob/main/docs/errors";
@@ -98,6 +101,17 @@ impl Config {
                 lanes: 1,
             },
             docs_url: read.optional("SALLYPORT_DOCS_URL").unwrap_or_else(|| DOCS_URL.to_owned()),
+            warm_up: match read.optional("SALLYPORT_WARM_UP").as_deref() {
+                None | Some("on") => true,
+                Some("off") => false,
+                Some(other) => {
+                    return Err(ConfigError::Invalid {
+                        name: "SALLYPORT_WARM_UP",
+                        value: other.to_owned(),
+                        expected: "on or off",
+                    });
+                }
+            },
         })
     }
 

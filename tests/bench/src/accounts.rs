@@ -1,0 +1,120 @@
+//! Accounts, written as the operator's command writes them, without a hash each.
+
+use anyhow::{Context as _, bail};
+use aws_sdk_dynamodb::types::AttributeValue;
+use sallyport_aws::{
+    Clients, Endpoints, SecretsKeyring, Store,
+    system::{OsRandom, SystemClock},
+};
+use sallyport_core::{
+    accounts::{
+        CreateAccount, Credential, Email, Epoch, FactorKind, FactorSummary, LoginRecord, ManageAccounts as _,
+        Password, PasswordHasher, Profile, Status, StoredHash,
+    },
+    audit::{EventKind, Origin, SecurityEvent, Subject},
+    clock::Clock as _,
+    env::Env,
+    ids::{FactorId, UserId},
+    keyring::{Keyring, KeyringSource as _, Stored},
+    throttle::{Attempts as _, Pool, PoolKey, PoolPolicy},
+};
+use sallyport_http::Config;
+
+use crate::process::Environment;
+
+pub(crate) const PASSWORD: &str = "correct horse battery staple";
+
+/// What accounts are made with.
+pub(crate) struct Operator {
+    clients: Clients,
+    sessions: String,
+    store: Store,
+    keyring: Keyring,
+    hash: StoredHash,
+}
+
+/// How an account differs from one that may sign in with its password alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Plain,
+    Disabled,
+    WithFactor,
+}
+
+impl Operator {
+    /// Connects to the services of `environment`, whose keyring must be filled.
+    pub(crate) async fn connect(environment: &Environment) -> anyhow::Result<Self> {
+        let lookup = |name: &str| environment.get(name).cloned();
+        let config = Config::from_lookup(&lookup)?;
+        let clients = Clients::connect(&Endpoints::from_lookup(&lookup), "operator", &lookup)?;
+        let source = SecretsKeyring::new(clients.secrets.clone(), &config.keyring_secret);
+        let Stored::Filled(text) = source.read().await? else { bail!("the keyring is empty") };
+        let keyring = Keyring::parse(text.expose())?;
+        let hash =
+            PasswordHasher::new(config.password).hash(&Password::new(PASSWORD)?, &keyring, &OsRandom)?;
+        let store = Store::new(clients.dynamodb.clone(), config.tables.clone());
+        Ok(Self { clients, sessions: config.tables.sessions, store, keyring, hash })
+    }
+
+    fn env(&self) -> Env<'_> {
+        Env { clock: &SystemClock, random: &OsRandom, keyring: &self.keyring }
+    }
+
+    /// All of them have the same password, and the same hash of it.
+    pub(crate) async fn create(&self, email: &str, kind: Kind) -> anyhow::Result<UserId> {
+        let user = UserId::generate(&OsRandom)?;
+        let email: Email = email.parse().context("not an address")?;
+        let factor = FactorSummary {
+            id: FactorId::generate(&OsRandom)?,
+            kind: FactorKind::Totp,
+            label: "Phone".to_owned(),
+        };
+        let record = LoginRecord {
+            email: email.clone(),
+            user,
+            credential: Credential::Password(self.hash.clone()),
+            status: if kind == Kind::Disabled { Status::Disabled } else { Status::Active },
+            verified: true,
+            epoch: Epoch::default(),
+            factors: if kind == Kind::WithFactor { vec![factor] } else { Vec::new() },
+            recovery_codes: kind == Kind::WithFactor,
+        };
+        let now = SystemClock.now();
+        let profile = Profile { user, email, created_at: now };
+        let event = SecurityEvent::new(
+            self.env().operation()?,
+            now,
+            EventKind::AccountCreated,
+            Subject::User(user),
+            &Origin::operator("bench"),
+        );
+        let account = CreateAccount { record: &record, profile: &profile, event: &event };
+        if !self.store.create(account).await? {
+            bail!("{} is there already", profile.email);
+        }
+        Ok(user)
+    }
+
+    /// Takes all sessions away: the next sign-in finds none that would have to give way.
+    pub(crate) async fn forget_sessions(&self, user: UserId) -> anyhow::Result<()> {
+        self.clients
+            .dynamodb
+            .delete_item()
+            .table_name(&self.sessions)
+            .key("user_id", AttributeValue::S(user.to_string()))
+            .send()
+            .await?;
+        Ok(())
+    }
+
+    /// Locks the pool of an address, for a quarter of an hour and whether or not it has an account.
+    pub(crate) async fn lock(&self, email: &str) -> anyhow::Result<()> {
+        let email: Email = email.parse().context("not an address")?;
+        let pool =
+            Pool { used: 5, total: 15, probes: 10, last: SystemClock.now(), version: 1, ..Pool::default() };
+        let key = PoolKey::strangers(email.account_key());
+        self.store.forget(&key, None).await?;
+        self.store.replace(&key, 0, &pool, &PoolPolicy::default()).await?;
+        Ok(())
+    }
+}

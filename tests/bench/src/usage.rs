@@ -1,0 +1,195 @@
+//! Requests and capacity units of each use case, as the embedded database states them.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    Options,
+    accounts::{Kind, Operator, PASSWORD},
+    client::Client,
+    event::text,
+    process::Local,
+    report::Table,
+};
+
+#[derive(Deserialize)]
+struct Recorded {
+    calls: Vec<Call>,
+}
+
+#[derive(Deserialize)]
+struct Call {
+    service: String,
+    operation: String,
+    tables: Vec<String>,
+    capacity: Vec<Capacity>,
+}
+
+#[derive(Deserialize)]
+struct Capacity {
+    units: f64,
+}
+
+struct Meter {
+    client: Client,
+    table: Table,
+}
+
+impl Meter {
+    async fn post(&mut self, path: &str, bearer: Option<&str>, body: &Value) -> anyhow::Result<Value> {
+        let (_, answer) =
+            self.client.send(http::Method::POST, path, bearer, body.to_string().into_bytes()).await?;
+        Ok(serde_json::from_slice(&answer).unwrap_or(Value::Null))
+    }
+
+    async fn login(&mut self, email: &str, password: &str) -> anyhow::Result<Value> {
+        self.post("/api/v1/auth/login", None, &json!({"email": email, "password": password})).await
+    }
+
+    async fn clear(&mut self) -> anyhow::Result<()> {
+        self.client.send(http::Method::DELETE, "/_local/calls", None, Vec::new()).await?;
+        Ok(())
+    }
+
+    /// A row with the calls since [`Meter::clear`].
+    async fn row(&mut self, what: &str) -> anyhow::Result<()> {
+        let recorded: Recorded = serde_json::from_slice(&self.client.get("/_local/calls").await?)?;
+        let (mut reads, mut writes) = (0.0, 0.0);
+        let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+        let calls: Vec<_> = recorded.calls.iter().filter(|call| call.service == "dynamodb").collect();
+        for call in &calls {
+            let units: f64 = call.capacity.iter().map(|capacity| capacity.units).sum();
+            let is_read = matches!(call.operation.as_str(), "GetItem" | "Query");
+            *(if is_read { &mut reads } else { &mut writes }) += units;
+            let tables: Vec<_> = call.tables.iter().filter_map(|table| table.rsplit('-').next()).collect();
+            *kinds.entry(format!("{} {}", call.operation, tables.join("+"))).or_default() += 1;
+        }
+        let kinds: Vec<_> = kinds
+            .into_iter()
+            .map(|(kind, count)| if count == 1 { kind } else { format!("{count} × {kind}") })
+            .collect();
+        self.table.row(&[
+            what.to_owned(),
+            calls.len().to_string(),
+            format!("{reads}"),
+            format!("{writes}"),
+            kinds.join(", "),
+        ]);
+        Ok(())
+    }
+}
+
+pub(crate) fn run(options: &Options) -> anyhow::Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(measure(options))
+}
+
+async fn measure(options: &Options) -> anyhow::Result<String> {
+    let local = Local::backend(&options.binaries.join("local"), Duration::ZERO, &[])?;
+    let operator = Operator::connect(&local.environment).await?;
+    let table = Table::new(&["use case", "requests", "read units", "write units", "calls"]);
+    let mut meter = Meter { client: Client::connect(&local.api).await?, table };
+    for name in ["few", "ten", "wrong", "mfa"] {
+        operator.create(&format!("{name}@example.com"), Kind::Plain).await?;
+    }
+    let (few, ten) = ("few@example.com", "ten@example.com");
+
+    meter.login(few, PASSWORD).await?;
+    meter.login(few, PASSWORD).await?;
+    meter.clear().await?;
+    let session = meter.login(few, PASSWORD).await?;
+    meter.row("login, the third session").await?;
+    for _ in 0..10 {
+        meter.login(ten, PASSWORD).await?;
+    }
+    meter.clear().await?;
+    let full = meter.login(ten, PASSWORD).await?;
+    meter.row("login, an eleventh session").await?;
+    meter.clear().await?;
+    let body = json!({"email": few, "password": PASSWORD, "device_token": text(&session, "device_token")?});
+    let session = meter.post("/api/v1/auth/login", None, &body).await?;
+    meter.row("login from a known device").await?;
+
+    for (what, start) in [("refresh, a few sessions", &session), ("refresh, ten sessions", &full)] {
+        meter.clear().await?;
+        let body = json!({"refresh_token": text(start, "refresh_token")?});
+        meter.post("/api/v1/auth/refresh", None, &body).await?;
+        meter.row(what).await?;
+        meter.clear().await?;
+        meter.post("/api/v1/auth/refresh", None, &body).await?;
+        meter.row(&format!("{what}, repeated within the grace")).await?;
+    }
+    meter.post("/_local/clock", None, &json!({"advance_seconds": 60})).await?;
+    meter.clear().await?;
+    let stale = json!({"refresh_token": text(&full, "refresh_token")?});
+    meter.post("/api/v1/auth/refresh", None, &stale).await?;
+    meter.row("refresh token used again: the session ends").await?;
+    let fresh = meter.login(few, PASSWORD).await?;
+    meter.clear().await?;
+    let body = json!({"refresh_token": text(&fresh, "refresh_token")?});
+    meter.post("/api/v1/auth/logout", None, &body).await?;
+    meter.row("logout").await?;
+
+    let factor = enrol(&mut meter).await?;
+    meter.post("/_local/clock", None, &json!({"advance_seconds": 30})).await?;
+    meter.clear().await?;
+    let pending = meter.login("mfa@example.com", PASSWORD).await?;
+    meter.row("login that asks for a second factor").await?;
+    let code = meter.client.get(&format!("/_local/totp?secret={}", factor.secret)).await?;
+    let code = String::from_utf8(code.to_vec())?;
+    meter.clear().await?;
+    let body =
+        json!({"mfa_token": text(&pending, "mfa_token")?, "factor_id": factor.id, "code": code.trim()});
+    meter.post("/api/v1/auth/mfa/verify", None, &body).await?;
+    meter.row("MFA verify by TOTP").await?;
+    let pending = meter.login("mfa@example.com", PASSWORD).await?;
+    let token = text(&pending, "mfa_token")?;
+    meter.clear().await?;
+    let body = json!({"mfa_token": token, "factor_id": factor.id, "code": "000000"});
+    meter.post("/api/v1/auth/mfa/verify", None, &body).await?;
+    meter.row("MFA verify, wrong code").await?;
+    meter.clear().await?;
+    let body = json!({"mfa_token": token, "factor_id": "recovery", "code": factor.recovery});
+    meter.post("/api/v1/auth/mfa/verify", None, &body).await?;
+    meter.row("MFA verify by recovery code").await?;
+
+    for (what, email) in [("wrong password", "wrong@example.com"), ("unknown account", "nobody@example.com")]
+    {
+        for attempt in 1..=6 {
+            meter.clear().await?;
+            meter.login(email, "wrong").await?;
+            match attempt {
+                1 => meter.row(&format!("login, {what}")).await?,
+                5 => meter.row(&format!("login, {what}, the fifth: it locks")).await?,
+                6 => meter.row(&format!("login, {what}, locked")).await?,
+                _ => {}
+            }
+        }
+        // The attempt at the end of a lock.
+        meter.post("/_local/clock", None, &json!({"advance_seconds": 31})).await?;
+        meter.clear().await?;
+        meter.login(email, "wrong").await?;
+        meter.row(&format!("login, {what}, at the end of a lock")).await?;
+    }
+    Ok(meter.table.text().to_owned())
+}
+
+struct Factor {
+    id: String,
+    secret: String,
+    recovery: String,
+}
+
+async fn enrol(meter: &mut Meter) -> anyhow::Result<Factor> {
+    let access = text(&meter.login("mfa@example.com", PASSWORD).await?, "access_token")?;
+    let enrolled = meter.post("/api/v1/mfa/totp", Some(&access), &json!({})).await?;
+    let (id, secret) = (text(&enrolled, "factor_id")?, text(&enrolled, "secret")?);
+    let code = String::from_utf8(meter.client.get(&format!("/_local/totp?secret={secret}")).await?.to_vec())?;
+    let confirm = json!({"factor_id": id, "code": code.trim()});
+    let confirmed = meter.post("/api/v1/mfa/totp/confirm", Some(&access), &confirm).await?;
+    let codes = confirmed.get("recovery_codes").and_then(Value::as_array);
+    let recovery = codes.and_then(|codes| codes.first()?.as_str()).unwrap_or_default().to_owned();
+    Ok(Factor { id, secret, recovery })
+}
