@@ -397,7 +397,7 @@ mod engine {
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
     use super::*;
     use crate::keyring::tests::keyring;
@@ -455,6 +455,98 @@ mod tests {
         assert!(Password::new(&"a".repeat(1024)).is_ok());
         assert!(Password::new(&"a".repeat(1025)).is_err());
         assert!(Password::new(&"\u{e9}".repeat(513)).is_err());
+    }
+
+    fn vectors() -> Vec<serde_json::Value> {
+        let text = include_str!("../../testdata/argon2_phc_vectors.json");
+        let document: serde_json::Value = serde_json::from_str(text).unwrap();
+        document["vectors"].as_array().unwrap().clone()
+    }
+
+    /// The reference implementation's known answers, which have no secret: as the hash of an account that came from elsewhere.
+    #[test]
+    fn the_reference_implementations_hashes_are_verified_and_reported_as_outdated() {
+        let keyring = keyring();
+        let hasher = PasswordHasher::new(CHEAP);
+        let known: Vec<_> = vectors().into_iter().filter(|vector| vector["type"] == "Argon2_id").collect();
+        assert_eq!(known.len(), 8);
+        for vector in known {
+            let text = |name: &str| vector[name].as_str().unwrap();
+            let number = |name: &str| u32::try_from(vector[name].as_u64().unwrap()).unwrap();
+            let parameters =
+                HashParameters { memory: number("m_kib"), iterations: number("t"), lanes: number("p") };
+            let mut tag = [0; 32];
+            engine::Workspace::default()
+                .argon2id(text("password").as_bytes(), text("salt").as_bytes(), &[], &parameters, &mut tag)
+                .unwrap();
+            assert_eq!(data_encoding::HEXLOWER.encode(&tag), text("hash_hex"), "{parameters:?}");
+
+            let stored: StoredHash = text("encoded").parse().unwrap();
+            let right = Password::new(text("password")).unwrap();
+            // It has no pepper: that alone makes it outdated.
+            assert_eq!(
+                hasher.verify(&right, &stored, &keyring),
+                Ok(Verification::MatchOutdated),
+                "{parameters:?}"
+            );
+        }
+        let stored: StoredHash =
+            vectors().iter().find(|vector| vector["m_kib"] == 256 && vector["type"] == "Argon2_id").unwrap()
+                ["encoded"]
+                .as_str()
+                .unwrap()
+                .parse()
+                .unwrap();
+        let wrong = Password::new("Password").unwrap();
+        assert_eq!(hasher.verify(&wrong, &stored, &keyring), Ok(Verification::Mismatch));
+    }
+
+    #[test]
+    fn argon2i_of_any_version_is_not_read() {
+        let others: Vec<_> = vectors().into_iter().filter(|vector| vector["type"] != "Argon2_id").collect();
+        assert!(others.len() >= 18, "{}", others.len());
+        for vector in others.iter().filter_map(|vector| vector["encoded"].as_str()) {
+            assert!(matches!(vector.parse::<StoredHash>(), Err(PasswordError::Malformed(_))), "{vector}");
+        }
+    }
+
+    #[test]
+    fn a_hash_depends_on_the_pepper_and_names_it() {
+        use crate::keyring::{KeyId, KeyState, tests::document};
+        let (hasher, random) = (PasswordHasher::new(CHEAP), SeededRandom::new(1));
+        let password = Password::new("correct horse").unwrap();
+        let before = document();
+        let stored = hasher.hash(&password, &Keyring::from_document(&before).unwrap(), &random).unwrap();
+        // Another key under the same name.
+        let mut exchanged = before.clone();
+        exchanged.pepper[0].key = before.aead[0].key.clone();
+        let keyring = Keyring::from_document(&exchanged).unwrap();
+        assert_eq!(hasher.verify(&password, &stored, &keyring), Ok(Verification::Mismatch));
+        // Rotated: it still matches, and is renewed.
+        let mut rotated = before.clone();
+        rotated.pepper[0].state = KeyState::Previous;
+        rotated.pepper.push(before.aead[0].clone());
+        rotated.pepper[1].id = KeyId(2);
+        let keyring = Keyring::from_document(&rotated).unwrap();
+        assert_eq!(hasher.verify(&password, &stored, &keyring), Ok(Verification::MatchOutdated));
+        // Revoked: nobody can tell.
+        rotated.pepper[0].state = KeyState::Revoked;
+        let keyring = Keyring::from_document(&rotated).unwrap();
+        assert_eq!(hasher.verify(&password, &stored, &keyring), Err(PasswordError::PepperMissing(KeyId(1))));
+    }
+
+    #[test]
+    fn a_used_workspace_gives_the_same_hash_as_a_fresh_one() {
+        // Bigger, smaller, bigger again: what the last hash left must not show.
+        let (keyring, random) = (keyring(), SeededRandom::new(1));
+        let reused = PasswordHasher::new(CHEAP);
+        let password = Password::new("correct horse").unwrap();
+        for memory in [256, 64, 1024, 64, 256] {
+            let fresh = PasswordHasher::new(HashParameters { memory, ..CHEAP });
+            let stored = fresh.hash(&password, &keyring, &random).unwrap();
+            let verified = reused.verify(&password, &stored, &keyring).unwrap();
+            assert_ne!(verified, Verification::Mismatch, "{memory} KiB");
+        }
     }
 
     #[cfg(feature = "simd-argon2")]

@@ -14,7 +14,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proptest::{prelude::*, test_runner::TestRunner};
+use proptest::{
+    prelude::*,
+    test_runner::{RngAlgorithm, TestRunner},
+};
 
 use self::store::{Port, Reply, Store};
 use super::*;
@@ -536,7 +539,12 @@ impl Model {
 #[test]
 fn refreshes_in_any_order_are_answered_as_the_model_answers_them() {
     let began = Instant::now();
-    let config = ProptestConfig { cases: 3_000, failure_persistence: None, ..ProptestConfig::default() };
+    let config = ProptestConfig {
+        cases: 3_000,
+        failure_persistence: None,
+        rng_algorithm: RngAlgorithm::XorShift,
+        ..ProptestConfig::default()
+    };
     let histories = (0_usize..3, proptest::collection::vec(any::<u32>(), 1..40));
     TestRunner::new(config)
         .run(&histories, |(grace, choices)| {
