@@ -25,12 +25,26 @@ struct Request {
 }
 
 #[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 enum Scope {
     #[default]
     Local,
     Others,
     Global,
+}
+
+/// By way of a text: as an enum serde takes a wrong type for bad syntax, and names no field.
+impl TryFrom<String> for Scope {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.as_str() {
+            "local" => Ok(Self::Local),
+            "others" => Ok(Self::Others),
+            "global" => Ok(Self::Global),
+            _ => Err("not a scope"),
+        }
+    }
 }
 
 impl From<Scope> for EndScope {

@@ -12,6 +12,10 @@ pub(crate) const MOST_BYTES: usize = 16 * 1024;
 /// `deny_unknown_fields`, the rest is serde's own.
 pub(crate) fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Result<T, Problem> {
     require_type(headers, "application/json")?;
+    // serde reads an array as a struct whose fields stand in their order: not here.
+    if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return Err(Problem::new(Code::MalformedRequest));
+    }
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let parsed: T = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
@@ -31,7 +35,8 @@ fn require_type(headers: &HeaderMap, expected: &str) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (essence, parameters) =
         given.split_once(';').map_or((given, ""), |(essence, rest)| (essence, rest.trim()));
-    let utf8 = parameters.is_empty() || parameters.eq_ignore_ascii_case("charset=utf-8");
+    let charset = parameters.replace('"', "");
+    let utf8 = charset.is_empty() || charset.eq_ignore_ascii_case("charset=utf-8");
     if essence.trim().eq_ignore_ascii_case(expected) && utf8 {
         Ok(())
     } else {
@@ -103,6 +108,8 @@ mod tests {
             "",
             "{",
             "[]",
+            r#"["a","b"]"#,
+            r#"[{"email":"a","password":"b"}]"#,
             "\"x\"",
             "1",
             "null",
@@ -116,7 +123,8 @@ mod tests {
     #[test]
     fn only_json_in_utf_8_is_json() {
         let body = r#"{"email":"a","password":"b"}"#;
-        for good in ["application/json", "Application/JSON; charset=utf-8", "application/json;charset=UTF-8"]
+        for good in
+            ["application/json", "Application/JSON; charset=utf-8", "application/json;charset=\"UTF-8\""]
         {
             assert_eq!(outcome(good, body), Ok(()), "{good}");
         }

@@ -17,11 +17,24 @@ use crate::{
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(try_from = "String")]
 pub enum Delivery {
     #[default]
     Body,
     Cookie,
+}
+
+/// By way of a text: as an enum serde takes a wrong type for bad syntax, and names no field.
+impl TryFrom<String> for Delivery {
+    type Error = &'static str;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        match text.as_str() {
+            "body" => Ok(Self::Body),
+            "cookie" => Ok(Self::Cookie),
+            _ => Err("not a delivery"),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -44,7 +57,9 @@ impl Reply {
     /// # Errors
     /// They do not serialise.
     pub fn tokens(grant: &Grant, delivery: Delivery) -> Result<Self, Problem> {
-        let refresh_lifetime = grant.session.refresh_until().since(grant.granted_at);
+        // Rounded up: the milliseconds between a session's beginning and its tokens are no second less.
+        let left = grant.session.refresh_until().since(grant.granted_at);
+        let refresh_lifetime = Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0));
         let in_body = delivery == Delivery::Body;
         let device_token = grant.device_token.as_ref().map(|token| token.expose().as_str());
         let answer = TokensAnswer {

@@ -212,6 +212,19 @@ impl SecretKeys {
     }
 }
 
+/// The PEM of a PKCS #8 key. As DER `jsonwebtoken` takes an RSA key in PKCS #1 only; from PEM it unwraps PKCS #8.
+fn pem(base64: &str) -> Secret<String> {
+    let mut text = String::from("-----BEGIN PRIVATE KEY-----\n");
+    for (index, letter) in base64.chars().enumerate() {
+        if index > 0 && index % 64 == 0 {
+            text.push('\n');
+        }
+        text.push(letter);
+    }
+    text.push_str("\n-----END PRIVATE KEY-----\n");
+    Secret::new(text)
+}
+
 fn read_signing_key(entry: &SigningKeyEntry) -> Result<(Signer, PublicKey), KeyringError> {
     let fault = |problem: &str| KeyringError::Key(entry.kid.clone(), problem.to_owned());
     let der = Secret::new(STANDARD.decode(entry.private_key.expose()).map_err(|_| fault("not base64"))?);
@@ -236,7 +249,9 @@ fn read_signing_key(entry: &SigningKeyEntry) -> Result<(Signer, PublicKey), Keyr
             let decoding =
                 DecodingKey::from_rsa_components(&n, &e).map_err(|error| fault(&error.to_string()))?;
             let parameters = JwkParameters::Rsa { n, e };
-            (Algorithm::RS256, EncodingKey::from_rsa_der(der.expose()), decoding, "RS256", parameters)
+            let key = EncodingKey::from_rsa_pem(pem(entry.private_key.expose()).expose().as_bytes())
+                .map_err(|error| fault(&error.to_string()))?;
+            (Algorithm::RS256, key, decoding, "RS256", parameters)
         }
     };
     let jwk = Jwk { kid: entry.kid.clone(), usage: "sig", alg, parameters };
