@@ -70,7 +70,7 @@ impl Factor {
     pub(crate) fn next_code(&self, seconds: u64) -> (String, u64) {
         let now = seconds / STEP;
         let used = self.used.load(Ordering::SeqCst);
-        let step = (now - 1).max(used + 1);
+        let step = now.max(used + 1);
         self.used.store(step, Ordering::SeqCst);
         (self.code_at(step * STEP), step.saturating_sub(now) * STEP)
     }

@@ -107,6 +107,11 @@ impl Backend {
         self.running.dynamodb_url()
     }
 
+    /// The keyring as it is stored, private keys and all: for forging what only its thief could forge.
+    pub fn keyring(&self) -> Value {
+        serde_json::from_str(self.operator.document()).unwrap_or_default()
+    }
+
     /// Waits for the calls under way and ends.
     pub async fn stop(self) {
         self.running.stop().await;
@@ -344,9 +349,11 @@ impl Backend {
             .post(self.dynamodb_url())
             .header("x-amz-target", format!("DynamoDB_20120810.{operation}"))
             .header("content-type", "application/x-amz-json-1.0")
+            .header("x-amz-date", "20260101T000000Z")
             .header(
                 "authorization",
-                "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request",
+                "AWS4-HMAC-SHA256 Credential=local/20260101/us-east-1/dynamodb/aws4_request, \
+                 SignedHeaders=host;x-amz-date, Signature=00",
             )
             .body(request.to_string())
             .send()

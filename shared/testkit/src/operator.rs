@@ -46,6 +46,7 @@ impl Clock for OffsetClock {
 pub(crate) struct Operator {
     store: Store,
     keyring: Option<Keyring>,
+    document: String,
     hasher: PasswordHasher,
     clock: Arc<OffsetClock>,
 }
@@ -59,12 +60,18 @@ impl Operator {
         let config = Config::from_lookup(&lookup)?;
         let clients = Clients::connect(&Endpoints::from_lookup(&lookup), "operator", &lookup)?;
         // Without a keyring there is no account to create; a suite may want to see just that.
-        let keyring = match SecretsKeyring::new(clients.secrets, &config.keyring_secret).read().await {
-            Ok(Stored::Filled(text)) => Some(Keyring::parse(text.expose())?),
-            Ok(Stored::Empty) | Err(_) => None,
+        let document = match SecretsKeyring::new(clients.secrets, &config.keyring_secret).read().await {
+            Ok(Stored::Filled(text)) => text.expose().clone(),
+            Ok(Stored::Empty) | Err(_) => String::new(),
         };
+        let keyring = if document.is_empty() { None } else { Some(Keyring::parse(&document)?) };
         let store = Store::new(clients.dynamodb, config.tables.clone());
-        Ok(Self { store, keyring, hasher: PasswordHasher::new(config.password), clock })
+        Ok(Self { store, keyring, document, hasher: PasswordHasher::new(config.password), clock })
+    }
+
+    /// The keyring as it is stored.
+    pub(crate) fn document(&self) -> &str {
+        &self.document
     }
 
     fn env(&self) -> anyhow::Result<Env<'_>> {
