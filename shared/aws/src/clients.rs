@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::operation::{delete_item::DeleteItemError, put_item::PutItemError};
+use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::Delete};
 use sallyport_core::{
     clients::{Client, ClientSecretHash, FindClient, ManageClients, is_client_id},
     store::StoreResult,
@@ -11,7 +11,7 @@ use sallyport_core::{
 use crate::{
     ITEM_FORMAT,
     item::{Item, Reader, b, millis, n, s},
-    store::{Store, unavailable},
+    store::{Committed, Store, Transaction, unavailable, unbuildable},
 };
 
 const TABLE: &str = "ops";
@@ -83,26 +83,17 @@ impl ManageClients for Store {
         }
     }
 
+    /// A transaction of one part: its idempotency token tells a repeated removal from a client that was not there.
     async fn remove_client(&self, id: &str) -> StoreResult<bool> {
-        let sent = self
-            .client
-            .delete_item()
+        let operation = "remove client";
+        let delete = Delete::builder()
             .table_name(&self.tables.ops)
             .set_key(Some(key(id)))
             .condition_expression("attribute_exists(pk)")
-            .send()
-            .await;
-        match sent {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(unavailable("remove client")(error)),
-        }
+            .build()
+            .map_err(unbuildable(operation))?;
+        let committed = Transaction::default().delete(delete).commit(&self.client, operation).await?;
+        Ok(committed == Committed::Yes)
     }
 
     async fn clients(&self) -> StoreResult<Vec<Client>> {

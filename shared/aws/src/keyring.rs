@@ -201,7 +201,12 @@ impl<S: KeyringSource> KeyringCache<S> {
             return Ok(Some(keyring));
         }
         self.misses.fetch_add(1, Ordering::Relaxed);
-        match self.fetch().await {
+        let fetched = match self.fetch().await {
+            // Whoever emptied the secret has not emptied this copy, which sessions and factors depend on.
+            Ok(None) if self.locked().is_some() => Err(damaged("it has been emptied".to_owned())),
+            fetched => fetched,
+        };
+        match fetched {
             Ok(None) => Ok(None),
             Ok(Some(keyring)) => {
                 let keyring = Arc::new(keyring);
@@ -241,11 +246,7 @@ impl<S: KeyringSource> KeyringCache<S> {
         match self.source.read().await? {
             Stored::Empty => Ok(None),
             Stored::Filled(text) => {
-                Keyring::parse(text.expose()).map(Some).map_err(|error| StoreError::Corrupt {
-                    table: "keyring",
-                    key: "AWSCURRENT".to_owned(),
-                    problem: error.to_string(),
-                })
+                Keyring::parse(text.expose()).map(Some).map_err(|error| damaged(error.to_string()))
             }
         }
     }
@@ -253,6 +254,10 @@ impl<S: KeyringSource> KeyringCache<S> {
     fn locked(&self) -> std::sync::MutexGuard<'_, Option<Copied>> {
         self.copy.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn damaged(problem: String) -> StoreError {
+    StoreError::Corrupt { table: "keyring", key: "AWSCURRENT".to_owned(), problem }
 }
 
 impl<S> std::fmt::Debug for KeyringCache<S> {
