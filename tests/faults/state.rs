@@ -1,0 +1,178 @@
+//! What the database holds of an account, and how it has changed: numbers only, so that two runs compare.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sallyport_core::accounts::Email;
+use sallyport_testkit::{Account, Backend};
+use serde_json::Value;
+
+/// What changed, by name; what did not change is left out.
+pub(crate) type Change = BTreeMap<String, i64>;
+
+/// What is stored of one account.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    /// Things that are there or not, by kind and name.
+    things: BTreeSet<(&'static str, String)>,
+    numbers: BTreeMap<String, i64>,
+    password: String,
+    /// Requests that the addresses of this backend have made. A lost reply may count one twice.
+    addresses: i64,
+}
+
+impl State {
+    /// Reads it past everything.
+    pub(crate) async fn of(backend: &Backend, account: &Account) -> anyhow::Result<Self> {
+        let email: Email = account.email.parse()?;
+        let key = email.account_key().to_string();
+        let login = format!("EMAIL#{email}");
+        let mut state = Self::default();
+        let users = backend.items("Users").await?;
+        // Whoever creates an account and is told nothing does not know its user.
+        let record = users.iter().find(|item| text(item, "pk") == login);
+        let id = record.map_or_else(|| account.user_id.clone(), |record| text(record, "user_id"));
+        let user = format!("USER#{id}");
+        for item in &users {
+            if text(item, "pk") == login {
+                state.read_login_record(item);
+            } else if text(item, "pk") == user {
+                state.read_credential(item);
+            }
+        }
+        for item in backend.items("Sessions").await? {
+            if text(&item, "user_id") == id {
+                state.read_sessions(&item);
+            }
+        }
+        for item in backend.items("Throttle").await? {
+            state.read_throttle(&item, &[&key, &id]);
+        }
+        for item in backend.items("Audit").await? {
+            let partition = text(&item, "pk");
+            if partition == user || partition == format!("ACCOUNT#{key}") {
+                state.count(&format!("audit {}", text(&item, "kind")), 1);
+            }
+        }
+        for item in backend.items("Outbox").await? {
+            if text(&item, "pk") == user {
+                state.count(&format!("outbox {}", text(&item, "template")), 1);
+            }
+        }
+        for item in backend.items("Ops").await? {
+            state.things.insert(("client", text(&item, "sk")));
+        }
+        Ok(state)
+    }
+
+    fn count(&mut self, name: &str, by: i64) {
+        *self.numbers.entry(name.to_owned()).or_default() += by;
+    }
+
+    fn read_login_record(&mut self, item: &Value) {
+        self.password = text(item, "password");
+        self.count("account", 1);
+        self.count("epoch", number(item, "epoch"));
+        self.count("disabled", i64::from(text(item, "status") == "disabled"));
+        self.count("recovery codes offered", i64::from(item["recovery_codes"] == true));
+        for id in item["factors"].as_object().unwrap().keys() {
+            self.things.insert(("offered factor", id.clone()));
+        }
+    }
+
+    fn read_credential(&mut self, item: &Value) {
+        match text(item, "sk").as_str() {
+            "PROFILE" => self.count("profile", 1),
+            "RECOVERY" => {
+                for code in item["codes"].as_array().into_iter().flatten() {
+                    self.things.insert(("recovery code", code.to_string()));
+                }
+            }
+            factor => {
+                self.things.insert(("factor", factor.to_owned()));
+                self.count("confirmed factors", i64::from(item["confirmed"] == true));
+                self.count("factors used", i64::from(!item["last_step"].is_null()));
+            }
+        }
+    }
+
+    fn read_sessions(&mut self, item: &Value) {
+        self.count("epoch of the sessions", number(item, "epoch"));
+        for (name, session) in item.as_object().unwrap().iter().filter(|(name, _)| name.starts_with("s_")) {
+            self.things.insert(("session", name.clone()));
+            self.things.insert(("counter", format!("{name} {}", session["c"])));
+            self.things.insert(("methods", format!("{name} {}", session["m"])));
+        }
+    }
+
+    /// Pools of other devices of this account count as one.
+    fn read_throttle(&mut self, item: &Value, ours: &[&str]) {
+        let key = text(item, "key");
+        let kind = key.split('#').next().unwrap_or_default();
+        match kind {
+            "address" => self.addresses += number(item, "n"),
+            "mfa_token" => self.count("spent MFA tokens", 1),
+            _ if ours.iter().any(|our| key.contains(our)) => {
+                let pool = if kind == "login" && key.split('#').count() > 2 { "device" } else { kind };
+                self.count(&format!("pool {pool} there"), 1);
+                for counter in ["used", "total", "probes"] {
+                    self.count(&format!("pool {pool} {counter}"), number(item, counter));
+                }
+                let reserved = item.as_object().unwrap().keys().filter(|name| name.starts_with("r_")).count();
+                self.count(&format!("pool {pool} reserved"), i64::try_from(reserved).unwrap());
+            }
+            _ => {}
+        }
+    }
+
+    /// How many things of a kind there are.
+    pub(crate) fn of_kind(&self, kind: &str) -> usize {
+        self.things.iter().filter(|(found, _)| *found == kind).count()
+    }
+
+    /// What has changed since `before`, and how many requests were counted on addresses.
+    pub(crate) fn since(&self, before: &Self) -> (Change, i64) {
+        let mut change = Change::new();
+        let mut add = |name: String, by: i64| {
+            if by != 0 {
+                *change.entry(name).or_default() += by;
+            }
+        };
+        for (kind, _) in self.things.difference(&before.things) {
+            add(format!("{kind} added"), 1);
+        }
+        for (kind, _) in before.things.difference(&self.things) {
+            add(format!("{kind} removed"), 1);
+        }
+        for name in self.numbers.keys().chain(before.numbers.keys()).collect::<BTreeSet<_>>() {
+            let of = |state: &Self| state.numbers.get(name).copied().unwrap_or_default();
+            add(name.clone(), of(self) - of(before));
+        }
+        add("password changed".to_owned(), i64::from(self.password != before.password));
+        (change, self.addresses - before.addresses)
+    }
+
+    /// Whether what is stored twice agrees with itself.
+    pub(crate) fn contradictions(&self) -> Vec<String> {
+        let number = |name: &str| self.numbers.get(name).copied().unwrap_or_default();
+        let mut found = Vec::new();
+        let offered = i64::try_from(self.of_kind("offered factor")).unwrap();
+        if offered != number("confirmed factors") {
+            found.push(format!("{offered} factors offered, {} confirmed", number("confirmed factors")));
+        }
+        if offered == 0 && (self.of_kind("recovery code") > 0 || number("recovery codes offered") > 0) {
+            found.push("recovery codes without a factor".to_owned());
+        }
+        if number("account") != number("profile") {
+            found.push("a login record without a profile, or the other way round".to_owned());
+        }
+        found
+    }
+}
+
+fn text(item: &Value, attribute: &str) -> String {
+    item[attribute].as_str().unwrap_or_default().to_owned()
+}
+
+fn number(item: &Value, attribute: &str) -> i64 {
+    item[attribute].as_i64().unwrap_or_default()
+}

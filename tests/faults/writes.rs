@@ -1,0 +1,238 @@
+//! Each way to fail, at each call that writes, of each use case.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::{Arc, Mutex},
+};
+
+use anyhow::{Context as _, ensure};
+use sallyport_testkit::Answer;
+use serde_json::{Value, json};
+
+use crate::{
+    scenario::{Scenario, World},
+    state::{Change, State},
+};
+
+/// As the console names them: reply lost before and after it was applied, and three answers that say it was not.
+const ONCE: &[&str] = &["drop_before", "drop_after", "error_500", "throttle", "conflict"];
+
+/// To the caller of the SDK an answer that never says anything else is a reply that never comes, but for conflicts.
+const LASTING: &[&str] = &["drop_before", "drop_after", "conflict"];
+
+const WRITES: [&str; 4] = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"];
+
+/// Scenarios at a time: most of a fault is waiting for the next attempt.
+const WORKERS: usize = 6;
+
+/// A call of a use case, told apart from its others by what it writes, and by their order where that is the same.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Site {
+    operation: String,
+    table: String,
+    item: Option<String>,
+    nth: u64,
+}
+
+impl Site {
+    /// The rule that lets it fail, once or for as long as it stands.
+    fn rule(&self, kind: &str, lasts: bool, caller: Option<&str>) -> Value {
+        let mut rule = json!({
+            "kind": kind, "operation": self.operation, "table": self.table, "nth": self.nth,
+            "count": if lasts { 1_000_000 } else { 1 },
+        });
+        if let Some(item) = &self.item {
+            rule["item"] = json!(item);
+        }
+        if let Some(caller) = caller {
+            rule["function"] = json!(caller);
+        }
+        rule
+    }
+}
+
+/// The writes of a run, and what it changed.
+struct Clean {
+    sites: Vec<Site>,
+    change: Change,
+    addresses: i64,
+}
+
+async fn run_clean(world: &World, scenario: Scenario) -> anyhow::Result<Clean> {
+    let mut subject = world.prepare(scenario).await?;
+    let before = State::of(&world.backend, &subject.account).await?;
+    world.backend.forget_calls().await?;
+    let outcome = world.act(scenario, &mut subject).await?;
+    let calls = world.backend.calls().await?;
+    ensure!(outcome.is(scenario.answers()), "without any fault: {outcome:?}");
+    let after = State::of(&world.backend, &subject.account).await?;
+    let (change, addresses) = after.since(&before);
+    ensure!(after.contradictions().is_empty(), "{:?}", after.contradictions());
+    world.go_on(scenario, &mut subject, &outcome).await.context("going on without any fault")?;
+
+    let mut counts = BTreeMap::new();
+    let mut sites = Vec::new();
+    for call in calls.iter().filter(|call| is_subject(scenario, call)) {
+        let (operation, part) = (call["operation"].as_str().unwrap(), &call["parts"][0]);
+        if !WRITES.contains(&operation) {
+            continue;
+        }
+        let table = part["table"].as_str().unwrap().rsplit('-').next().unwrap().to_owned();
+        let item = part["kind"].as_str().map(str::to_owned);
+        let nth = counts.entry((operation.to_owned(), table.clone(), item.clone())).or_insert(0_u64);
+        *nth += 1;
+        sites.push(Site { operation: operation.to_owned(), table, item, nth: *nth });
+    }
+    ensure!(!sites.is_empty(), "it writes nothing");
+    Ok(Clean { sites, change, addresses })
+}
+
+fn is_subject(scenario: Scenario, call: &Value) -> bool {
+    (call["function"] == "operator") == scenario.is_operators()
+}
+
+async fn run_fault(
+    world: &World,
+    scenario: Scenario,
+    clean: &Clean,
+    site: &Site,
+    kind: &str,
+    lasts: bool,
+) -> anyhow::Result<()> {
+    let mut subject = world.prepare(scenario).await?;
+    let before = State::of(&world.backend, &subject.account).await?;
+    let caller = scenario.is_operators().then_some("operator");
+    world.backend.fault(site.rule(kind, lasts, caller)).await?;
+    let outcome = world.act(scenario, &mut subject).await?;
+    let rules = world.backend.console("GET", "faults", None).await?.field("faults");
+    ensure!(rules[0]["injected"].as_u64() > Some(0), "nothing failed: {rules}");
+    world.backend.heal().await?;
+    let after = State::of(&world.backend, &subject.account).await?;
+    let (change, addresses) = after.since(&before);
+
+    if lasts {
+        ensure!(outcome.is((503, "dependency_unavailable")), "{outcome:?}");
+        outcome.answer.as_ref().map_or(Ok(()), is_stable)?;
+        let surprises = beyond(&change, &clean.change);
+        ensure!(surprises.is_empty(), "refused, and yet changed: {surprises:?}");
+    } else {
+        ensure!(outcome.is(scenario.answers()), "{outcome:?}");
+        ensure!(change == clean.change, "changed {change:?}\ninstead of {:?}", clean.change);
+    }
+    let most = clean.addresses + if lasts { 8 } else { 1 };
+    ensure!(addresses <= most, "{addresses} requests were counted instead of {}", clean.addresses);
+    ensure!(after.contradictions().is_empty(), "{:?}", after.contradictions());
+    world.go_on(scenario, &mut subject, &outcome).await.with_context(|| format!("going on after {outcome:?}"))
+}
+
+/// What was changed that the use case itself would not have changed, or more than it would. An attempt that was cut off
+/// stays reserved and counts, once.
+fn beyond(change: &Change, clean: &Change) -> Vec<String> {
+    change
+        .iter()
+        .filter(|(name, by)| {
+            let whole = clean.get(*name).copied().unwrap_or_default();
+            let spare = i64::from(name.starts_with("pool "));
+            !(whole.min(0)..=whole.max(0) + spare).contains(*by)
+        })
+        .map(|(name, by)| format!("{name} {by:+}"))
+        .collect()
+}
+
+/// Promise 7: `503` with `Retry-After` and a stable body.
+fn is_stable(answer: &Answer) -> anyhow::Result<()> {
+    let mut body = answer.json();
+    let request_id = body["request_id"].take();
+    ensure!(request_id.as_str().is_some_and(|id| !id.is_empty()), "no request id: {}", answer.text());
+    let expected = json!({
+        "type": "https://github.com/sallyport/sallyport/blob/main/docs/errors/dependency_unavailable.md",
+        "title": "Temporarily unavailable",
+        "status": 503,
+        "detail": "A dependency does not answer. Nothing was lost; try again.",
+        "code": "dependency_unavailable",
+        "request_id": null,
+        "retry_after": 1,
+    });
+    ensure!(body == expected, "{}", answer.text());
+    ensure!(answer.header("content-type") == "application/problem+json", "{answer:?}");
+    ensure!(answer.header("retry-after") == "1", "{answer:?}");
+    ensure!(answer.header("cache-control") == "no-store", "{answer:?}");
+    Ok(())
+}
+
+/// What ran, and what went wrong.
+#[derive(Default)]
+struct Report {
+    sites: usize,
+    runs: usize,
+    failures: Vec<String>,
+}
+
+async fn play(scenario: Scenario, lasts: bool) -> anyhow::Result<Report> {
+    let world = World::start(scenario).await?;
+    let clean = run_clean(&world, scenario).await?;
+    let mut report = Report { sites: clean.sites.len(), ..Report::default() };
+    for site in &clean.sites {
+        for kind in if lasts { LASTING } else { ONCE } {
+            report.runs += 1;
+            if let Err(error) = run_fault(&world, scenario, &clean, site, kind, lasts).await {
+                world.backend.heal().await?;
+                let lasting = if lasts { "lasting " } else { "" };
+                report.failures.push(format!("{scenario:?}, {lasting}{kind} at {site:?}: {error:#}"));
+            }
+        }
+    }
+    world.backend.stop().await;
+    Ok(report)
+}
+
+async fn play_all(lasts: bool) -> anyhow::Result<()> {
+    let queue: Arc<Mutex<VecDeque<_>>> = Arc::new(Mutex::new(Scenario::ALL.into()));
+    let workers: Vec<_> = (0..WORKERS)
+        .map(|_| {
+            let queue = Arc::clone(&queue);
+            tokio::spawn(async move {
+                let mut report = Report::default();
+                loop {
+                    let Some(scenario) = queue.lock().unwrap().pop_front() else { return report };
+                    match play(scenario, lasts).await {
+                        Ok(played) => {
+                            report.sites += played.sites;
+                            report.runs += played.runs;
+                            report.failures.extend(played.failures);
+                        }
+                        Err(error) => report.failures.push(format!("{scenario:?}: {error:#}")),
+                    }
+                }
+            })
+        })
+        .collect();
+    let mut whole = Report::default();
+    for worker in workers {
+        let report = worker.await?;
+        whole.sites += report.sites;
+        whole.runs += report.runs;
+        whole.failures.extend(report.failures);
+    }
+    println!(
+        "{} use cases, {} sites × {} kinds of {} fault: {} runs, {} failures",
+        Scenario::ALL.len(),
+        whole.sites,
+        if lasts { LASTING } else { ONCE }.len(),
+        if lasts { "lasting" } else { "single" },
+        whole.runs,
+        whole.failures.len(),
+    );
+    ensure!(whole.failures.is_empty(), "\n{}", whole.failures.join("\n\n"));
+    Ok(())
+}
+
+/// A call that fails once: the SDK's next attempt succeeds and nobody notices; what was applied although its reply was
+/// lost is applied once (promise 2). A call that fails for as long as it is tried, applied or not: the caller is told so,
+/// and can go on once it is over (promise 7).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_write_of_every_use_case_fails_in_every_way() -> anyhow::Result<()> {
+    // In this order: the SDK's budget of retries is one for the process, and lasting faults use it up.
+    play_all(false).await?;
+    play_all(true).await
+}
