@@ -12,7 +12,7 @@ use crate::{
     ids::{FactorId, UserId},
     mfa::{self, FactorCheck, FactorChoice},
     random::RandomUnavailable,
-    sessions::{Caller, Grant, Methods, Rotation, RotationRequest, Session, grant},
+    sessions::{Caller, Grant, Methods, Rotation, RotationRequest, Session, UserSessions, grant},
     store::StoreError,
     throttle::{self, BucketState, PoolKey, ReserveError},
     tokens::TokenError,
@@ -91,7 +91,11 @@ pub async fn reauthenticate<P: ReauthenticationPorts>(
     hasher: &PasswordHasher,
     command: ReauthenticateCommand<'_>,
 ) -> (Option<BucketState>, Result<Grant, ReauthenticateError>) {
-    let bucket = match ports.count(command.origin.address, &rules.address, env.now()).await {
+    let (bucket, held) = join!(
+        ports.count(command.origin.address, &rules.address, env.now()),
+        ports.sessions(command.caller.user),
+    );
+    let bucket = match bucket {
         Ok(bucket) if bucket.is_exhausted() => {
             let retry_after = Duration::from_secs(bucket.resets_in);
             return (Some(bucket), Err(ReauthenticateError::AddressExhausted { retry_after }));
@@ -99,7 +103,11 @@ pub async fn reauthenticate<P: ReauthenticationPorts>(
         Ok(bucket) => bucket,
         Err(error) => return (None, Err(error.into())),
     };
-    (Some(bucket), run(ports, env, rules, hasher, command).await)
+    let outcome = match held {
+        Ok(held) => run(ports, env, rules, hasher, command, &held).await,
+        Err(error) => Err(error.into()),
+    };
+    (Some(bucket), outcome)
 }
 
 async fn run<P: ReauthenticationPorts>(
@@ -108,9 +116,9 @@ async fn run<P: ReauthenticationPorts>(
     rules: &Rules,
     hasher: &PasswordHasher,
     command: ReauthenticateCommand<'_>,
+    held: &UserSessions,
 ) -> Result<Grant, ReauthenticateError> {
     let user = command.caller.user;
-    let held = ports.sessions(user).await?;
     let session =
         held.live(command.caller.session, env.now()).ok_or(ReauthenticateError::SessionEnded)?.clone();
     let proved = match command.proof {
