@@ -32,6 +32,14 @@ def enrol(api, access):
     return factor, secret, confirmed.json()["recovery_codes"]
 
 
+def verify(api, user, factor, code):
+    """Signs in with both factors."""
+    token = api.login(user).json()["mfa_token"]
+    response = api.post("/api/v1/auth/mfa/verify", {"mfa_token": token, "factor_id": factor, "code": code})
+    assert response.status_code == 200, response.text
+    return response.json()
+
+
 @pytest.mark.parametrize("check", ["live", "ready", "db", "sessions", "secrets"])
 def test_health(api, keyring, check):
     response = api.get(f"/health/{check}")
@@ -81,6 +89,18 @@ def test_lockout_counts_across_requests(api, user):
     assert codes == ["invalid_credentials"] * 5 + ["too_many_attempts"]
 
 
+def test_signing_in_clears_the_count(api, user):
+    def refused(times):
+        return [
+            api.post("/api/v1/auth/login", {"email": user.email, "password": f"wrong {n}"}).json()["code"]
+            for n in range(times)
+        ]
+
+    refused(4)
+    api.signed_in(user)
+    assert refused(5) == ["invalid_credentials"] * 5
+
+
 def test_refresh_rotates(api, user, keyring):
     first = api.signed_in(user)
     response = api.post("/api/v1/auth/refresh", {"refresh_token": first["refresh_token"]})
@@ -113,12 +133,7 @@ def test_second_factor_from_enrolment_to_removal(api, user, keyring):
     assert asked["status"] == "mfa_required"
     assert {f["type"] for f in asked["factors"]} == {"totp", "recovery"}
     # Confirming used up this half minute's code: the next one is within the tolerance.
-    verified = api.post(
-        "/api/v1/auth/mfa/verify",
-        {"mfa_token": asked["mfa_token"], "factor_id": factor, "code": totp.code(secret, steps_ahead=1)},
-    )
-    assert verified.status_code == 200, verified.text
-    strong = verified.json()["access_token"]
+    strong = verify(api, user, factor, totp.code(secret, steps_ahead=1))["access_token"]
     assert claims(strong, keyring)["aal"] == 2
 
     listed = api.get("/api/v1/mfa/factors", token=strong).json()
@@ -152,12 +167,17 @@ def test_challenge_has_nothing_to_send_for_totp(api, user):
     assert (response.status_code, response.json()["code"]) == (409, "challenge_not_applicable")
 
 
-def test_recovery_codes_are_replaced(api, user):
-    access = api.signed_in(user)["access_token"]
-    enrol(api, access)
-    response = api.post("/api/v1/mfa/recovery-codes", {}, token=access)
+def test_recovery_codes_are_replaced_after_the_second_factor(api, user):
+    weak = api.signed_in(user)["access_token"]
+    factor, secret, old = enrol(api, weak)
+    refused = api.post("/api/v1/mfa/recovery-codes", {}, token=weak)
+    assert (refused.status_code, refused.json()["code"]) == (401, "reauthentication_required")
+
+    strong = verify(api, user, factor, totp.code(secret, steps_ahead=1))["access_token"]
+    response = api.post("/api/v1/mfa/recovery-codes", {}, token=strong)
     assert response.status_code == 200, response.text
-    assert len(set(response.json()["recovery_codes"])) == 10
+    new = response.json()["recovery_codes"]
+    assert len(set(new)) == 10 and not set(new) & set(old)
 
 
 def test_reauthentication_renews_auth_time(api, user, keyring):
