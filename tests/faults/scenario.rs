@@ -4,6 +4,7 @@ use anyhow::{Context as _, bail, ensure};
 use sallyport_aws::{Clients, Endpoints, Store, system::OsRandom};
 use sallyport_core::{
     accounts::{AdministrationError, Email},
+    audit::{self, EventKind, Origin, SecurityEvent},
     clients::{Client, ClientSecret, ManageClients as _},
     clock::Timestamp,
     ids::OperationId,
@@ -400,7 +401,7 @@ impl World {
             OperatorAddsClient | OperatorRemovesClient => {
                 let id = account.email.replace(['@', '.'], "-");
                 if scenario == OperatorRemovesClient {
-                    ensure!(self.store.add_client(&client(&id)).await?, "the client was there");
+                    ensure!(self.store.add_client(&client(&id), &operators_event()?).await?, "the client was there");
                 }
                 subject.service = Some(ServiceClient { id, secret: SECRET.to_owned() });
             }
@@ -511,11 +512,11 @@ impl World {
             OperatorSetsPassword => backend.set_password(account, "Another horse").await,
             OperatorRevokes => backend.revoke_sessions(account).await,
             OperatorUnlocks => backend.unlock(account).await,
-            OperatorAddsClient => match self.store.add_client(&client(&service)).await? {
+            OperatorAddsClient => match self.store.add_client(&client(&service), &operators_event()?).await? {
                 true => Ok(()),
                 false => bail!("there is such a client already"),
             },
-            OperatorRemovesClient => match self.store.remove_client(&service).await? {
+            OperatorRemovesClient => match self.store.remove_client(&service, &operators_event()?).await? {
                 true => Ok(()),
                 false => bail!("there is no such client"),
             },
@@ -757,6 +758,13 @@ impl World {
 }
 
 const SECRET: &str = "sps_0123456789";
+
+/// The event of a client's change; each change has its own.
+fn operators_event() -> anyhow::Result<SecurityEvent> {
+    let origin = Origin::operator("suite");
+    let (id, at) = (OperationId::generate(&OsRandom)?, Timestamp::from_seconds(1_700_000_000));
+    Ok(SecurityEvent::new(id, at, EventKind::ClientAdded, audit::Subject::Deployment, &origin))
+}
 
 fn client(id: &str) -> Client {
     Client {

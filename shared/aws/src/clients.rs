@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::Delete};
+use aws_sdk_dynamodb::types::{Delete, Put};
 use sallyport_core::{
+    audit::SecurityEvent,
     clients::{Client, ClientSecretHash, FindClient, ManageClients, is_client_id},
     store::StoreResult,
 };
@@ -59,32 +60,24 @@ impl FindClient for Store {
 }
 
 impl ManageClients for Store {
-    async fn add_client(&self, client: &Client) -> StoreResult<bool> {
-        let sent = self
-            .client
-            .put_item()
+    async fn add_client(&self, client: &Client, event: &SecurityEvent) -> StoreResult<bool> {
+        let operation = "add client";
+        let put = Put::builder()
             .table_name(&self.tables.ops)
             .set_item(Some(write_client(client)))
-            // The same secret is the same addition, repeated because its reply was lost.
-            .condition_expression("attribute_not_exists(pk) OR secret = :secret")
-            .expression_attribute_values(":secret", b(*client.secret.as_bytes()))
-            .send()
-            .await;
-        match sent {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(unavailable("add client")(error)),
-        }
+            .condition_expression("attribute_not_exists(pk)")
+            .build()
+            .map_err(unbuildable(operation))?;
+        let committed = Transaction::default()
+            .put(put)
+            .put(self.event_put(event)?)
+            .commit(&self.client, operation)
+            .await?;
+        self.announce_if(committed == Committed::Yes, [event]);
+        Ok(committed == Committed::Yes)
     }
 
-    /// A transaction of one part: its idempotency token tells a repeated removal from a client that was not there.
-    async fn remove_client(&self, id: &str) -> StoreResult<bool> {
+    async fn remove_client(&self, id: &str, event: &SecurityEvent) -> StoreResult<bool> {
         let operation = "remove client";
         let delete = Delete::builder()
             .table_name(&self.tables.ops)
@@ -92,7 +85,12 @@ impl ManageClients for Store {
             .condition_expression("attribute_exists(pk)")
             .build()
             .map_err(unbuildable(operation))?;
-        let committed = Transaction::default().delete(delete).commit(&self.client, operation).await?;
+        let committed = Transaction::default()
+            .delete(delete)
+            .put(self.event_put(event)?)
+            .commit(&self.client, operation)
+            .await?;
+        self.announce_if(committed == Committed::Yes, [event]);
         Ok(committed == Committed::Yes)
     }
 

@@ -5,7 +5,9 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use subtle::ConstantTimeEq as _;
 
 use crate::{
+    audit::{EventKind, Origin, SecurityEvent, Subject},
     clock::Timestamp,
+    env::Env,
     random::{Random, RandomUnavailable},
     secret::Secret,
     store::StoreResult,
@@ -80,12 +82,21 @@ pub trait FindClient: Send + Sync {
     fn client(&self, id: &str) -> impl Future<Output = StoreResult<Option<Client>>> + Send;
 }
 
+/// Each change and its event are one transaction.
 pub trait ManageClients: Send + Sync {
     /// `false` when the id is taken.
-    fn add_client(&self, client: &Client) -> impl Future<Output = StoreResult<bool>> + Send;
+    fn add_client(
+        &self,
+        client: &Client,
+        event: &SecurityEvent,
+    ) -> impl Future<Output = StoreResult<bool>> + Send;
 
     /// `false` when there is none.
-    fn remove_client(&self, id: &str) -> impl Future<Output = StoreResult<bool>> + Send;
+    fn remove_client(
+        &self,
+        id: &str,
+        event: &SecurityEvent,
+    ) -> impl Future<Output = StoreResult<bool>> + Send;
 
     fn clients(&self) -> impl Future<Output = StoreResult<Vec<Client>>> + Send;
 }
@@ -101,4 +112,30 @@ pub async fn authenticate<P: FindClient>(ports: &P, id: &str, secret: &ClientSec
     let presented = secret.hash();
     let client = ports.client(id).await?;
     Ok(client.is_some_and(|client| bool::from(client.secret.0.ct_eq(&presented.0))))
+}
+
+/// # Errors
+/// Storage, randomness.
+pub async fn add<P: ManageClients>(
+    ports: &P,
+    env: Env<'_>,
+    client: &Client,
+    origin: &Origin,
+) -> StoreResult<bool> {
+    ports.add_client(client, &event(env, EventKind::ClientAdded, &client.id, origin)?).await
+}
+
+/// # Errors
+/// Storage, randomness.
+pub async fn remove<P: ManageClients>(
+    ports: &P,
+    env: Env<'_>,
+    id: &str,
+    origin: &Origin,
+) -> StoreResult<bool> {
+    ports.remove_client(id, &event(env, EventKind::ClientRemoved, id, origin)?).await
+}
+
+fn event(env: Env<'_>, kind: EventKind, id: &str, origin: &Origin) -> StoreResult<SecurityEvent> {
+    Ok(SecurityEvent::new(env.operation()?, env.now(), kind, Subject::Deployment, origin).detail(id))
 }

@@ -16,7 +16,7 @@ use sallyport_aws::{
 use sallyport_core::{
     accounts::{self, Email, NewAccount, Password, PasswordHasher, Status},
     audit::Origin,
-    clients::{Client, ClientSecret, ManageClients as _},
+    clients::{self, Client, ClientSecret},
     clock::{Clock, Timestamp, Waiting},
     env::Env,
     keyring::{Keyring, KeyringSource as _, Stored},
@@ -117,7 +117,11 @@ impl Operator {
             secret: ClientSecret::new(secret).hash(),
             created_at: self.clock.now(),
         };
-        if self.store.add_client(&client).await? { Ok(()) } else { bail!("there is a client {id} already") }
+        if clients::add(&self.store, self.env()?, &client, &origin()).await? {
+            Ok(())
+        } else {
+            bail!("there is a client {id} already")
+        }
     }
 }
 

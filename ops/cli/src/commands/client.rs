@@ -4,15 +4,14 @@ use std::fmt;
 
 use clap::Subcommand;
 use sallyport_core::{
-    audit::EventKind,
-    clients::{Client, ClientSecret, FindClient as _, ManageClients as _, is_client_id},
+    clients::{self, Client, ClientSecret, FindClient as _, ManageClients as _, is_client_id},
     clock::Timestamp,
 };
 use serde::Serialize;
 
 use crate::{
     cli::{Change, Target},
-    deployment::Deployment,
+    deployment::{Deployment, placeholder_keyring},
     failure::Failure,
     output::{Answer, Table, ago, moment},
 };
@@ -92,16 +91,10 @@ async fn add(target: &Target, id: String, change: Change) -> Result<Answer, Fail
     }
     let secret = ClientSecret::generate(deployment.random())?;
     let client = Client { id: id.clone(), secret: secret.hash(), created_at: deployment.now() };
-    if !deployment.store.add_client(&client).await? {
+    let keyring = placeholder_keyring(deployment.now())?;
+    if !clients::add(&deployment.store, deployment.env(&keyring), &client, &Deployment::origin()).await? {
         return Err(taken());
     }
-    deployment.record(EventKind::ClientAdded, &id).await.map_err(|failure| Failure {
-        message: format!(
-            "client {id} was added, but its audit event was not written: remove it and add it again ({})",
-            failure.message
-        ),
-        ..failure
-    })?;
     Answer::of(&Added { client_id: id, client_secret: Some(secret.expose().to_owned()), dry_run: false })
 }
 
@@ -167,16 +160,10 @@ async fn remove(target: &Target, id: String, change: Change) -> Result<Answer, F
     if change.dry_run {
         deployment.store.client(&id).await?.ok_or_else(absent)?;
     } else {
-        if !deployment.store.remove_client(&id).await? {
+        let keyring = placeholder_keyring(deployment.now())?;
+        if !clients::remove(&deployment.store, deployment.env(&keyring), &id, &Deployment::origin()).await? {
             return Err(absent());
         }
-        deployment.record(EventKind::ClientRemoved, &id).await.map_err(|failure| Failure {
-            message: format!(
-                "client {id} was removed, but its audit event was not written: {}",
-                failure.message
-            ),
-            ..failure
-        })?;
     }
     Answer::of(&Removed { client_id: id, removed: !change.dry_run, dry_run: change.dry_run })
 }
