@@ -1,0 +1,135 @@
+//! Every documented code is given by some route.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use sallyport_http::Code;
+
+use crate::prelude::*;
+
+/// The pages of docs/errors.
+fn documented() -> Result<BTreeSet<String>> {
+    let pages = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/errors");
+    let mut codes = BTreeSet::new();
+    for page in std::fs::read_dir(pages)? {
+        let name = page?.file_name().into_string().unwrap_or_default();
+        if let Some(code) = name.strip_suffix(".md") {
+            codes.insert(code.to_owned());
+        }
+    }
+    Ok(codes)
+}
+
+#[derive(Default)]
+struct Seen(BTreeMap<String, u16>);
+
+impl Seen {
+    fn note(&mut self, answer: &Answer) {
+        let (status, code) = answer.outcome();
+        if let Some(before) = self.0.insert(code.clone(), status) {
+            assert_eq!(before, status, "{code} has one status");
+        }
+    }
+}
+
+#[test]
+fn each_code_has_a_page_and_each_page_a_code() -> Result<()> {
+    let codes: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str().to_owned()).collect();
+    assert_eq!(documented()?, codes);
+    Ok(())
+}
+
+#[tokio::test]
+async fn each_code_is_reached_with_its_status() -> Result<()> {
+    let backend = Backend::with(&[("SALLYPORT_ADDRESS_LIMIT", "40")]).await?;
+    let mut seen = Seen::default();
+    let account = backend.account_with_totp().await?;
+    let factor = account.factor().clone();
+    let actor = backend.actor();
+    requests_that_do_not_read(&backend, &mut seen).await?;
+
+    seen.note(&actor.try_log_in("nobody@example.com", "x").await?);
+    let pending = actor.begin_log_in(&account).await?;
+    seen.note(&pending.challenge(&factor.id).await?);
+    seen.note(&pending.challenge("fac_AAAAAAAAAAAAAAAAAAAAAA").await?);
+    seen.note(&pending.try_verify(&factor.id, &factor.wrong_code_at(backend.now())).await?);
+    let session = pending.verify_with_totp(&backend, &account).await?;
+    seen.note(&pending.try_verify("recovery", &account.recovery_codes[0]).await?);
+    seen.note(&session.try_confirm(&factor.id, "123456").await?);
+    let mut many = account.clone();
+    for _ in 0..4 {
+        session.add_totp(&backend, &mut many).await?;
+    }
+    seen.note(&session.try_enrol_totp("Sixth").await?);
+
+    let plain = backend.account().await?;
+    let mut rotated = backend.actor().log_in(&plain).await?;
+    let spent = rotated.clone();
+    rotated.refresh().await?;
+    backend.advance(60).await?;
+    seen.note(&spent.try_refresh().await?);
+    seen.note(&rotated.try_refresh().await?);
+
+    let old = backend.actor().log_in(&plain).await?;
+    backend.advance(601).await?;
+    let mut old = Session::of(&old.actor, &old.try_refresh().await?)?;
+    seen.note(&old.list_factors().await?);
+    backend.fault(json!({"kind": "refuse", "table": "sessions"})).await?;
+    seen.note(&old.try_refresh().await?);
+    backend.heal().await?;
+    old.refresh().await?;
+
+    lock(&backend, &plain.email).await?;
+    seen.note(&backend.actor().try_log_in(&plain.email, &plain.password).await?);
+    for number in 0..41 {
+        seen.note(&actor.try_log_in(&format!("nobody{number}@example.com"), "x").await?);
+    }
+    corrupt(&backend, &mut seen).await?;
+    no_keyring(&mut seen).await?;
+
+    let expected: BTreeMap<_, _> =
+        Code::ALL.iter().map(|code| (code.as_str().to_owned(), code.status().as_u16())).collect();
+    assert_eq!(seen.0, expected);
+    Ok(())
+}
+
+async fn requests_that_do_not_read(backend: &Backend, seen: &mut Seen) -> Result<()> {
+    let actor = backend.actor();
+    let login = || actor.ask("POST", "/api/v1/auth/login");
+    seen.note(&login().body("application/json", "{").send().await?);
+    seen.note(&login().send().await?);
+    seen.note(&login().body("application/json", vec![b' '; 16 * 1024 + 1]).send().await?);
+    seen.note(&login().json(&json!({})).send().await?);
+    seen.note(&actor.get("/nowhere").await?);
+    seen.note(&actor.get("/api/v1/auth/login").await?);
+    seen.note(&actor.get("/api/v1/mfa/factors").await?);
+    let cookies = json!({"email": "a@example.com", "password": "x", "token_delivery": "cookie"});
+    seen.note(&login().json(&cookies).send().await?);
+    Ok(())
+}
+
+/// An item that somebody has damaged is a fault of its own, neither absent nor an outage.
+async fn corrupt(backend: &Backend, seen: &mut Seen) -> Result<()> {
+    let account = backend.account().await?;
+    let item = json!({
+        "TableName": backend.environment()["SALLYPORT_USERS_TABLE"],
+        "Item": {"pk": {"S": format!("EMAIL#{}", account.email)}, "sk": {"S": "LOGIN"}, "v": {"N": "1"}},
+    });
+    backend.write_past_everything("PutItem", &item).await?;
+    let answer = backend.actor().try_log_in(&account.email, &account.password).await?;
+    assert_eq!(answer.outcome(), outcome(500, "internal_error"));
+    for inner in [account.email.as_str(), "EMAIL#", "sallyport-local", "attribute", "missing"] {
+        assert!(!answer.text().contains(inner), "{}", answer.text());
+    }
+    seen.note(&answer);
+    Ok(())
+}
+
+async fn no_keyring(seen: &mut Seen) -> Result<()> {
+    let options = local::Options {
+        faults: vec![json!({"kind": "refuse", "service": "secretsmanager"}).to_string()],
+        ..local::Options::default()
+    };
+    let backend = Backend::start_as(options).await?;
+    seen.note(&backend.actor().get("/.well-known/jwks.json").await?);
+    Ok(())
+}

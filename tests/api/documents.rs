@@ -1,0 +1,154 @@
+//! Public keys, discovery and the API's description.
+
+use jsonwebtoken::{
+    Algorithm, DecodingKey, Validation, decode, decode_header,
+    jwk::{Jwk, JwkSet},
+};
+
+use crate::prelude::*;
+
+const JWKS: &str = "/.well-known/jwks.json";
+const DISCOVERY: &str = "/.well-known/openid-configuration";
+
+async fn jwks(backend: &Backend) -> Result<(Value, JwkSet)> {
+    let answer = backend.actor().get(JWKS).await?.expect(200)?;
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.header("cache-control"), "public, max-age=300");
+    Ok((answer.json(), serde_json::from_slice(&answer.body)?))
+}
+
+/// Verifies as docs/API.md tells clients to.
+async fn verify(backend: &Backend, token: &str, algorithm: Algorithm) -> Result<Value> {
+    let header = decode_header(token)?;
+    assert_eq!(header.typ.as_deref(), Some("at+jwt"));
+    assert_eq!(header.alg, algorithm);
+    let (_, keys) = jwks(backend).await?;
+    let key: &Jwk = keys.find(&header.kid.context("no kid")?).context("the kid is not published")?;
+    let mut validation = Validation::new(algorithm);
+    validation.set_issuer(&[backend.issuer()]);
+    validation.set_audience(&["sallyport"]);
+    validation.set_required_spec_claims(&["iss", "aud", "sub", "exp"]);
+    Ok(decode::<Value>(token, &DecodingKey::from_jwk(key)?, &validation)?.claims)
+}
+
+#[tokio::test]
+async fn a_client_verifies_access_tokens_with_the_published_keys() -> Result<()> {
+    let backend = Backend::start().await?;
+    let account = backend.account().await?;
+    let session = backend.actor().log_in(&account).await?;
+    let claims = verify(&backend, &session.access_token, Algorithm::ES256).await?;
+    assert_eq!(claims["sub"], account.user_id);
+    let pending = {
+        let account = backend.account_with_totp().await?;
+        backend.actor().begin_log_in(&account).await?
+    };
+    assert_eq!(decode_header(&pending.mfa_token)?.typ.as_deref(), Some("mfa+jwt"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deployment_may_sign_with_rsa() -> Result<()> {
+    let backend = Backend::with(&[("SALLYPORT_SIGNING_ALGORITHM", "RS256")]).await?;
+    let session = backend.actor().log_in(&backend.account().await?).await?;
+    verify(&backend, &session.access_token, Algorithm::RS256).await?;
+    let (keys, _) = jwks(&backend).await?;
+    assert_eq!((&keys["keys"][0]["kty"], &keys["keys"][0]["alg"]), (&json!("RSA"), &json!("RS256")));
+    let modulus = keys["keys"][0]["n"].as_str().unwrap();
+    assert_eq!(modulus.len(), 512, "3072 bits");
+    let discovery = backend.actor().get(DISCOVERY).await?.json();
+    assert_eq!(discovery["id_token_signing_alg_values_supported"], json!(["RS256"]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_published_keys_hold_nothing_private() -> Result<()> {
+    let backend = Backend::start().await?;
+    let (keys, _) = jwks(&backend).await?;
+    for key in keys["keys"].as_array().unwrap() {
+        let names: Vec<_> = key.as_object().unwrap().keys().map(String::as_str).collect();
+        assert_eq!(names, ["alg", "crv", "kid", "kty", "use", "x", "y"]);
+        assert_eq!(
+            (&key["use"], &key["alg"], &key["crv"]),
+            (&json!("sig"), &json!("ES256"), &json!("P-256"))
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn all_functions_sign_with_the_one_keyring() -> Result<()> {
+    let backend = Backend::start().await?;
+    let (keys, _) = jwks(&backend).await?;
+    assert_eq!(keys["keys"].as_array().unwrap().len(), 1);
+    let account = backend.account_with_totp().await?;
+    let mut session =
+        backend.actor().begin_log_in(&account).await?.verify_with_totp(&backend, &account).await?;
+    let by_mfa = decode_header(&session.access_token)?.kid;
+    session.refresh().await?;
+    let by_refresh = decode_header(&session.access_token)?.kid;
+    session.reauthenticate(&json!({"password": account.password})).await?;
+    let by_login = decode_header(&session.access_token)?.kid;
+    assert_eq!([&by_mfa, &by_refresh], [&by_login, &by_login]);
+    assert_eq!(keys["keys"][0]["kid"], by_login.unwrap());
+    Ok(())
+}
+
+#[tokio::test]
+async fn everything_that_discovery_says_is_true() -> Result<()> {
+    let backend = Backend::start().await?;
+    let answer = backend.actor().get(DISCOVERY).await?.expect(200)?;
+    assert_eq!(answer.header("cache-control"), "public, max-age=300");
+    let said = answer.json();
+    assert_eq!(said["issuer"], backend.issuer());
+    let url = |name: &str| said[name].as_str().unwrap().strip_prefix(backend.issuer()).unwrap().to_owned();
+
+    let keys = backend.actor().get(&url("jwks_uri")).await?.expect(200)?;
+    assert!(keys.field("keys").is_array());
+    let session = backend.actor().log_in(&backend.account().await?).await?;
+    let client = backend.client().await?;
+    for name in ["introspection", "revocation"] {
+        let methods = &said[format!("{name}_endpoint_auth_methods_supported")];
+        assert_eq!(methods, &json!(["client_secret_basic", "client_secret_post"]));
+        let ask = || backend.actor().ask("POST", &url(&format!("{name}_endpoint")));
+        let token = ("token", "unknown");
+        ask().basic(&client).form(&[token]).send().await?.expect(200)?;
+        let posted = [token, ("client_id", client.id.as_str()), ("client_secret", client.secret.as_str())];
+        ask().form(&posted).send().await?.expect(200)?;
+    }
+    let mut claims: Vec<_> = session.claims().as_object().unwrap().keys().cloned().collect();
+    claims.sort();
+    let mut supported: Vec<String> = serde_json::from_value(said["claims_supported"].clone())?;
+    supported.sort();
+    assert_eq!(supported, claims);
+    assert_eq!(said["scopes_supported"], json!([session.claims()["scope"]]));
+    let header = decode_header(&session.access_token)?;
+    assert_eq!(said["id_token_signing_alg_values_supported"], json!([format!("{:?}", header.alg)]));
+    for absent in ["authorization_endpoint", "token_endpoint", "userinfo_endpoint", "registration_endpoint"] {
+        assert!(said.get(absent).is_none(), "{absent}");
+    }
+    assert_eq!(said["response_types_supported"], json!([]));
+    Ok(())
+}
+
+#[tokio::test]
+async fn the_served_description_is_the_file_and_describes_every_route() -> Result<()> {
+    let backend = Backend::start().await?;
+    let answer = backend.actor().get("/openapi.json").await?.expect(200)?;
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.text(), include_str!("../../functions/keys/openapi.json"));
+    let paths = answer.field("paths");
+    let mut described = Vec::new();
+    for (path, operations) in paths.as_object().unwrap() {
+        for method in ["get", "post", "put", "patch", "delete"] {
+            if operations.get(method).is_some() {
+                described.push(format!("{} {path}", method.to_uppercase()));
+            }
+        }
+    }
+    described.sort();
+    let mut served: Vec<_> =
+        local::routes()?.iter().map(|route| format!("{} {}", route.method, route.path)).collect();
+    served.sort();
+    assert_eq!(described, served);
+    Ok(())
+}

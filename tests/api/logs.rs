@@ -1,0 +1,162 @@
+//! Nothing secret is logged, kept as an event, or written down in clear.
+
+use std::process::Command;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+use crate::prelude::*;
+
+/// The log of a process is one: this test has a process of its own.
+fn alone() -> bool {
+    #[expect(clippy::disallowed_methods, reason = "set by this test for itself")]
+    let alone = std::env::var("SALLYPORT_ALONE").is_ok();
+    alone
+}
+
+#[test]
+fn no_password_token_code_seed_or_address_is_in_the_logs_or_readable_in_the_tables() -> Result<()> {
+    if alone() {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return runtime.block_on(scenario());
+    }
+    let name = "logs::no_password_token_code_seed_or_address_is_in_the_logs_or_readable_in_the_tables";
+    let run = Command::new(std::env::current_exe()?)
+        .args(["--exact", name, "--nocapture"])
+        .env("SALLYPORT_ALONE", "1")
+        .output()?;
+    let shown = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
+    ensure!(run.status.success() && shown.contains("1 passed"), "{shown}");
+    Ok(())
+}
+
+/// What must not be seen.
+#[derive(Default)]
+struct Secrets(Vec<(&'static str, String)>);
+
+impl Secrets {
+    fn add(&mut self, what: &'static str, secret: &str) {
+        assert!(secret.len() >= 6, "{what}: {secret:?} is too short to look for");
+        self.0.push((what, secret.to_owned()));
+        if let Some(signature) = secret.rsplit('.').next().filter(|part| part.len() > 40) {
+            self.0.push((what, signature.to_owned()));
+        }
+    }
+
+    fn session(&mut self, session: &Session) {
+        self.add("access token", &session.access_token);
+        if !session.refresh_token.is_empty() {
+            self.add("refresh token", &session.refresh_token);
+        }
+        if let Some(token) = session.actor.device_token() {
+            self.add("device token", &token);
+        }
+    }
+
+    /// Looks for all in texts: short ones as words, long ones anywhere.
+    fn search(&self, place: &str, texts: &[String]) {
+        for (what, secret) in &self.0 {
+            for text in texts {
+                let found = if secret.len() <= 8 {
+                    text.split(|c: char| !c.is_ascii_alphanumeric()).any(|word| word == secret)
+                } else {
+                    text.contains(secret)
+                };
+                assert!(!found, "{place} show the {what} {secret}: {text}");
+            }
+        }
+    }
+}
+
+fn texts(lines: &[Value]) -> Vec<String> {
+    lines.iter().map(Value::to_string).collect()
+}
+
+async fn scenario() -> Result<()> {
+    let backend = Backend::start().await?;
+    let mut secrets = Secrets::default();
+    let mut account = backend.account().await?;
+    secrets.add("password", &account.password.clone());
+    secrets.add("wrong password", "Tr0ub4dor&3 guess");
+    secrets.add("address", &account.email.clone());
+    let actor = backend.actor();
+
+    actor.try_log_in(&account.email, "Tr0ub4dor&3 guess").await?.expect(401)?;
+    let session = actor.log_in(&account).await?;
+    secrets.session(&session);
+    let enrolment = session.enrol_totp("Phone").await?;
+    secrets.add("seed", &enrolment.factor.secret);
+    secrets.add("URI", &enrolment.otpauth_uri);
+    let code = backend.code(&enrolment.factor).await?;
+    secrets.add("code", &code);
+    let confirmed = session.try_confirm(&enrolment.factor.id, &code).await?.expect(200)?;
+    for code in confirmed.field("recovery_codes").as_array().unwrap() {
+        secrets.add("recovery code", code.as_str().unwrap());
+        account.recovery_codes.push(code.as_str().unwrap().to_owned());
+    }
+    account.factors.push(enrolment.factor);
+
+    let pending = actor.begin_log_in(&account).await?;
+    secrets.add("MFA token", &pending.mfa_token);
+    let wrong = account.factor().wrong_code_at(backend.now());
+    pending.try_verify(&account.factor().id, &wrong).await?.expect(401)?;
+    let mut strong = pending.verify_with_totp(&backend, &account).await?;
+    secrets.session(&strong);
+    let by_code = actor.begin_log_in(&account).await?;
+    by_code.verify_with_recovery_code(&account.recovery_codes[0]).await?;
+    let spent = strong.clone();
+    strong.refresh().await?;
+    secrets.session(&strong);
+    strong.reauthenticate(&json!({"password": account.password})).await?;
+    secrets.session(&strong);
+    for code in strong.new_recovery_codes().await?.field("recovery_codes").as_array().unwrap() {
+        secrets.add("recovery code", code.as_str().unwrap());
+    }
+
+    let client = backend.client().await?;
+    secrets.add("client secret", &client.secret);
+    let basic = STANDARD.encode(format!("{}:{}", client.id, client.secret));
+    secrets.add("client's header", &basic);
+    actor.introspect(&client, &strong.access_token).await?.expect(200)?;
+    backend.advance(60).await?;
+    spent.try_refresh().await?.expect(401)?;
+    session.log_out("global").await?;
+
+    // Where clients put secrets that do not belong there.
+    let misplaced = "misplaced-secret-0001";
+    secrets.add("misplaced secret", misplaced);
+    actor.get(&format!("/health/live?password={misplaced}")).await?;
+    actor.get(&format!("/{misplaced}")).await?;
+    actor
+        .post("/api/v1/auth/login", &json!({"email": misplaced, "password": misplaced, misplaced: 1}))
+        .await?;
+    actor.ask("POST", "/api/v1/auth/login").body("application/json", format!("{{{misplaced}")).send().await?;
+    actor.ask("GET", "/api/v1/mfa/factors").bearer(misplaced).header("cookie", misplaced).send().await?;
+    actor
+        .ask("DELETE", &format!("/api/v1/mfa/factors/{misplaced}"))
+        .bearer(&session.access_token)
+        .send()
+        .await?;
+
+    // And where the service fails.
+    backend.fault(json!({"kind": "refuse"})).await?;
+    actor.try_log_in(&account.email, &account.password).await?.expect(503)?;
+    backend.heal().await?;
+
+    let lines = backend.logs().await?;
+    let requests = lines.iter().filter(|line| line["line"]["message"] == "request").count();
+    assert!(requests > 15, "{requests} lines of requests");
+    let events = lines.iter().filter(|line| line["line"]["message"] == "security event").count();
+    assert!(events > 8, "{events} security events");
+    assert!(lines.iter().any(|line| line["line"]["message"] == "request failed"));
+    assert!(lines.iter().all(|line| line["line"].is_object()), "every line is JSON");
+    secrets.search("the logs", &texts(&lines));
+    secrets.search("the events", &texts(&backend.items("Audit").await?));
+    secrets.search("the counters", &texts(&backend.items("Throttle").await?));
+    secrets.search("the sessions", &texts(&backend.items("Sessions").await?));
+    secrets.search("the messages", &texts(&backend.items("Outbox").await?));
+    secrets.search("the clients", &texts(&backend.items("Ops").await?));
+    // Accounts hold their address; nothing else of these.
+    secrets.0.retain(|(what, _)| *what != "address");
+    secrets.search("the accounts", &texts(&backend.items("Users").await?));
+    Ok(())
+}

@@ -1,0 +1,29 @@
+//! Black-box suite: the API over HTTP, against the whole backend in this process.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test may panic, and should say where"
+)]
+
+mod bodies;
+mod codes;
+mod cookies;
+mod cors;
+mod documents;
+mod enumeration;
+mod failures;
+mod forging;
+mod headers;
+mod health;
+mod keyring;
+mod limits;
+mod login;
+mod logs;
+mod mfa;
+mod naughty;
+mod oauth;
+mod paths;
+mod prelude;
+mod recording;
+mod sessions;

@@ -1,0 +1,143 @@
+//! Which calls each function makes: what the statements of template.yaml must allow, and no more.
+//!
+//! The deploy suite compares `sallyport-calls.json` in the target directory with the template.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::prelude::*;
+
+#[tokio::test]
+async fn a_walk_over_every_route_records_the_calls_of_each_function() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let start = |memory: &'static str| {
+        let variables =
+            [("SALLYPORT_PASSWORD_MEMORY_KIB", memory), ("SALLYPORT_ISSUER", "https://auth.example.com")];
+        let options = local::Options {
+            data: Some(directory.path().to_owned()),
+            environment: variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            ..local::Options::default()
+        };
+        Backend::start_as(options)
+    };
+    let weak = start("7168").await?;
+    let account = weak.account().await?;
+    let mut calls = weak.calls().await?;
+    weak.stop().await;
+    // The second start meets a weaker hash, which the first sign-in renews.
+    let backend = start("19456").await?;
+    walk(&backend, account).await?;
+    calls.extend(backend.calls().await?);
+
+    let mut recorded = BTreeMap::<String, BTreeSet<String>>::new();
+    for call in &calls {
+        let Some(function) = call["function"].as_str().filter(|name| *name != "operator") else { continue };
+        let made = recorded.entry(function.to_owned()).or_default();
+        for part in call["parts"].as_array().into_iter().flatten() {
+            let table = part["table"].as_str().unwrap_or_default().rsplit('-').next().unwrap_or_default();
+            let table = table[..1].to_uppercase() + &table[1..];
+            made.insert(format!("dynamodb:{} {table}", part["action"].as_str().unwrap_or_default()));
+        }
+        if call["service"] == "secretsmanager" {
+            made.insert(format!("secretsmanager:{} keyring", call["operation"].as_str().unwrap_or_default()));
+        }
+    }
+    // An empty keyring is filled at the very first start, before calls are recorded.
+    recorded.entry("keys".to_owned()).or_default().insert("secretsmanager:PutSecretValue keyring".to_owned());
+    let functions: Vec<_> = recorded.keys().map(String::as_str).collect();
+    assert_eq!(functions, ["health", "keys", "login", "mfa", "refresh"]);
+    std::fs::write(
+        target_directory()?.join("sallyport-calls.json"),
+        serde_json::to_string_pretty(&recorded)?,
+    )?;
+    Ok(())
+}
+
+/// The directory that this test was built into.
+fn target_directory() -> Result<std::path::PathBuf> {
+    let test = std::env::current_exe()?;
+    Ok(test.ancestors().nth(3).context("the test lies in target/debug/deps")?.to_owned())
+}
+
+async fn walk(backend: &Backend, mut account: Account) -> Result<()> {
+    // Past the age of the copies of the keyring, so that each function fetches it once.
+    backend.advance(400).await?;
+    let actor = backend.actor();
+    for path in
+        ["/.well-known/jwks.json", "/.well-known/openid-configuration", "/openapi.json", "/health/ready"]
+    {
+        actor.get(path).await?.expect(200)?;
+    }
+    let client = backend.client().await?;
+
+    // Passwords: right, wrong, locked, shut out and let in again, from known devices and strangers.
+    let mut session = actor.log_in(&account).await?;
+    actor.log_in(&account).await?;
+    backend.actor().try_log_in(&account.email, "wrong").await?.expect(401)?;
+    lock(backend, "nobody@example.com").await?;
+    backend.advance(60).await?;
+    backend.actor().try_log_in("nobody@example.com", "wrong").await?.expect(401)?;
+    for _ in 0..105 {
+        backend.actor().try_log_in(&account.email, "wrong").await?;
+        backend.advance(31 * 60).await?;
+    }
+    actor.log_in(&account).await?;
+    for _ in 0..11 {
+        session = actor.log_in(&account).await?;
+    }
+
+    // Sessions.
+    let spent = session.clone();
+    session.refresh().await?;
+    session.try_reauthenticate(&json!({"password": "wrong"})).await?.expect(401)?;
+    session.reauthenticate(&json!({"password": account.password})).await?;
+    actor.introspect(&client, &session.access_token).await?.expect(200)?;
+    let mut other = backend.actor().log_in(&account).await?;
+    other.log_out("others").await?.expect(204)?;
+    other.refresh().await?;
+    actor.revoke(&client, &other.refresh_token).await?.expect(200)?;
+    let mut stolen = backend.actor().log_in(&account).await?;
+    let copy = stolen.clone();
+    stolen.refresh().await?;
+    backend.advance(60).await?;
+    copy.try_refresh().await?.expect(401)?;
+    spent.try_refresh().await?.expect(401)?;
+
+    // Factors.
+    let mut session = actor.log_in(&account).await?;
+    session.enrol_totp("First").await?;
+    let enrolment = session.enrol_totp("Second").await?;
+    let wrong = enrolment.factor.wrong_code_at(backend.now());
+    session.try_confirm(&enrolment.factor.id, &wrong).await?.expect(401)?;
+    account.recovery_codes = session.confirm(backend, &enrolment).await?;
+    account.factors.push(enrolment.factor);
+    session
+        .try_reauthenticate(&json!({"factor_id": account.factor().id, "code": wrong}))
+        .await?
+        .expect(401)?;
+    session.step_up(backend, &account).await?;
+    session.reauthenticate(&json!({"factor_id": "recovery", "code": account.recovery_codes[0]})).await?;
+    session.list_factors().await?.expect(200)?;
+    account.recovery_codes =
+        serde_json::from_value(session.new_recovery_codes().await?.field("recovery_codes"))?;
+
+    let pending = actor.begin_log_in(&account).await?;
+    pending.challenge("recovery").await?.expect(409)?;
+    pending.challenge(&account.factor().id).await?.expect(409)?;
+    pending.try_verify("fac_AAAAAAAAAAAAAAAAAAAAAA", "123456").await?.expect(404)?;
+    for _ in 0..5 {
+        pending.try_verify(&account.factor().id, &wrong).await?.expect(401)?;
+    }
+    pending.try_verify(&account.factor().id, &wrong).await?.expect(429)?;
+    pending.verify_with_recovery_code(&account.recovery_codes[0]).await?;
+    let again = actor.begin_log_in(&account).await?;
+    again.try_verify("recovery", &account.recovery_codes[0]).await?.expect(401)?;
+    backend.advance(3600).await?;
+    // A stranger's failures shut the pool; the known device, with its factor, opens it.
+    for _ in 0..105 {
+        backend.actor().try_log_in(&account.email, "wrong").await?;
+        backend.advance(31 * 60).await?;
+    }
+    let last = actor.begin_log_in(&account).await?.verify_with_totp(backend, &account).await?;
+    last.remove_factor(&account.factor().id).await?.expect(204)?;
+    Ok(())
+}
