@@ -1,6 +1,6 @@
 //! The big list of naughty strings through everything that reads a caller's text.
 
-#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, clippy::disallowed_methods, reason = "tests")]
 
 use std::sync::LazyLock;
 
