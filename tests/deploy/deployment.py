@@ -155,7 +155,7 @@ def build():
 
 def command_line():
     """The operator's `sallyport`."""
-    run(["cargo", "build", "--quiet", "--package", "sallyport"], env=clean_environment(), timeout=3600)
+    run(["cargo", "build", "--quiet", "--workspace", "--bin", "sallyport"], env=clean_environment(), timeout=3600)
     return target_directory() / "debug" / "sallyport"
 
 
