@@ -16,6 +16,9 @@ struct State {
     hasher: PasswordHasher,
 }
 
+/// The record, the attempt, the address: three calls side by side.
+pub const CALLS_SIDE_BY_SIDE: usize = 3;
+
 /// The routes of this function.
 pub fn app(platform: &Platform) -> App {
     let hasher = PasswordHasher::new(platform.config().password);

@@ -17,6 +17,9 @@ use sallyport_core::{
 };
 use sallyport_http::{App, Call, Code, Platform, Problem, bearer_token};
 
+/// The session, the factors, the profile, the recovery codes: four calls side by side.
+pub const CALLS_SIDE_BY_SIDE: usize = 4;
+
 /// The routes of this function.
 pub fn app(platform: &Platform) -> App {
     let state = Arc::new(platform.clone());

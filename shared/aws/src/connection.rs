@@ -6,12 +6,17 @@ use aws_sdk_dynamodb::config::{
     AppName, BehaviorVersion, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig,
     retry::RetryConfig, timeout::TimeoutConfig,
 };
+#[cfg(feature = "profile")]
 use aws_smithy_http_client::{
     Builder,
-    tls::{Provider, TlsContext, TrustStore, rustls_provider::CryptoMode},
+    tls::{Provider, rustls_provider::CryptoMode},
+};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
 };
 
-use crate::{meter::CallMeter, retries::TransactionConflicts};
+use crate::{meter::CallMeter, retries::TransactionConflicts, transport};
 
 /// The roots that AWS endpoints chain to (<https://www.amazontrust.com/repository/>). The system's store has 140 roots
 /// and costs 0.5 ms to read at each start.
@@ -112,26 +117,27 @@ impl Clients {
 }
 
 fn http_client(endpoints: &Endpoints) -> Result<SharedHttpClient, ConnectError> {
-    let is_plain = |url: &Option<String>| url.as_ref().is_some_and(|url| url.starts_with("http://"));
-    if is_plain(&endpoints.dynamodb) && is_plain(&endpoints.secrets) {
-        return Ok(Builder::new().build_http());
-    }
-    let mut roots = TrustStore::empty().with_pem_certificate(AMAZON_ROOTS);
+    let tls = |error: &dyn std::fmt::Display| ConnectError::Tls(error.to_string());
+    let mut roots = RootCertStore::empty();
+    let mut trust = |pem: &[u8]| {
+        CertificateDer::pem_slice_iter(pem).try_for_each(|certificate| {
+            roots.add(certificate.map_err(|error| tls(&error))?).map_err(|error| tls(&error))
+        })
+    };
+    trust(AMAZON_ROOTS)?;
     if let Some(path) = &endpoints.ca_file {
         let pem = std::fs::read(path).map_err(|error| ConnectError::Roots { path: path.clone(), error })?;
-        roots.add_pem_certificate(pem);
+        trust(&pem)?;
     }
-    let context = TlsContext::builder()
-        .with_trust_store(roots)
-        .build()
-        .map_err(|error| ConnectError::Tls(error.to_string()))?;
-    Ok(Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).tls_context(context).build_https())
+    transport::client(roots, CONNECT_TIMEOUT).map_err(|error| tls(&error))
 }
+
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A request has three calls in a row at most, and a function ten seconds: two seconds a call, retries included.
 fn timeouts() -> TimeoutConfig {
     TimeoutConfig::builder()
-        .connect_timeout(Duration::from_millis(500))
+        .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(Duration::from_millis(700))
         .operation_timeout(Duration::from_secs(2))
         .build()

@@ -20,6 +20,7 @@ pub mod system;
 #[cfg(test)]
 mod tests;
 mod throttle;
+mod transport;
 mod validate;
 
 pub use connection::{Clients, ConnectError, Endpoints};

@@ -31,15 +31,17 @@ impl Store {
         Self { client, tables }
     }
 
-    /// Opens the connection, so that the first request does not wait for the handshake. Failing is no fault.
-    pub async fn warm_up(&self) {
-        let _unused = self
-            .client
-            .get_item()
-            .table_name(&self.tables.sessions)
-            .key("user_id", crate::item::s("warm-up"))
-            .send()
-            .await;
+    /// Opens so many connections, by as many calls at once, so that the first request does not wait for handshakes: over
+    /// HTTP/1.1 calls side by side need one each. Failing is no fault.
+    pub async fn warm_up(&self, connections: usize) {
+        let calls = (0..connections).map(|_| {
+            self.client
+                .get_item()
+                .table_name(&self.tables.sessions)
+                .key("user_id", crate::item::s("warm-up"))
+                .send()
+        });
+        let _unused = futures_util::future::join_all(calls).await;
     }
 }
 

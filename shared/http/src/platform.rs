@@ -161,7 +161,12 @@ impl Platform {
     /// What the first request would otherwise wait for: the handshake with DynamoDB and the keyring. Neither may fail the
     /// start: a dependency that is down now is reported by the requests that need it.
     pub async fn warm_up(self) {
-        let (keyring, ()) = tokio::join!(self.inner.keyring.get(), self.inner.store.warm_up());
+        self.warm_up_for(1).await;
+    }
+
+    /// As [`Platform::warm_up`], for requests that make so many calls of DynamoDB side by side.
+    pub async fn warm_up_for(self, calls: usize) {
+        let (keyring, ()) = tokio::join!(self.inner.keyring.get(), self.inner.store.warm_up(calls));
         if let Err(error) = keyring {
             tracing::warn!(%error, "no keyring at start");
         }

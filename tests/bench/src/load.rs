@@ -300,6 +300,11 @@ struct Tokens<'a> {
     refresh_token: &'a str,
 }
 
+/// Takes one, and lets go of the lock at once.
+fn next<T>(queue: &Mutex<VecDeque<T>>) -> Option<T> {
+    queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+}
+
 fn login_body(account: &Account) -> Vec<u8> {
     json!({"email": account.email, "password": PASSWORD}).to_string().into_bytes()
 }
@@ -356,17 +361,14 @@ impl Bench {
         for factor in factors {
             self.operator.forget_sessions(factor.account.user).await?;
         }
-        let queue: Vec<_> = factors.to_vec();
+        let queue: VecDeque<_> = factors.iter().cloned().collect();
         let queue = Arc::new(Mutex::new(queue));
         let done = Arc::new(Mutex::new(Pending::new()));
         let workers = (0..4).map(|_| {
             let (queue, done) = (Arc::clone(&queue), Arc::clone(&done));
             async move {
                 let mut client = self.client().await?;
-                while let Some(factor) = {
-                    let taken = queue.lock().unwrap_or_else(PoisonError::into_inner).pop();
-                    taken
-                } {
+                while let Some(factor) = next(&queue) {
                     let body = json!({"email": factor.account.email, "password": PASSWORD});
                     let answer = client.post("/api/v1/auth/login", None, &body).await?;
                     let code = self.code(&mut client, &factor.secret).await?;
@@ -442,10 +444,7 @@ impl Bench {
                 }
             }
             Shared::Verify(pending) => {
-                while let Some(body) = {
-                    let taken = pending.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
-                    taken
-                } {
+                while let Some(body) = next(pending) {
                     let answer = seen.request(&mut client, "/api/v1/auth/mfa/verify", body).await?;
                     let answer: Value = serde_json::from_slice(&answer)?;
                     text(&answer, "refresh_token")?;

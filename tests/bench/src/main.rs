@@ -104,7 +104,7 @@ fn machine(build: &str, quick: bool) -> String {
     let cores = info.lines().filter(|line| line.starts_with("processor")).count();
     let load = read("/proc/loadavg");
     let load = load.split(' ').next().unwrap_or_default();
-    let model = model.map(|(_, model)| model).unwrap_or("unknown processor");
+    let model = model.map_or("unknown processor", |(_, model)| model);
     let kind = if quick { "Quick run, not for comparison. " } else { "" };
     format!("{kind}{cores} × {model}, load before the run {load}. {build}")
 }

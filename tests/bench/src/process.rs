@@ -79,7 +79,8 @@ pub(crate) struct Local {
 impl Local {
     /// The database and the keyring alone.
     pub(crate) fn dependencies(binary: &Path, extra: &[(&str, &str)]) -> anyhow::Result<Self> {
-        let (process, lines) = spawn(binary, &["deps", "--dynamodb-port", "0"], extra)?;
+        let extra = [extra, &UNLIMITED].concat();
+        let (process, lines) = spawn(binary, &["deps", "--dynamodb-port", "0"], &extra)?;
         let mut environment = Environment::new();
         loop {
             let line = lines.recv_timeout(PATIENCE).context("local deps did not start")?;
@@ -102,8 +103,7 @@ impl Local {
         let latency = latency.as_millis().to_string();
         let arguments =
             ["--port", "0", "--dynamodb-port", "0", "--no-demo", "--quiet", "--latency", &latency];
-        let unlimited = [("SALLYPORT_ADDRESS_LIMIT", "1000000")];
-        let (process, lines) = spawn(binary, &arguments, &[extra, &unlimited].concat())?;
+        let (process, lines) = spawn(binary, &arguments, &[extra, &UNLIMITED].concat())?;
         loop {
             let line = lines.recv_timeout(PATIENCE).context("local did not start")?;
             if let Some(url) = line.strip_prefix("Database") {
@@ -116,6 +116,9 @@ impl Local {
         }
     }
 }
+
+/// All callers have one address.
+const UNLIMITED: [(&str, &str); 1] = [("SALLYPORT_ADDRESS_LIMIT", "1000000")];
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

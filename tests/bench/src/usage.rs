@@ -24,6 +24,7 @@ struct Call {
     service: String,
     operation: String,
     tables: Vec<String>,
+    error: Option<String>,
     capacity: Vec<Capacity>,
 }
 
@@ -60,7 +61,11 @@ impl Meter {
         let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
         let calls: Vec<_> = recorded.calls.iter().filter(|call| call.service == "dynamodb").collect();
         for call in &calls {
-            let units: f64 = call.capacity.iter().map(|capacity| capacity.units).sum();
+            let mut units: f64 = call.capacity.iter().map(|capacity| capacity.units).sum();
+            // DynamoDB bills a write whose condition did not hold; the embedded database reports none.
+            if call.error.as_deref() == Some("ConditionalCheckFailedException") {
+                units += 1.0;
+            }
             let is_read = matches!(call.operation.as_str(), "GetItem" | "Query");
             *(if is_read { &mut reads } else { &mut writes }) += units;
             let tables: Vec<_> = call.tables.iter().filter_map(|table| table.rsplit('-').next()).collect();
