@@ -40,7 +40,7 @@ fn each_code_has_a_page_and_each_page_a_code() -> Result<()> {
 
 #[tokio::test]
 async fn each_code_is_reached_with_its_status() -> Result<()> {
-    let backend = Backend::with(&[("SALLYPORT_ADDRESS_LIMIT", "40")]).await?;
+    let backend = Backend::start().await?;
     let mut seen = Seen::default();
     let account = backend.account_with_totp().await?;
     let factor = account.factor().clone();
@@ -80,9 +80,7 @@ async fn each_code_is_reached_with_its_status() -> Result<()> {
 
     lock(&backend, &plain.email).await?;
     seen.note(&backend.actor().try_log_in(&plain.email, &plain.password).await?);
-    for number in 0..41 {
-        seen.note(&actor.try_log_in(&format!("nobody{number}@example.com"), "x").await?);
-    }
+    exhaust(&mut seen).await?;
     corrupt(&backend, &mut seen).await?;
     no_keyring(&mut seen).await?;
 
@@ -121,6 +119,21 @@ async fn corrupt(backend: &Backend, seen: &mut Seen) -> Result<()> {
         assert!(!answer.text().contains(inner), "{}", answer.text());
     }
     seen.note(&answer);
+    Ok(())
+}
+
+/// An address that asks too often.
+async fn exhaust(seen: &mut Seen) -> Result<()> {
+    let backend = Backend::with(&[("SALLYPORT_ADDRESS_LIMIT", "2")]).await?;
+    let actor = backend.actor();
+    // Its window may end in between, on a busy machine more than once.
+    for number in 0..30 {
+        let answer = actor.try_log_in(&format!("nobody{number}@example.com"), "x").await?;
+        seen.note(&answer);
+        if answer.code() == "rate_limited" {
+            break;
+        }
+    }
     Ok(())
 }
 

@@ -4,7 +4,7 @@ use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::prelude::*;
 
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 6;
 
 /// The Big List of Naughty Strings (MIT).
 fn strings() -> Result<Vec<String>> {
@@ -53,7 +53,14 @@ async fn naughty_strings_in_every_field_of_every_body_break_nothing() -> Result<
     let session = &session;
     stream::iter(cases)
         .map(|(route, field, string, body)| async move {
-            let answer = route.post(session, "application/json", body.as_bytes()).await?;
+            let mut answer = route.post(session, "application/json", body.as_bytes()).await?;
+            // A machine that is busy with other things may be too slow for the database's timeouts, as the answer says;
+            // a string that breaks something breaks it again.
+            for _ in 0..2 {
+                if answer.code() == "dependency_unavailable" {
+                    answer = route.post(session, "application/json", body.as_bytes()).await?;
+                }
+            }
             check(&format!("{} {field}", route.path), string, &answer);
             anyhow::Ok(())
         })

@@ -95,6 +95,27 @@ async fn introspection_knows_at_once_when_a_session_has_ended() -> Result<()> {
 }
 
 #[tokio::test]
+async fn introspection_knows_when_a_session_s_time_is_over() -> Result<()> {
+    let backend = Backend::start().await?;
+    let client = backend.client().await?;
+    let service = backend.actor();
+    let account = backend.account().await?;
+    let idle = backend.actor().log_in(&account).await?;
+    let mut used = backend.actor().log_in(&account).await?;
+    for _ in 0..6 {
+        backend.advance_days(13).await?;
+        used.refresh().await?;
+    }
+    assert_eq!(service.introspect(&client, &idle.refresh_token).await?.json(), json!({"active": false}));
+    backend.advance_days(11).await?;
+    used.refresh().await?;
+    // Idle for a day only, and the ninety days are over.
+    backend.advance_days(1).await?;
+    assert_eq!(service.introspect(&client, &used.refresh_token).await?.json(), json!({"active": false}));
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_revocation_ends_the_session_of_either_token_and_is_silent_about_others() -> Result<()> {
     let backend = Backend::start().await?;
     let client = backend.client().await?;

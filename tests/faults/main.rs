@@ -8,7 +8,7 @@
     reason = "a test may panic, and says what it ran"
 )]
 
+mod calls;
 mod keyring;
 mod scenario;
 mod state;
-mod writes;

@@ -18,7 +18,7 @@ use sallyport_testkit::{
 use serde_json::json;
 
 /// A use case in one of its forms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Scenario {
     LogInUnknown,
     LogInWrong,
@@ -37,6 +37,7 @@ pub(crate) enum Scenario {
     VerifyEleventh,
     VerifyFromKnownDeviceReopens,
     Refresh,
+    RefreshAtTenSessions,
     RefreshRepeated,
     RefreshReused,
     LogOut,
@@ -65,12 +66,17 @@ pub(crate) enum Scenario {
     OperatorUnlocks,
     OperatorAddsClient,
     OperatorRemovesClient,
+    Introspect,
+    IntrospectAccessToken,
+    ListFactors,
+    LogInLocked,
+    LogInFromExhaustedAddress,
 }
 
 use Scenario::*;
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 45] = [
+    pub(crate) const ALL: [Self; 46] = [
         LogInUnknown,
         LogInWrong,
         LogInWrongAndLock,
@@ -88,6 +94,7 @@ impl Scenario {
         VerifyEleventh,
         VerifyFromKnownDeviceReopens,
         Refresh,
+        RefreshAtTenSessions,
         RefreshRepeated,
         RefreshReused,
         LogOut,
@@ -118,6 +125,10 @@ impl Scenario {
         OperatorRemovesClient,
     ];
 
+    /// What reads, or counts, and changes nothing of an account.
+    pub(crate) const READING: [Self; 5] =
+        [Introspect, IntrospectAccessToken, ListFactors, LogInLocked, LogInFromExhaustedAddress];
+
     /// What it answers when nothing fails.
     pub(crate) const fn answers(self) -> (u16, &'static str) {
         match self {
@@ -126,6 +137,8 @@ impl Scenario {
             }
             VerifyWrongCode | ConfirmWrong => (401, "invalid_code"),
             RefreshReused => (401, "refresh_token_reused"),
+            LogInLocked => (429, "too_many_attempts"),
+            LogInFromExhaustedAddress => (429, "rate_limited"),
             Enrol | EnrolAgain => (201, ""),
             LogOut | LogOutByRefreshToken | LogOutOthers | LogOutEverywhere | RemoveUnconfirmed
             | RemoveOne | RemoveLast => (204, ""),
@@ -229,7 +242,9 @@ const HASH: (&str, &str) = ("SALLYPORT_PASSWORD_ITERATIONS", "1");
 
 impl World {
     pub(crate) async fn start(scenario: Scenario) -> anyhow::Result<Self> {
-        let backend = Backend::with(&[HASH, ("SALLYPORT_PASSWORD_MEMORY_KIB", "7200")]).await?;
+        let limit = if scenario == LogInFromExhaustedAddress { "2" } else { "100" };
+        let variables = [HASH, ("SALLYPORT_PASSWORD_MEMORY_KIB", "7200"), ("SALLYPORT_ADDRESS_LIMIT", limit)];
+        let backend = Backend::with(&variables).await?;
         let weaker = match scenario {
             LogInWithWeakHash => {
                 let shared = ("AWS_ENDPOINT_URL", backend.dynamodb_url());
@@ -337,7 +352,8 @@ impl World {
             | LogOutByRefreshToken
             | ReauthenticateByPassword
             | ReauthenticateWrong
-            | Enrol => {
+            | Enrol
+            | ListFactors => {
                 subject.session = Some(actor.log_in(account).await?);
             }
             LogOutOthers | LogOutEverywhere => {
@@ -355,7 +371,20 @@ impl World {
                 subject.others = vec![session];
                 subject.session = Some(first);
             }
-            Revoke => {
+            RefreshAtTenSessions => {
+                for _ in 0..9 {
+                    backend.actor().log_in(account).await?;
+                }
+                subject.session = Some(actor.log_in(account).await?);
+            }
+            LogInLocked => self.fail(account, 5).await?,
+            LogInFromExhaustedAddress => {
+                for _ in 0..2 {
+                    actor.try_log_in(&account.email, &account.password).await?.expect(200)?;
+                }
+                actor.forget_device();
+            }
+            Revoke | Introspect | IntrospectAccessToken => {
                 subject.session = Some(actor.log_in(account).await?);
                 subject.service = Some(backend.client().await?);
             }
@@ -401,7 +430,10 @@ impl World {
             OperatorAddsClient | OperatorRemovesClient => {
                 let id = account.email.replace(['@', '.'], "-");
                 if scenario == OperatorRemovesClient {
-                    ensure!(self.store.add_client(&client(&id), &operators_event()?).await?, "the client was there");
+                    ensure!(
+                        self.store.add_client(&client(&id), &operators_event()?).await?,
+                        "the client was there"
+                    );
                 }
                 subject.service = Some(ServiceClient { id, secret: SECRET.to_owned() });
             }
@@ -451,6 +483,8 @@ impl World {
             | LogInWithWeakHash
             | LogInFromKnownDevice
             | LogInFromKnownDeviceReopens
+            | LogInLocked
+            | LogInFromExhaustedAddress
             | LogInAwaitsFactor => actor.try_log_in(&account.email, &account.password).await?,
             VerifyTotp | VerifyWrongCode | VerifyEleventh | VerifyFromKnownDeviceReopens => {
                 pending.as_ref().context("no sign-in")?.try_verify(&account.factor().id, code).await?
@@ -458,7 +492,18 @@ impl World {
             VerifyRecoveryCode => {
                 pending.as_ref().context("no sign-in")?.try_verify("recovery", code).await?
             }
-            Refresh | RefreshRepeated | RefreshReused => signed_in()?.try_refresh().await?,
+            Refresh | RefreshAtTenSessions | RefreshRepeated | RefreshReused => {
+                signed_in()?.try_refresh().await?
+            }
+            Introspect => {
+                let service = service.as_ref().context("no client")?;
+                actor.introspect(service, &signed_in()?.refresh_token).await?
+            }
+            IntrospectAccessToken => {
+                let service = service.as_ref().context("no client")?;
+                actor.introspect(service, &signed_in()?.access_token).await?
+            }
+            ListFactors => signed_in()?.list_factors().await?,
             LogOut => signed_in()?.log_out("local").await?,
             LogOutByRefreshToken => {
                 let body = json!({"refresh_token": signed_in()?.refresh_token});
@@ -512,10 +557,12 @@ impl World {
             OperatorSetsPassword => backend.set_password(account, "Another horse").await,
             OperatorRevokes => backend.revoke_sessions(account).await,
             OperatorUnlocks => backend.unlock(account).await,
-            OperatorAddsClient => match self.store.add_client(&client(&service), &operators_event()?).await? {
-                true => Ok(()),
-                false => bail!("there is such a client already"),
-            },
+            OperatorAddsClient => {
+                match self.store.add_client(&client(&service), &operators_event()?).await? {
+                    true => Ok(()),
+                    false => bail!("there is such a client already"),
+                }
+            }
             OperatorRemovesClient => match self.store.remove_client(&service, &operators_event()?).await? {
                 true => Ok(()),
                 false => bail!("there is no such client"),
@@ -589,7 +636,7 @@ impl World {
                 self.sign_in_with_totp(subject).await?;
             }
             VerifyWrongCode => self.sign_in_with_totp(subject).await?,
-            Refresh | RefreshRepeated => {
+            Refresh | RefreshAtTenSessions | RefreshRepeated => {
                 // The same token again, as a client does that was told to try again: the same answer.
                 let again = self.act(scenario, subject).await?;
                 ensure!(again.is((200, "")), "{again:?}");
@@ -707,6 +754,15 @@ impl World {
                 let service = subject.service.as_ref().context("no client")?;
                 let answer = subject.actor.introspect(service, "nothing").await?;
                 answer.expect(if scenario == OperatorAddsClient { 200 } else { 401 })?;
+            }
+            Introspect | IntrospectAccessToken => {
+                let again = self.act(scenario, subject).await?;
+                let answer = again.answer.as_ref().context("no answer")?;
+                ensure!(answer.field("active") == true, "{}", answer.text());
+            }
+            ListFactors | LogInLocked | LogInFromExhaustedAddress => {
+                let again = self.act(scenario, subject).await?;
+                ensure!(again.is(scenario.answers()), "{again:?}");
             }
         }
         Ok(())

@@ -10,8 +10,8 @@ use sallyport_core::{
     clock::Timestamp,
     ids::{FactorId, UserId},
     mfa::{
-        Claim, CodeHash, Completed, Completion, Confirmation, Factor, FactorPorts, MOST_FACTORS,
-        ManageFactors, RecoveryCodes, SealedSeed, SignInCompletion,
+        Claim, CodeHash, Completed, Completion, Confirmation, Factor, FactorChange, FactorPorts,
+        ManageFactors, RecoveryCodes, Removal, SealedSeed, SignInCompletion,
     },
     store::StoreResult,
 };
@@ -218,6 +218,18 @@ impl SignInCompletion for Store {
     }
 }
 
+/// Changes of factors go by what was read of them: in a transaction each, of which one comes first.
+const AS_SEEN: &str = "size(factors) = :seen";
+
+/// The first part of each change is the factor, or the codes; all others depend on what was read.
+fn change(committed: &Committed) -> FactorChange {
+    match committed {
+        Committed::Yes => FactorChange::Done,
+        Committed::Refused(parts) if parts.contains(&0) => FactorChange::Gone,
+        Committed::Refused(_) => FactorChange::Overtaken,
+    }
+}
+
 impl ManageFactors for Store {
     async fn factors(&self, user: UserId) -> StoreResult<Vec<Factor>> {
         let mut factors = Vec::new();
@@ -274,7 +286,7 @@ impl ManageFactors for Store {
         }
     }
 
-    async fn confirm_factor(&self, confirmation: &Confirmation<'_>) -> StoreResult<bool> {
+    async fn confirm_factor(&self, confirmation: &Confirmation<'_>) -> StoreResult<FactorChange> {
         let operation = "confirm factor";
         let factor = confirmation.factor;
         let confirm = Update::builder()
@@ -293,11 +305,11 @@ impl ManageFactors for Store {
             .table_name(&self.tables.users)
             .set_key(Some(login_key(confirmation.email)))
             .update_expression("SET factors.#id = :summary, recovery_codes = :yes")
-            .condition_expression("size(factors) < :most")
+            .condition_expression(AS_SEEN)
             .expression_attribute_names("#id", factor.id.to_string())
             .expression_attribute_values(":summary", write_summary(&summary))
             .expression_attribute_values(":yes", AttributeValue::Bool(true))
-            .expression_attribute_values(":most", n(MOST_FACTORS))
+            .expression_attribute_values(":seen", n(confirmation.seen))
             .build()
             .map_err(unbuildable(operation))?;
         let mut transaction =
@@ -306,24 +318,17 @@ impl ManageFactors for Store {
             let put = Put::builder()
                 .table_name(&self.tables.users)
                 .set_item(Some(write_recovery_codes(codes)))
-                .condition_expression("attribute_not_exists(pk)")
                 .build()
                 .map_err(unbuildable(operation))?;
             transaction = transaction.put(put);
         }
         let committed = transaction.commit(&self.client, operation).await?;
         self.announce_if(committed == Committed::Yes, [confirmation.event]);
-        Ok(committed == Committed::Yes)
+        Ok(change(&committed))
     }
 
-    async fn remove_factor(
-        &self,
-        user: UserId,
-        email: &Email,
-        factor: FactorId,
-        last: bool,
-        event: &SecurityEvent,
-    ) -> StoreResult<bool> {
+    async fn remove_factor(&self, removal: &Removal<'_>) -> StoreResult<FactorChange> {
+        let Removal { user, email, factor, seen, last, event } = *removal;
         let operation = "remove factor";
         let delete = Delete::builder()
             .table_name(&self.tables.users)
@@ -334,8 +339,9 @@ impl ManageFactors for Store {
         let mut withdraw = Update::builder()
             .table_name(&self.tables.users)
             .set_key(Some(login_key(email)))
-            .condition_expression("attribute_exists(pk)")
-            .expression_attribute_names("#id", factor.to_string());
+            .condition_expression(AS_SEEN)
+            .expression_attribute_names("#id", factor.to_string())
+            .expression_attribute_values(":seen", n(seen));
         withdraw = if last {
             withdraw
                 .update_expression("SET recovery_codes = :no REMOVE factors.#id")
@@ -357,15 +363,16 @@ impl ManageFactors for Store {
         }
         let committed = transaction.commit(&self.client, operation).await?;
         self.announce_if(committed == Committed::Yes, [event]);
-        Ok(committed == Committed::Yes)
+        Ok(change(&committed))
     }
 
     async fn replace_recovery_codes(
         &self,
         email: &Email,
+        seen: usize,
         codes: &RecoveryCodes,
         event: &SecurityEvent,
-    ) -> StoreResult<()> {
+    ) -> StoreResult<FactorChange> {
         let operation = "replace recovery codes";
         let put = Put::builder()
             .table_name(&self.tables.users)
@@ -376,7 +383,8 @@ impl ManageFactors for Store {
             .table_name(&self.tables.users)
             .set_key(Some(login_key(email)))
             .update_expression("SET recovery_codes = :yes")
-            .condition_expression("attribute_exists(pk)")
+            .condition_expression(AS_SEEN)
+            .expression_attribute_values(":seen", n(seen))
             .expression_attribute_values(":yes", AttributeValue::Bool(true))
             .build()
             .map_err(unbuildable(operation))?;
@@ -387,6 +395,6 @@ impl ManageFactors for Store {
             .commit(&self.client, operation)
             .await?;
         self.announce_if(committed == Committed::Yes, [event]);
-        Ok(())
+        Ok(change(&committed))
     }
 }

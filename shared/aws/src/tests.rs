@@ -1,6 +1,6 @@
 //! Every codec: what is written reads back, and what is damaged is named.
 
-#![allow(clippy::unwrap_used, reason = "tests")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -204,7 +204,7 @@ proptest! {
     fn a_damaged_session_is_corrupt(session in session(), victim: prop::sample::Index, gone: bool) {
         let user = UserId::from_bytes([7; 16]);
         let mut item = emptied_item(user, Epoch(1), Timestamp::from_seconds(1));
-        let AttributeValue::M(written) = write_session(&session) else { unreachable!() };
+        let AttributeValue::M(written) = write_session(&session) else { panic!("a session is a map") };
         let names: Vec<_> = written.keys().cloned().collect();
         let name: &String = victim.get(&names);
         let damaged = damage(written, name, gone);

@@ -9,6 +9,7 @@
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::string_slice,
+    clippy::disallowed_methods,
     reason = "tests"
 )]
 
@@ -867,7 +868,7 @@ impl Forger<'_> {
         ];
         match self.kind {
             Kind::Access => {
-                edits.extend([("aal", json!(2)), ("scope", json!("admin")), ("auth_time", json!(NOW))])
+                edits.extend([("aal", json!(2)), ("scope", json!("admin")), ("auth_time", json!(NOW))]);
             }
             Kind::Mfa => edits.extend([("epoch", json!(5)), ("known", json!(true))]),
         }

@@ -83,7 +83,9 @@ mod tests {
         scope: Option<String>,
     }
 
-    fn outcome(content_type: &str, body: &str) -> Result<(), (Code, Vec<(String, &'static str)>)> {
+    type Refusal = (Code, Vec<(String, &'static str)>);
+
+    fn outcome(content_type: &str, body: &str) -> Result<(), Refusal> {
         let mut headers = HeaderMap::new();
         if let Ok(value) = HeaderValue::from_str(content_type) {
             headers.insert(header::CONTENT_TYPE, value);

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Value, json, value::RawValue};
 
 use crate::{
     Options,
@@ -33,6 +33,19 @@ struct Capacity {
     units: f64,
 }
 
+#[derive(Deserialize)]
+struct Logged {
+    lines: Vec<Line>,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    line: Box<RawValue>,
+}
+
+/// What CloudWatch Logs bills beside the text of an event.
+const OVERHEAD: usize = 26;
+
 struct Meter {
     client: Client,
     table: Table,
@@ -50,7 +63,9 @@ impl Meter {
     }
 
     async fn clear(&mut self) -> anyhow::Result<()> {
-        self.client.send(http::Method::DELETE, "/_local/calls", None, Vec::new()).await?;
+        for path in ["/_local/calls", "/_local/logs"] {
+            self.client.send(http::Method::DELETE, path, None, Vec::new()).await?;
+        }
         Ok(())
     }
 
@@ -75,11 +90,14 @@ impl Meter {
             .into_iter()
             .map(|(kind, count)| if count == 1 { kind } else { format!("{count} × {kind}") })
             .collect();
+        let logged: Logged = serde_json::from_slice(&self.client.get("/_local/logs").await?)?;
+        let bytes: usize = logged.lines.iter().map(|line| line.line.get().len() + OVERHEAD).sum();
         self.table.row(&[
             what.to_owned(),
             calls.len().to_string(),
             format!("{reads}"),
             format!("{writes}"),
+            bytes.to_string(),
             kinds.join(", "),
         ]);
         Ok(())
@@ -94,7 +112,7 @@ pub(crate) fn run(options: &Options) -> anyhow::Result<String> {
 async fn measure(options: &Options) -> anyhow::Result<String> {
     let local = Local::backend(&options.binaries.join("local"), Duration::ZERO, &[])?;
     let operator = Operator::connect(&local.environment).await?;
-    let table = Table::new(&["use case", "requests", "read units", "write units", "calls"]);
+    let table = Table::new(&["use case", "requests", "read units", "write units", "log bytes", "calls"]);
     let mut meter = Meter { client: Client::connect(&local.api).await?, table };
     for name in ["few", "ten", "wrong", "mfa"] {
         operator.create(&format!("{name}@example.com"), Kind::Plain).await?;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::join;
 
 use super::{
-    Confirmation, Enrolled, Factor, MOST_FACTORS, ManagePorts, RecoveryCode, RecoveryCodes, Seed, SeedError,
-    enrolment, matching_step,
+    Confirmation, Enrolled, Factor, FactorChange, MOST_FACTORS, ManagePorts, RecoveryCode, RecoveryCodes,
+    Removal, Seed, SeedError, enrolment, matching_step,
 };
 use crate::{
     accounts::Email,
@@ -75,6 +75,19 @@ pub struct Enrolment {
 struct Opening {
     factors: Vec<Factor>,
     email: Email,
+}
+
+/// How often a change is tried anew when another one comes in between.
+const TRIES: usize = 3;
+
+impl Opening {
+    fn confirmed(&self) -> usize {
+        self.factors.iter().filter(|factor| factor.confirmed).count()
+    }
+
+    fn find(&self, id: FactorId) -> Result<&Factor, ManageError> {
+        self.factors.iter().find(|factor| factor.id == id).ok_or(ManageError::FactorNotFound)
+    }
 }
 
 async fn open<P: ManagePorts>(ports: &P, env: Env<'_>, caller: &Caller) -> Result<Opening, ManageError> {
@@ -149,16 +162,12 @@ pub async fn confirm_totp<P: ManagePorts>(
     code: &str,
     origin: &Origin,
 ) -> Result<Vec<RecoveryCode>, ManageError> {
-    let Opening { factors, email } = open(ports, env, &caller).await?;
-    let factor = factors.iter().find(|factor| factor.id == id).ok_or(ManageError::FactorNotFound)?;
+    let opening = open(ports, env, &caller).await?;
+    let factor = opening.find(id)?;
     if factor.confirmed {
         return Err(ManageError::AlreadyConfirmed);
     }
-    let (held, reservation) = join!(
-        ports.recovery_codes(caller.user),
-        throttle::reserve(ports, env, PoolKey::factor(caller.user, id), policy)
-    );
-    let reservation = reservation?;
+    let reservation = throttle::reserve(ports, env, PoolKey::factor(caller.user, id), policy).await?;
     let seed = factor.seed.open(env.keyring, caller.user, id)?;
     let Some(step) = matching_step(&seed, code, env.now(), factor.last_step) else {
         super::refuse_code(
@@ -173,23 +182,53 @@ pub async fn confirm_totp<P: ManagePorts>(
         .await?;
         return Err(ManageError::InvalidCode);
     };
-    let (shown, codes) = match held? {
-        Some(_) => (Vec::new(), None),
-        None => issue_codes(env, caller.user).map(|(shown, codes)| (shown, Some(codes)))?,
-    };
+    let outcome = confirm(ports, env, caller, opening, id, step, origin).await;
+    let settled = throttle::settle_success(ports, &reservation).await;
+    let shown = outcome?;
+    settled?;
+    Ok(shown)
+}
+
+/// Confirms a factor whose code was right.
+async fn confirm<P: ManagePorts>(
+    ports: &P,
+    env: Env<'_>,
+    caller: Caller,
+    mut opening: Opening,
+    id: FactorId,
+    step: u64,
+    origin: &Origin,
+) -> Result<Vec<RecoveryCode>, ManageError> {
     let event = event(env, EventKind::TotpConfirmed, caller.user, origin)?.detail(id.to_string());
-    let confirmed = ports
-        .confirm_factor(&Confirmation {
+    for _ in 0..TRIES {
+        let (factor, seen) = (opening.find(id)?, opening.confirmed());
+        if factor.confirmed {
+            return Err(ManageError::AlreadyConfirmed);
+        }
+        if seen >= MOST_FACTORS {
+            return Err(ManageError::FactorLimitReached);
+        }
+        // The first factor brings them, and the last takes them along.
+        let (shown, codes) = if seen == 0 {
+            issue_codes(env, caller.user).map(|(shown, codes)| (shown, Some(codes)))?
+        } else {
+            (Vec::new(), None)
+        };
+        let confirmation = Confirmation {
             factor,
-            email: &email,
+            email: &opening.email,
             step,
+            seen,
             recovery_codes: codes.as_ref(),
             event: &event,
             now: env.now(),
-        })
-        .await?;
-    throttle::settle_success(ports, &reservation).await?;
-    if confirmed { Ok(shown) } else { Err(ManageError::AlreadyConfirmed) }
+        };
+        if ports.confirm_factor(&confirmation).await? == FactorChange::Done {
+            return Ok(shown);
+        }
+        opening = open(ports, env, &caller).await?;
+    }
+    Err(contention("confirm factor"))
 }
 
 /// # Errors
@@ -201,17 +240,20 @@ pub async fn remove_factor<P: ManagePorts>(
     id: FactorId,
     origin: &Origin,
 ) -> Result<(), ManageError> {
-    let Opening { factors, email } = open(ports, env, &caller).await?;
-    if !factors.iter().any(|factor| factor.id == id) {
-        return Err(ManageError::FactorNotFound);
-    }
-    let last = !factors.iter().any(|factor| factor.confirmed && factor.id != id);
     let event = event(env, EventKind::FactorRemoved, caller.user, origin)?.detail(id.to_string());
-    if ports.remove_factor(caller.user, &email, id, last, &event).await? {
-        Ok(())
-    } else {
-        Err(ManageError::FactorNotFound)
+    for _ in 0..TRIES {
+        let opening = open(ports, env, &caller).await?;
+        let (factor, seen) = (opening.find(id)?, opening.confirmed());
+        let last = seen == usize::from(factor.confirmed);
+        let (user, email) = (caller.user, &opening.email);
+        let removal = Removal { user, email, factor: id, seen, last, event: &event };
+        match ports.remove_factor(&removal).await? {
+            FactorChange::Done => return Ok(()),
+            FactorChange::Gone => return Err(ManageError::FactorNotFound),
+            FactorChange::Overtaken => {}
+        }
     }
+    Err(contention("remove factor"))
 }
 
 /// Issues ten new recovery codes in place of those that are left.
@@ -224,14 +266,24 @@ pub async fn regenerate_recovery_codes<P: ManagePorts>(
     caller: Caller,
     origin: &Origin,
 ) -> Result<Vec<RecoveryCode>, ManageError> {
-    let Opening { factors, email } = open(ports, env, &caller).await?;
-    if !factors.iter().any(|factor| factor.confirmed) {
-        return Err(ManageError::NoFactor);
-    }
     let (shown, codes) = issue_codes(env, caller.user)?;
     let event = event(env, EventKind::RecoveryCodesIssued, caller.user, origin)?;
-    ports.replace_recovery_codes(&email, &codes, &event).await?;
-    Ok(shown)
+    for _ in 0..TRIES {
+        let opening = open(ports, env, &caller).await?;
+        let seen = opening.confirmed();
+        if seen == 0 {
+            return Err(ManageError::NoFactor);
+        }
+        let changed = ports.replace_recovery_codes(&opening.email, seen, &codes, &event).await?;
+        if changed == FactorChange::Done {
+            return Ok(shown);
+        }
+    }
+    Err(contention("replace recovery codes"))
+}
+
+fn contention(operation: &'static str) -> ManageError {
+    StoreError::Unavailable { operation, reason: "contention".to_owned() }.into()
 }
 
 fn issue_codes(env: Env<'_>, user: UserId) -> Result<(Vec<RecoveryCode>, RecoveryCodes), RandomUnavailable> {

@@ -17,8 +17,8 @@ pub use manage::{
 };
 pub use model::{Claim, Factor, RecoveryCodes};
 pub use ports::{
-    CompletePorts, Completed, Completion, Confirmation, FactorPorts, ManageFactors, ManagePorts,
-    SignInCompletion,
+    CompletePorts, Completed, Completion, Confirmation, FactorChange, FactorPorts, ManageFactors,
+    ManagePorts, Removal, SignInCompletion,
 };
 pub use recovery::{CodeHash, RecoveryCode};
 pub use seed::{SealedSeed, Seed, SeedError};

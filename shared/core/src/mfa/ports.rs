@@ -69,10 +69,35 @@ pub struct Confirmation<'a> {
     pub factor: &'a Factor,
     pub email: &'a Email,
     pub step: u64,
+    /// How many confirmed factors were read.
+    pub seen: usize,
     /// Issued with the first factor.
     pub recovery_codes: Option<&'a RecoveryCodes>,
     pub event: &'a SecurityEvent,
     pub now: Timestamp,
+}
+
+/// A factor to remove.
+#[derive(Debug)]
+pub struct Removal<'a> {
+    pub user: UserId,
+    pub email: &'a Email,
+    pub factor: FactorId,
+    /// How many confirmed factors were read.
+    pub seen: usize,
+    /// No confirmed factor stays: the recovery codes go too.
+    pub last: bool,
+    pub event: &'a SecurityEvent,
+}
+
+/// What became of a change of factors.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FactorChange {
+    Done,
+    /// The factor is not there, or not waiting to be confirmed, any more.
+    Gone,
+    /// The account does not have as many factors any more as were read: what follows from them may be different.
+    Overtaken,
 }
 
 /// Changing factors. Each call is one transaction that holds its event.
@@ -88,28 +113,21 @@ pub trait ManageFactors: Send + Sync {
         event: &SecurityEvent,
     ) -> impl Future<Output = StoreResult<()>> + Send;
 
-    /// `false` when somebody confirmed it first, or its code had been taken.
     fn confirm_factor(
         &self,
         confirmation: &Confirmation<'_>,
-    ) -> impl Future<Output = StoreResult<bool>> + Send;
+    ) -> impl Future<Output = StoreResult<FactorChange>> + Send;
 
-    /// `false` when there is no such factor any more. With `last`, the recovery codes go too.
-    fn remove_factor(
-        &self,
-        user: UserId,
-        email: &Email,
-        factor: FactorId,
-        last: bool,
-        event: &SecurityEvent,
-    ) -> impl Future<Output = StoreResult<bool>> + Send;
+    fn remove_factor(&self, removal: &Removal<'_>) -> impl Future<Output = StoreResult<FactorChange>> + Send;
 
+    /// Puts `codes` in place of those that are left, provided that the account still has `seen` confirmed factors.
     fn replace_recovery_codes(
         &self,
         email: &Email,
+        seen: usize,
         codes: &RecoveryCodes,
         event: &SecurityEvent,
-    ) -> impl Future<Output = StoreResult<()>> + Send;
+    ) -> impl Future<Output = StoreResult<FactorChange>> + Send;
 }
 
 /// All that completing a sign-in may touch.
