@@ -778,6 +778,8 @@ impl Forger<'_> {
         ] {
             self.signed(name, &text(self.kind.header()), &payload);
         }
+        let claims = with(self.kind.claims(), "x", Some(json!("x".repeat(4096))));
+        self.signed("longer than any token, and signed", &text(self.kind.header()), &claims);
         let mut payload = text(self.kind.claims()).into_bytes();
         let at = payload.windows(4).position(|window| window == b"usr_").unwrap();
         payload[at] = 0xff;

@@ -367,6 +367,7 @@ fn a_recovery_code_is_read_as_it_was_shown_and_in_no_other_way() {
         "abcdef-ghijkl-mnopqr-stuv27 ",
         "abcdef-ghijkl-mnopqr-stuv27\n",
         "abcdef-ghijkl-mnopqr-stuv27-",
+        "abcdef-ghijkl-mnopqr-stuv27-abcdef",
         "-abcdef-ghijkl-mnopqr-stuv27",
         "abcdef-ghijkl-mnopqr",
         "abcdef--ghijkl-mnopqr-stuv27",
