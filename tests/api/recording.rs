@@ -8,6 +8,17 @@ use crate::prelude::*;
 
 #[tokio::test]
 async fn a_walk_over_every_route_records_the_calls_of_each_function() -> Result<()> {
+    for _ in 0..2 {
+        match record().await {
+            // Hundreds of requests in a row: a machine busy with other things may be too slow for one of them.
+            Err(error) if error.to_string().contains("dependency_unavailable") => {}
+            done => return done,
+        }
+    }
+    record().await
+}
+
+async fn record() -> Result<()> {
     let directory = tempfile::tempdir()?;
     let start = |memory: &'static str| {
         let variables =
