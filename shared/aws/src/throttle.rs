@@ -280,6 +280,10 @@ impl Store {
             let name = format!("#expired{index}");
             expression.push_str(", ");
             expression.push_str(&name);
+            // One that was settled late after all has left the count already: it must not be taken off twice.
+            condition.push_str(" AND attribute_exists(");
+            condition.push_str(&name);
+            condition.push(')');
             update = update.expression_attribute_names(name, reservation(*expired));
         }
         match update.update_expression(expression).condition_expression(condition).send().await {
