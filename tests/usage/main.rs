@@ -3,27 +3,16 @@
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
-    clippy::print_stdout,
     clippy::unwrap_used,
     reason = "what fails here fails a test, and should say where"
 )]
-
-mod every;
-mod measure;
-#[path = "../faults/scenario.rs"]
-#[allow(dead_code, reason = "shared with the faults, which use all of it")]
-mod scenario;
-mod sessions;
-#[path = "../faults/state.rs"]
-#[allow(dead_code, reason = "shared with the faults, which use all of it")]
-mod state;
 
 use anyhow::Result;
 use sallyport_testkit::Backend;
 use serde_json::{Value, json};
 
 /// The database waits this long before each answer, so that calls side by side are seen to overlap.
-const LATENCY_MS: u64 = 40;
+const LATENCY_MS: u64 = 150;
 
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Usage {
