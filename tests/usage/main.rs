@@ -80,7 +80,6 @@ fn within(what: &str, used: Usage, bound: (usize, usize, f64, f64)) {
             && used.write_units <= write_units,
         "{what}: {used:?} is more than {bound:?} (requests, round trips, read units, write units)"
     );
-    println!("{what}: {used:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
