@@ -70,7 +70,6 @@ pub(crate) enum Scenario {
     IntrospectAccessToken,
     ListFactors,
     LogInLocked,
-    LogInFromExhaustedAddress,
 }
 
 use Scenario::*;
@@ -126,8 +125,7 @@ impl Scenario {
     ];
 
     /// What reads, or counts, and changes nothing of an account.
-    pub(crate) const READING: [Self; 5] =
-        [Introspect, IntrospectAccessToken, ListFactors, LogInLocked, LogInFromExhaustedAddress];
+    pub(crate) const READING: [Self; 4] = [Introspect, IntrospectAccessToken, ListFactors, LogInLocked];
 
     /// What it answers when nothing fails.
     pub(crate) const fn answers(self) -> (u16, &'static str) {
@@ -138,7 +136,6 @@ impl Scenario {
             VerifyWrongCode | ConfirmWrong => (401, "invalid_code"),
             RefreshReused => (401, "refresh_token_reused"),
             LogInLocked => (429, "too_many_attempts"),
-            LogInFromExhaustedAddress => (429, "rate_limited"),
             Enrol | EnrolAgain => (201, ""),
             LogOut | LogOutByRefreshToken | LogOutOthers | LogOutEverywhere | RemoveUnconfirmed
             | RemoveOne | RemoveLast => (204, ""),
@@ -242,8 +239,7 @@ const HASH: (&str, &str) = ("SALLYPORT_PASSWORD_ITERATIONS", "1");
 
 impl World {
     pub(crate) async fn start(scenario: Scenario) -> anyhow::Result<Self> {
-        let limit = if scenario == LogInFromExhaustedAddress { "2" } else { "100" };
-        let variables = [HASH, ("SALLYPORT_PASSWORD_MEMORY_KIB", "7200"), ("SALLYPORT_ADDRESS_LIMIT", limit)];
+        let variables = [HASH, ("SALLYPORT_PASSWORD_MEMORY_KIB", "7200"), ("SALLYPORT_ADDRESS_LIMIT", "100")];
         let backend = Backend::with(&variables).await?;
         let weaker = match scenario {
             LogInWithWeakHash => {
@@ -378,12 +374,6 @@ impl World {
                 subject.session = Some(actor.log_in(account).await?);
             }
             LogInLocked => self.fail(account, 5).await?,
-            LogInFromExhaustedAddress => {
-                for _ in 0..2 {
-                    actor.try_log_in(&account.email, &account.password).await?.expect(200)?;
-                }
-                actor.forget_device();
-            }
             Revoke | Introspect | IntrospectAccessToken => {
                 subject.session = Some(actor.log_in(account).await?);
                 subject.service = Some(backend.client().await?);
@@ -484,7 +474,6 @@ impl World {
             | LogInFromKnownDevice
             | LogInFromKnownDeviceReopens
             | LogInLocked
-            | LogInFromExhaustedAddress
             | LogInAwaitsFactor => actor.try_log_in(&account.email, &account.password).await?,
             VerifyTotp | VerifyWrongCode | VerifyEleventh | VerifyFromKnownDeviceReopens => {
                 pending.as_ref().context("no sign-in")?.try_verify(&account.factor().id, code).await?
@@ -760,7 +749,7 @@ impl World {
                 let answer = again.answer.as_ref().context("no answer")?;
                 ensure!(answer.field("active") == true, "{}", answer.text());
             }
-            ListFactors | LogInLocked | LogInFromExhaustedAddress => {
+            ListFactors | LogInLocked => {
                 let again = self.act(scenario, subject).await?;
                 ensure!(again.is(scenario.answers()), "{again:?}");
             }
