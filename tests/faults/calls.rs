@@ -125,8 +125,12 @@ async fn run_fault(
     let (change, addresses) = after.since(&before);
 
     if lasts {
-        ensure!(outcome.is((503, "dependency_unavailable")), "{outcome:?}");
-        outcome.answer.as_ref().map_or(Ok(()), is_stable)?;
+        if scenario.is_refused_without(&site.table, site.item.as_deref()) {
+            ensure!(outcome.is(scenario.answers()), "{outcome:?}");
+        } else {
+            ensure!(outcome.is((503, "dependency_unavailable")), "{outcome:?}");
+            outcome.answer.as_ref().map_or(Ok(()), is_stable)?;
+        }
         let surprises = beyond(&change, &clean.change);
         ensure!(surprises.is_empty(), "refused, and yet changed: {surprises:?}");
     } else {

@@ -143,6 +143,16 @@ impl Scenario {
         }
     }
 
+    /// Whether it is refused as ever while a call at that table, of that item, fails for good: what refuses it is known
+    /// without the answer.
+    pub(crate) fn is_refused_without(self, table: &str, item: Option<&str>) -> bool {
+        match self {
+            LogInLocked => table == "users" || item == Some("address"),
+            VerifyWrongCode => table == "sessions",
+            _ => false,
+        }
+    }
+
     /// Whether an operator does it, whose calls are the subject then.
     pub(crate) const fn is_operators(self) -> bool {
         matches!(
