@@ -137,8 +137,11 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
     servers.spawn(serve(listener, router, stop));
 
     let guide = if options.demo {
-        let accounts =
-            demo::Accounts::connect(functions::connect(&environment, "local")?, &config, clock.clone());
+        let accounts = demo::Accounts::connect(
+            functions::connect(&environment, &config, "local")?,
+            &config,
+            clock.clone(),
+        );
         let accounts = accounts.await.context("demo accounts")?;
         let (api, data) = ((address, url.as_str()), options.data.as_deref());
         let guide = demo::prepare(&accounts, api, options.demo_password.clone(), data, clock.as_ref());

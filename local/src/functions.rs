@@ -4,7 +4,7 @@ use std::{io::Write as _, sync::Arc};
 
 use http::Method;
 use lambda_http::Request;
-use sallyport_aws::{Clients, Endpoints};
+use sallyport_aws::Clients;
 use sallyport_core::clock::Clock;
 use sallyport_http::{App, Config, Platform, telemetry::Sink};
 
@@ -73,7 +73,8 @@ pub(crate) fn all(
 ) -> anyhow::Result<Functions> {
     let mut functions = Functions { handlers: Vec::new(), platforms: Vec::new() };
     for (name, app) in FUNCTIONS {
-        let platform = Platform::builder(config(environment)?, connect(environment, name)?)
+        let config = config(environment)?;
+        let platform = Platform::builder(config.clone(), connect(environment, &config, name)?)
             .clock(Arc::clone(clock) as Arc<dyn Clock>)
             .sink(Arc::clone(sink))
             .build();
@@ -110,9 +111,12 @@ impl Functions {
 ///
 /// # Errors
 /// When a variable is missing.
-pub(crate) fn connect(environment: &Environment, name: &'static str) -> anyhow::Result<Clients> {
-    let lookup = |name: &str| environment.get(name).cloned();
-    Ok(Clients::connect(&Endpoints::from_lookup(&lookup), name, &lookup)?)
+pub(crate) fn connect(
+    environment: &Environment,
+    config: &Config,
+    name: &'static str,
+) -> anyhow::Result<Clients> {
+    Ok(Clients::connect(&config.endpoints, name, &|name| environment.get(name).cloned())?)
 }
 
 /// The configuration that the functions read.

@@ -30,6 +30,8 @@ pub struct Endpoints {
     pub secrets: Option<String>,
     /// PEM of further roots to trust, for an endpoint that is not AWS.
     pub ca_file: Option<PathBuf>,
+    /// How long one attempt of a call may take; `None` is [`ATTEMPT_TIMEOUT`].
+    pub call_timeout: Option<Duration>,
 }
 
 impl Endpoints {
@@ -41,6 +43,7 @@ impl Endpoints {
             dynamodb: lookup("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| any.clone()),
             secrets: lookup("AWS_ENDPOINT_URL_SECRETS_MANAGER").or(any),
             ca_file: lookup("AWS_CA_BUNDLE").map(PathBuf::from),
+            call_timeout: None,
         }
     }
 }
@@ -84,6 +87,7 @@ impl Clients {
         );
         let region = endpoints.region.clone().ok_or(ConnectError::Missing("AWS_REGION"))?;
         let http = http_client(endpoints)?;
+        let timeouts = timeouts(endpoints.call_timeout.unwrap_or(ATTEMPT_TIMEOUT));
         let app = AppName::new(app).ok();
 
         let mut dynamodb = aws_sdk_dynamodb::Config::builder()
@@ -91,7 +95,7 @@ impl Clients {
             .region(Region::new(region.clone()))
             .credentials_provider(credentials.clone())
             .http_client(http.clone())
-            .timeout_config(timeouts())
+            .timeout_config(timeouts.clone())
             .retry_config(retries())
             .retry_classifier(TransactionConflicts)
             .interceptor(CallMeter)
@@ -103,7 +107,7 @@ impl Clients {
             .region(Region::new(region))
             .credentials_provider(credentials)
             .http_client(http)
-            .timeout_config(timeouts())
+            .timeout_config(timeouts)
             .retry_config(retries())
             .interceptor(CallMeter)
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
@@ -134,12 +138,15 @@ fn http_client(endpoints: &Endpoints) -> Result<SharedHttpClient, ConnectError> 
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A request has three calls in a row at most, and a function ten seconds: two seconds a call, retries included.
-fn timeouts() -> TimeoutConfig {
+/// How long an attempt of a call may take, unless the deployment says otherwise.
+pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(700);
+
+/// Three lost attempts fit into the time of a call. A request has three calls in a row at most, and a function ten seconds.
+fn timeouts(attempt: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
-        .operation_attempt_timeout(Duration::from_millis(700))
-        .operation_timeout(Duration::from_secs(2))
+        .operation_attempt_timeout(attempt)
+        .operation_timeout(attempt * 3)
         .build()
 }
 

@@ -23,7 +23,7 @@ mod throttle;
 mod transport;
 mod validate;
 
-pub use connection::{Clients, ConnectError, Endpoints};
+pub use connection::{ATTEMPT_TIMEOUT, Clients, ConnectError, Endpoints};
 #[cfg(feature = "profile")]
 pub use connection::{ProfileOptions, shared_config};
 pub use keyring::{KeyringCache, KeyringUse, SecretsKeyring, generate_keyring};

@@ -72,7 +72,14 @@ impl Config {
                 audit: read.required("SALLYPORT_AUDIT_TABLE")?,
                 ops: read.required("SALLYPORT_OPS_TABLE")?,
             },
-            endpoints: Endpoints::from_lookup(lookup),
+            endpoints: Endpoints {
+                call_timeout: Some(Duration::from_millis(read.number(
+                    "SALLYPORT_CALL_TIMEOUT_MS",
+                    700,
+                    100..=60_000,
+                )?)),
+                ..Endpoints::from_lookup(lookup)
+            },
             keyring_secret: read.required("SALLYPORT_KEYRING_SECRET")?,
             keyring_max_age: Duration::from_secs(read.number(
                 "SALLYPORT_KEYRING_MAX_AGE_SECONDS",

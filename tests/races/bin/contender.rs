@@ -7,10 +7,7 @@
 //! | `"fire"`: sends all that were aimed, at once | `{"outcomes": [[outcome]]}`, a list per shot |
 #![allow(clippy::indexing_slicing, reason = "a `Value` that is not there is null")]
 
-use std::{
-    io::{BufRead as _, Write as _},
-    time::Duration,
-};
+use std::io::{BufRead as _, Write as _};
 
 use anyhow::Context as _;
 use futures_util::future::{join_all, try_join_all};
@@ -43,9 +40,6 @@ struct Shot {
     /// How many requests: this one, then refreshes with the token of the answer before, until one is refused.
     #[serde(default = "once")]
     chain: usize,
-    /// How often it is sent again when it is answered 503, each time after as long as the answer says.
-    #[serde(default)]
-    patience: usize,
 }
 
 const fn once() -> usize {
@@ -94,15 +88,7 @@ async fn main() -> anyhow::Result<()> {
 async fn fire(client: Client, mut shot: Shot) -> Vec<Value> {
     let mut outcomes = Vec::new();
     for _ in 0..shot.chain.max(1) {
-        let mut outcome = send(request(&client, &shot)).await;
-        let mut attempts = 1;
-        while outcome["status"] == 503 && attempts <= shot.patience {
-            let seconds = outcome["body"]["retry_after"].as_u64().unwrap_or(1);
-            tokio::time::sleep(Duration::from_secs(seconds)).await;
-            outcome = send(request(&client, &shot)).await;
-            attempts += 1;
-        }
-        outcome["attempts"] = json!(attempts);
+        let outcome = send(request(&client, &shot)).await;
         let next = outcome["body"]["refresh_token"].as_str().map(str::to_owned);
         outcomes.push(outcome);
         match next {
