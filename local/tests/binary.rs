@@ -14,7 +14,8 @@ fn start(arguments: &[&str]) -> Child {
 
 fn lines_until(child: &mut Child, last: &str) -> Vec<String> {
     let mut lines = Vec::new();
-    for line in BufReader::new(child.stdout.take().unwrap()).lines() {
+    // The pipe stays open: the program may have more to say.
+    for line in BufReader::new(child.stdout.as_mut().unwrap()).lines() {
         lines.push(line.unwrap());
         if lines.last().unwrap().starts_with(last) {
             return lines;

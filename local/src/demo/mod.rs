@@ -5,13 +5,10 @@ mod client;
 mod guide;
 mod keepsake;
 
-use std::{net::SocketAddr, path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path};
 
 use anyhow::{Context as _, bail};
-use sallyport_core::{
-    clock::{Clock, Timestamp},
-    mfa::TOTP_STEP,
-};
+use sallyport_core::{clock::Clock, mfa::TOTP_STEP};
 use serde_json::{Value, json};
 
 pub(crate) use self::accounts::Accounts;
@@ -23,9 +20,6 @@ use crate::{identifier, totp};
 
 const PLAIN_ACCOUNT: &str = "test@example.com";
 const MFA_ACCOUNT: &str = "mfa@example.com";
-
-/// What the enrolment may take.
-const MARGIN: Duration = Duration::from_secs(5);
 
 /// 18 characters of 5 bits: no guess at the login's rate finds it.
 const PASSWORD_LENGTH: usize = 18;
@@ -59,7 +53,7 @@ pub(crate) async fn prepare(
     }
     let factor = match kept.and_then(|kept| kept.factor) {
         Some(factor) => Some(factor),
-        None => enrol(Client(api.0), &password, clock.now()).await.context("cannot enrol a factor")?,
+        None => enrol(Client(api.0), &password, clock).await.context("cannot enrol a factor")?,
     };
     let keepsake = Keepsake { password, factor };
     keepsake.write(data)?;
@@ -67,7 +61,7 @@ pub(crate) async fn prepare(
 }
 
 /// Enrols an authenticator app for the second account, as its owner would. None when it has one that we do not know.
-async fn enrol(client: Client, password: &str, now: Timestamp) -> anyhow::Result<Option<Factor>> {
+async fn enrol(client: Client, password: &str, clock: &dyn Clock) -> anyhow::Result<Option<Factor>> {
     let signed_in = client.login(MFA_ACCOUNT, password).await?;
     if signed_in.get("mfa_token").is_some() {
         return Ok(None);
@@ -75,11 +69,16 @@ async fn enrol(client: Client, password: &str, now: Timestamp) -> anyhow::Result
     let bearer = Some(text(&signed_in, "access_token")?);
     let enrolled = client.post("/api/v1/mfa/totp", bearer, &json!({"label": "Demo"})).await?;
     let (id, secret) = (text(&enrolled, "factor_id")?, text(&enrolled, "secret")?);
-    // The code of the step before, as long as it is taken for sure: a code is good once, and the present one is for the
-    // person who tries it.
-    let code = totp::code(secret, now.minus(TOTP_STEP.saturating_sub(MARGIN)))?;
-    let confirm = json!({"factor_id": id, "code": code});
-    let confirmed = client.post("/api/v1/mfa/totp/confirm", bearer, &confirm).await?;
+    // The code of the step before: a code is good once, and the present one is for the person who tries it. Where the
+    // step ends meanwhile it is too old, and the next one is not.
+    let confirm = async || {
+        let code = totp::code(secret, clock.now().minus(TOTP_STEP))?;
+        client.post("/api/v1/mfa/totp/confirm", bearer, &json!({"factor_id": id, "code": code})).await
+    };
+    let confirmed = match confirm().await {
+        Ok(confirmed) => confirmed,
+        Err(_) => confirm().await?,
+    };
     client.post("/api/v1/auth/logout", bearer, &json!({})).await?;
     let Some(Value::Array(codes)) = confirmed.get("recovery_codes") else {
         bail!("the answer has no recovery codes")

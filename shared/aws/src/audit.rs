@@ -72,10 +72,10 @@ fn announce(event: &SecurityEvent) {
     let kind = event.kind.as_str();
     let severity = event.kind.severity().as_str();
     let subject = partition(event.subject);
-    let session = event.session.map(|session| session.to_string()).unwrap_or_default();
-    let detail = event.detail.as_deref().unwrap_or_default();
+    let session = event.session.map(|session| session.to_string());
+    let (session, detail) = (session.as_deref(), event.detail.as_deref());
     let address = event.origin.address.to_string();
-    let request_id = event.origin.request_id.as_str();
+    let request_id = Some(event.origin.request_id.as_str()).filter(|id| !id.is_empty());
     macro_rules! tell {
         ($level:ident) => {
             tracing::$level!(

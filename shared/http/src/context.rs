@@ -48,7 +48,8 @@ impl RequestContext {
             trace_id: headers
                 .get("x-amzn-trace-id")
                 .and_then(|value| value.to_str().ok())
-                .filter(|value| value.len() <= 128)
+                .and_then(|value| value.split(';').find_map(|part| part.trim().strip_prefix("Root=")))
+                .filter(|root| root.len() <= 64)
                 .map(str::to_owned),
             api_url,
         }

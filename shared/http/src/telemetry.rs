@@ -49,6 +49,7 @@ pub fn install(sink: Arc<dyn Sink>) {
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
+        .with_target(false)
         .with_writer(LineWriter(sink));
     // In tests many backends live in one process.
     let _installed_before = tracing_subscriber::registry().with(targets).with(lines).try_init();
@@ -129,45 +130,44 @@ impl Answered<'_> {
         sink.line(&self.wide_event().to_string());
     }
 
+    /// What is not so is left out: log lines are paid for by the byte.
     fn log(&self) {
         let (duration_ms, dependency_ms) = (in_millis(self.duration), in_millis(self.usage.time));
         let status = self.status.as_u16();
-        let (method, route, function) = (self.method.as_str(), self.route, self.function);
-        let code = self.code.unwrap_or_default();
-        let trace_id = self.trace_id.unwrap_or_default();
-        let (request_id, address, calls, retries) =
-            (self.request_id, self.address, self.usage.calls, self.usage.retries);
+        let (method, route, code, trace_id) = (self.method.as_str(), self.route, self.code, self.trace_id);
+        let (request_id, address, calls) = (self.request_id, self.address, self.usage.calls);
+        let retries = Some(self.usage.retries).filter(|retries| *retries > 0);
+        macro_rules! tell {
+            ($level:ident, $message:literal, $fault:expr) => {
+                tracing::$level!(
+                    target: "request",
+                    method, route, status, code, fault = $fault, request_id, trace_id, address, duration_ms, calls,
+                    retries, dependency_ms,
+                    $message
+                )
+            };
+        }
         if self.status.is_server_error() {
-            let fault = self.fault.unwrap_or_default();
-            tracing::error!(
-                target: "request",
-                function, method, route, status, code, fault, request_id, trace_id, address, duration_ms, calls,
-                retries, dependency_ms,
-                "request failed"
-            );
+            tell!(error, "request failed", self.fault);
         } else {
-            tracing::info!(
-                target: "request",
-                function, method, route, status, code, request_id, trace_id, address, duration_ms, calls, retries,
-                dependency_ms,
-                "request"
-            );
+            tell!(info, "request", None::<&str>);
         }
     }
 
     fn wide_event(&self) -> Value {
+        // A metric without a unit is a count.
         let mut metrics = vec![
-            json!({"Name": "requests", "Unit": "Count"}),
-            json!({"Name": "errors", "Unit": "Count"}),
+            json!({"Name": "requests"}),
+            json!({"Name": "errors"}),
             json!({"Name": "response_time", "Unit": "Milliseconds"}),
             json!({"Name": "dependency_time", "Unit": "Milliseconds"}),
-            json!({"Name": "cold_starts", "Unit": "Count"}),
-            json!({"Name": "keyring_hits", "Unit": "Count"}),
-            json!({"Name": "keyring_misses", "Unit": "Count"}),
+            json!({"Name": "cold_starts"}),
+            json!({"Name": "keyring_hits"}),
+            json!({"Name": "keyring_misses"}),
         ];
         let mut event = Map::new();
         for (name, value) in self.facts.take() {
-            metrics.push(json!({"Name": name, "Unit": "Count"}));
+            metrics.push(json!({"Name": name}));
             event.insert(name.to_owned(), json!(value));
         }
         event.insert(
@@ -186,7 +186,6 @@ impl Answered<'_> {
             ("function", json!(self.function)),
             ("route", json!(self.route)),
             ("status", json!(self.status.as_u16())),
-            ("code", json!(self.code)),
             ("request_id", json!(self.request_id)),
             ("requests", json!(1)),
             ("errors", json!(u8::from(self.status.is_server_error()))),
@@ -200,6 +199,9 @@ impl Answered<'_> {
         ];
         for (name, value) in fields {
             event.insert(name.to_owned(), value);
+        }
+        if let Some(code) = self.code {
+            event.insert("code".to_owned(), json!(code));
         }
         Value::Object(event)
     }
