@@ -129,6 +129,7 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
         logs,
         recorder: Arc::clone(&services.recorder),
         faults: services.faults,
+        triggers: functions.triggers,
     };
     let router = Router::new()
         .fallback(gateway::answer)

@@ -6,7 +6,7 @@ use http::Method;
 use lambda_http::Request;
 use sallyport_aws::Clients;
 use sallyport_core::clock::Clock;
-use sallyport_http::{App, Config, Platform, telemetry::Sink};
+use sallyport_http::{App, Config, Platform, Trigger, telemetry::Sink};
 
 use crate::{
     clock::ShiftingClock,
@@ -57,6 +57,11 @@ const FUNCTIONS: [Entry; 5] = [
     ("health", health::app),
 ];
 
+type TriggerEntry = (&'static str, fn(&Platform) -> Trigger);
+
+/// Functions that nobody calls over HTTP; `POST /_local/invoke/{name}` hands them an event.
+const TRIGGERS: [TriggerEntry; 0] = [];
+
 /// Where the functions' lines go.
 pub(crate) fn sink(logs: &Arc<Logs>, quiet: bool) -> Arc<dyn Sink> {
     Arc::new(Lines { logs: Arc::clone(logs), quiet })
@@ -71,14 +76,22 @@ pub(crate) fn all(
     clock: &Arc<ShiftingClock>,
     sink: &Arc<dyn Sink>,
 ) -> anyhow::Result<Functions> {
-    let mut functions = Functions { handlers: Vec::new(), platforms: Vec::new() };
-    for (name, app) in FUNCTIONS {
+    let mut functions = Functions { handlers: Vec::new(), triggers: Vec::new(), platforms: Vec::new() };
+    let platform = |name: &'static str| -> anyhow::Result<Platform> {
         let config = config(environment)?;
-        let platform = Platform::builder(config.clone(), connect(environment, &config, name)?)
+        Ok(Platform::builder(config.clone(), connect(environment, &config, name)?)
             .clock(Arc::clone(clock) as Arc<dyn Clock>)
             .sink(Arc::clone(sink))
-            .build();
+            .build())
+    };
+    for (name, app) in FUNCTIONS {
+        let platform = platform(name)?;
         functions.handlers.push(Arc::new(app(&platform)));
+        functions.platforms.push((name, platform));
+    }
+    for (name, trigger) in TRIGGERS {
+        let platform = platform(name)?;
+        functions.triggers.push(Arc::new(trigger(&platform)));
         functions.platforms.push((name, platform));
     }
     Ok(functions)
@@ -87,6 +100,7 @@ pub(crate) fn all(
 /// The functions and what they stand on.
 pub(crate) struct Functions {
     pub(crate) handlers: Vec<Arc<dyn Function>>,
+    pub(crate) triggers: Vec<Arc<Trigger>>,
     platforms: Vec<(&'static str, Platform)>,
 }
 

@@ -10,6 +10,7 @@
 //! | `GET`, `DELETE calls` | calls of the database and the keyring since `?since=` |
 //! | `GET`, `POST`, `DELETE faults` | faults of the database ([`Rule`]) |
 //! | `GET`, `POST`, `DELETE keyring/faults` | the same of the keyring |
+//! | `POST invoke/{name}` | hands an event to a function that nobody calls over HTTP, and shows what it returned |
 
 mod guard;
 mod logs;
@@ -23,9 +24,10 @@ use axum::{
     http::{HeaderMap, StatusCode, header},
     middleware,
     response::{Html, IntoResponse as _, Response},
-    routing::get,
+    routing::{get, post},
 };
 use sallyport_core::clock::Clock as _;
+use sallyport_http::Trigger;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -47,6 +49,7 @@ pub(crate) struct Console {
     pub(crate) logs: Arc<Logs>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) faults: Arc<Faults>,
+    pub(crate) triggers: Vec<Arc<Trigger>>,
 }
 
 type Shared = State<Arc<Console>>;
@@ -62,6 +65,7 @@ pub(crate) fn router(console: Console) -> Router {
         .route("/calls", get(show_calls).delete(clear_calls))
         .route("/faults", get(show_faults).post(add_fault).delete(clear_faults))
         .route("/keyring/faults", get(show_faults).post(add_keyring_fault).delete(clear_keyring_faults))
+        .route("/invoke/{name}", post(invoke))
         .layer(middleware::from_fn(guard::this_machine_only))
         .with_state(Arc::new(console))
 }
@@ -153,6 +157,19 @@ async fn clear_calls(State(console): Shared) -> StatusCode {
 
 async fn show_faults(State(console): Shared) -> Response {
     Json(json!({"faults": console.faults.list()})).into_response()
+}
+
+async fn invoke(State(console): Shared, Path(name): Path<String>, Json(event): Json<Value>) -> Response {
+    let Some(trigger) = console.triggers.iter().find(|trigger| trigger.name() == name) else {
+        return refuse(&anyhow::anyhow!("no function {name} takes events"));
+    };
+    match trigger.handle(event).await {
+        Ok(result) => Json(json!({"result": result})).into_response(),
+        Err(error) => {
+            let body = json!({"error": {"code": error.code(), "message": error.to_string()}});
+            (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response()
+        }
+    }
 }
 
 async fn add_fault(State(console): Shared, Json(rule): Json<Rule>) -> Response {

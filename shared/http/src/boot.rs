@@ -1,15 +1,18 @@
 //! From the process's start to its first event.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use lambda_http::{Request, service_fn};
+use lambda_runtime::LambdaEvent;
 use sallyport_aws::{Clients, ConnectError};
+use serde_json::Value;
 
 use crate::{
     app::App,
     config::{Config, ConfigError, environment},
     platform::Platform,
     telemetry::{self, Stdout},
+    trigger::Trigger,
 };
 
 /// The function can't start. Lambda shows the message in the log of the failed start.
@@ -39,6 +42,46 @@ pub fn serve<F>(
 where
     F: Future<Output = ()>,
 {
+    boot(name, prepare, async |platform| {
+        let app = Arc::new(app(&platform));
+        lambda_http::run(service_fn(move |request: Request| {
+            let app = Arc::clone(&app);
+            async move { Ok::<_, Infallible>(app.handle(request).await) }
+        }))
+        .await
+    })
+}
+
+/// As [`serve`], for a function that is triggered by something else than HTTP.
+///
+/// # Errors
+/// [`BootError`].
+pub fn serve_trigger<F>(
+    name: &'static str,
+    trigger: fn(&Platform) -> Trigger,
+    prepare: impl FnOnce(Platform) -> F,
+) -> Result<(), BootError>
+where
+    F: Future<Output = ()>,
+{
+    boot(name, prepare, async |platform| {
+        let trigger = Arc::new(trigger(&platform));
+        lambda_runtime::run(lambda_runtime::service_fn(move |event: LambdaEvent<Value>| {
+            let trigger = Arc::clone(&trigger);
+            async move { trigger.handle(event.payload).await }
+        }))
+        .await
+    })
+}
+
+fn boot<F>(
+    name: &'static str,
+    prepare: impl FnOnce(Platform) -> F,
+    run: impl AsyncFnOnce(Platform) -> Result<(), lambda_runtime::Error>,
+) -> Result<(), BootError>
+where
+    F: Future<Output = ()>,
+{
     telemetry::install(Arc::new(Stdout));
     let config = Config::from_env()?;
     let clients = Clients::connect(&config.endpoints, name, &environment)?;
@@ -49,12 +92,6 @@ where
         if platform.config().warm_up {
             prepare(platform.clone()).await;
         }
-        let app = Arc::new(app(&platform));
-        lambda_http::run(service_fn(move |request: Request| {
-            let app = Arc::clone(&app);
-            async move { Ok::<_, std::convert::Infallible>(app.handle(request).await) }
-        }))
-        .await
-        .map_err(|error| BootError::Ended(error.to_string()))
+        run(platform).await.map_err(|error| BootError::Ended(error.to_string()))
     })
 }

@@ -14,10 +14,11 @@ mod platform;
 mod problem;
 mod reply;
 pub mod telemetry;
+mod trigger;
 
 pub use app::{App, Call};
 pub use bearer::bearer_token;
-pub use boot::{BootError, serve};
+pub use boot::{BootError, serve, serve_trigger};
 pub use config::{Config, ConfigError};
 pub use context::RequestContext;
 pub use cookies::{DEVICE_COOKIE, REFRESH_COOKIE};
@@ -25,3 +26,4 @@ pub use delivery::Delivery;
 pub use platform::{Platform, PlatformBuilder};
 pub use problem::{Code, FieldError, Problem};
 pub use reply::Reply;
+pub use trigger::{Event, Trigger, TriggerError};

@@ -96,7 +96,7 @@ impl Facts {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name, value);
     }
 
-    fn take(&self) -> BTreeMap<&'static str, u64> {
+    pub(crate) fn take(&self) -> BTreeMap<&'static str, u64> {
         std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -208,6 +208,6 @@ impl Answered<'_> {
 }
 
 /// Milliseconds with three decimals.
-fn in_millis(duration: Duration) -> f64 {
+pub(crate) fn in_millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
 }
