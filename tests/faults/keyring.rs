@@ -102,7 +102,7 @@ async fn the_last_good_keyring_serves_through_an_outage() -> anyhow::Result<()> 
     }
     let down = backend.actor().get("/health/secrets").await?.expect(503)?;
     ensure!(down.field("checks")["keyring"]["status"] == "down", "{}", down.text());
-    ensure!(total(&backend.logs().await?, "keyring_misses") >= 6, "the outage does not show");
+    ensure!(total(&backend.logs().await?, "cache_misses") >= 6, "the outage does not show");
     let cold = Cold::start(&backend).await?.keys().await?;
     ensure!(cold == unavailable(), "{cold:?}");
 

@@ -36,7 +36,10 @@ async fn live(_platform: Arc<Platform>, _call: Call) -> Result<Reply, Problem> {
 }
 
 async fn ready(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
-    report(&platform, &call, &Component::ALL).await
+    call.facts.count("ready", 0);
+    let reply = report(&platform, &call, &Component::ALL).await?;
+    call.facts.count("ready", u64::from(reply.status() == StatusCode::OK));
+    Ok(reply)
 }
 
 async fn database(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {

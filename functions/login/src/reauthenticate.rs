@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use sallyport_core::{
-    login::{Proof, ReauthenticateCommand, ReauthenticateError, reauthenticate},
-    sessions::Caller,
-};
+use sallyport_core::login::{Proof, ReauthenticateCommand, ReauthenticateError, reauthenticate};
 use sallyport_http::{
-    Call, Code, Delivery, Problem, REFRESH_COOKIE, Reply, bearer_token,
+    Call, Code, Delivery, Problem, REFRESH_COOKIE, Reply,
     fields::{CodeField, FactorField, PasswordField, present},
 };
 use serde::Deserialize;
@@ -29,8 +26,7 @@ pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Probl
     let keyring = state.platform.keyring().await?;
     let env = state.platform.env(&keyring);
     let rules = state.platform.rules(&call.context);
-    let caller = Caller::identify(env, &rules.audience, bearer_token(&call.headers)?)
-        .map_err(|_| Problem::invalid_token())?;
+    let caller = call.caller(env, &rules.audience)?;
     let request: Request = call.json()?;
     let delivery = if call.cookie(REFRESH_COOKIE)?.is_some() { Delivery::Cookie } else { Delivery::Body };
     let proof = match (request.password, request.factor_id, &request.code) {
@@ -44,10 +40,12 @@ pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Probl
             return Err(Problem::field("password", "invalid", "Send the password or a code, not both."));
         }
     };
+    call.facts.attempt("reauthentications", ["reauthentication_failures"]);
     let command = ReauthenticateCommand { caller, proof, origin: &call.context.origin };
     let (bucket, outcome) = reauthenticate(state.platform.store(), env, &rules, &state.hasher, command).await;
-    call.facts.count("reauthentications", 1);
-    call.facts.count("reauthentication_failures", u64::from(outcome.is_err()));
+    let refused =
+        matches!(outcome, Err(ReauthenticateError::InvalidCredentials | ReauthenticateError::InvalidCode));
+    call.facts.count("reauthentication_failures", u64::from(refused));
     match outcome {
         Ok(grant) => Ok(Reply::tokens(&grant, delivery)?.limits(bucket)),
         Err(error) => Err(problem(error).limits(bucket)),

@@ -36,6 +36,10 @@ pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Probl
         None if request.token_delivery == Delivery::Cookie => call.cookie(DEVICE_COOKIE)?,
         None => None,
     };
+    call.facts.attempt(
+        "login_attempts",
+        ["login_successes", "login_failures", "password_checks", "lockouts", "limiter_triggers"],
+    );
     let keyring = state.platform.keyring().await?;
     let command = SignInCommand {
         email: request.email.0,
@@ -53,7 +57,6 @@ pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Probl
         answer.outcome,
         Err(SignInError::TooManyAttempts { .. } | SignInError::AddressExhausted { .. })
     );
-    call.facts.count("login_attempts", 1);
     call.facts.count("login_successes", u64::from(answer.outcome.is_ok()));
     call.facts.count("login_failures", u64::from(refused));
     call.facts.count("password_checks", u64::from(answer.password_checked));

@@ -22,7 +22,7 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
     let request: Request = call.json()?;
     let keyring = platform.keyring().await?;
     let rules = platform.rules(&call.context);
-    let claims = crate::pending(platform.env(&keyring), &rules.audience, &request.mfa_token.0)?;
+    let claims = crate::pending(platform.env(&keyring), &rules.audience, &call, &request.mfa_token.0)?;
     let known = match request.factor_id {
         FactorField::Factor(factor) => platform.store().factor(claims.user, factor).await?.is_some(),
         FactorField::Recovery => platform.store().recovery_codes(claims.user).await?.is_some(),

@@ -26,7 +26,7 @@ struct Factor {
 pub(crate) async fn list(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
     let keyring = platform.keyring().await?;
     let env = platform.env(&keyring);
-    let caller = crate::caller(env, &platform.rules(&call.context).audience, &call)?;
+    let caller = call.caller(env, &platform.rules(&call.context).audience)?;
     let listed = list_factors(platform.store(), env, caller).await.map_err(crate::problem)?;
     let factors = listed.factors.into_iter().map(|factor| Factor {
         id: factor.id.to_string(),
@@ -45,7 +45,7 @@ pub(crate) async fn list(platform: Arc<Platform>, call: Call) -> Result<Reply, P
 pub(crate) async fn remove(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
     let keyring = platform.keyring().await?;
     let env = platform.env(&keyring);
-    let caller = crate::caller(env, &platform.rules(&call.context).audience, &call)?;
+    let caller = call.caller(env, &platform.rules(&call.context).audience)?;
     let id = call.parameter("id").parse().map_err(|_| Problem::new(Code::FactorNotFound))?;
     remove_factor(platform.store(), env, caller, id, &call.context.origin).await.map_err(crate::problem)?;
     Ok(Reply::no_content())

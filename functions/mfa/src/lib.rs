@@ -12,10 +12,10 @@ use http::Method;
 use sallyport_core::{
     env::Env,
     mfa::ManageError,
-    sessions::{Caller, CallerError},
-    tokens::{Audience, MfaClaims, verify_mfa_token},
+    sessions::CallerError,
+    tokens::{Audience, MfaClaims, TokenError, verify_mfa_token},
 };
-use sallyport_http::{App, Call, Code, Platform, Problem, bearer_token};
+use sallyport_http::{App, Call, Code, Platform, Problem};
 
 /// The session, the factors, the profile, the recovery codes: four calls side by side.
 pub const CALLS_SIDE_BY_SIDE: usize = 4;
@@ -33,12 +33,13 @@ pub fn app(platform: &Platform) -> App {
         .route(Method::POST, "/api/v1/mfa/recovery-codes", &state, recovery_codes::regenerate)
 }
 
-fn caller(env: Env<'_>, audience: &Audience, call: &Call) -> Result<Caller, Problem> {
-    Caller::identify(env, audience, bearer_token(&call.headers)?).map_err(|_| Problem::invalid_token())
-}
-
-fn pending(env: Env<'_>, audience: &Audience, token: &str) -> Result<MfaClaims, Problem> {
-    verify_mfa_token(env.keyring, audience, token, env.now()).map_err(|_| Problem::new(Code::InvalidMfaToken))
+fn pending(env: Env<'_>, audience: &Audience, call: &Call, token: &str) -> Result<MfaClaims, Problem> {
+    verify_mfa_token(env.keyring, audience, token, env.now()).map_err(|error| {
+        if error == TokenError::Forged {
+            call.facts.suspicious();
+        }
+        Problem::new(Code::InvalidMfaToken)
+    })
 }
 
 fn problem(error: ManageError) -> Problem {

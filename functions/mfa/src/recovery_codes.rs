@@ -19,7 +19,7 @@ struct RecoveryCodes<'a> {
 pub(crate) async fn regenerate(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
     let keyring = platform.keyring().await?;
     let env = platform.env(&keyring);
-    let caller = crate::caller(env, &platform.rules(&call.context).audience, &call)?;
+    let caller = call.caller(env, &platform.rules(&call.context).audience)?;
     let Request {} = call.optional_json()?;
     let codes = regenerate_recovery_codes(platform.store(), env, caller, &call.context.origin)
         .await

@@ -32,7 +32,7 @@ pub(crate) async fn enrol(platform: Arc<Platform>, call: Call) -> Result<Reply, 
     let keyring = platform.keyring().await?;
     let env = platform.env(&keyring);
     let rules = platform.rules(&call.context);
-    let caller = crate::caller(env, &rules.audience, &call)?;
+    let caller = call.caller(env, &rules.audience)?;
     let request: EnrolRequest = call.optional_json()?;
     if request.label.as_deref().is_some_and(|label| !is_label(label)) {
         return Err(Problem::field("label", "invalid", "1 to 64 characters, no control characters."));
@@ -73,7 +73,7 @@ pub(crate) async fn confirm(platform: Arc<Platform>, call: Call) -> Result<Reply
     let keyring = platform.keyring().await?;
     let env = platform.env(&keyring);
     let rules = platform.rules(&call.context);
-    let caller = crate::caller(env, &rules.audience, &call)?;
+    let caller = call.caller(env, &rules.audience)?;
     let request: ConfirmRequest = call.json()?;
     let id = request.factor_id.0;
     let origin = &call.context.origin;

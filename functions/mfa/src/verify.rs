@@ -19,10 +19,11 @@ struct Request {
 
 pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
     let request: Request = call.json()?;
+    call.facts.attempt("mfa_attempts", ["mfa_successes", "mfa_failures", "mfa_lockouts", "limiter_triggers"]);
     let keyring = platform.keyring().await?;
     let env = platform.env(&keyring);
     let rules = platform.rules(&call.context);
-    let claims = crate::pending(env, &rules.audience, &request.mfa_token.0)?;
+    let claims = crate::pending(env, &rules.audience, &call, &request.mfa_token.0)?;
     let delivery = if claims.cookie_delivery { Delivery::Cookie } else { Delivery::Body };
     if delivery == Delivery::Cookie {
         call.require_origin()?;
@@ -39,11 +40,13 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
         answer.outcome,
         Err(CompleteError::TooManyAttempts { .. } | CompleteError::AddressExhausted { .. })
     );
-    call.facts.count("mfa_attempts", 1);
     call.facts.count("mfa_successes", u64::from(answer.outcome.is_ok()));
     call.facts.count("mfa_failures", u64::from(refused));
     call.facts.count("mfa_lockouts", u64::from(answer.locked_out));
     call.facts.count("limiter_triggers", u64::from(limited));
+    if matches!(answer.outcome, Err(CompleteError::Overtaken)) {
+        call.facts.suspicious();
+    }
 
     match answer.outcome {
         Ok(grant) => Ok(Reply::tokens(&grant, delivery)?.limits(answer.bucket)),
@@ -53,7 +56,7 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
 
 fn problem(error: CompleteError) -> Problem {
     match error {
-        CompleteError::InvalidToken => Problem::new(Code::InvalidMfaToken),
+        CompleteError::InvalidToken | CompleteError::Overtaken => Problem::new(Code::InvalidMfaToken),
         CompleteError::InvalidCode => Problem::new(Code::InvalidCode),
         CompleteError::FactorNotFound => Problem::new(Code::FactorNotFound),
         CompleteError::TooManyAttempts { retry_after } => {

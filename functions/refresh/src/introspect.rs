@@ -8,9 +8,12 @@ use sallyport_core::{
     login::Rules,
     sessions::{Session, is_current},
     store::StoreResult,
-    tokens::{AccessClaims, RefreshToken, open_refresh_token, verify_access_token},
+    tokens::{
+        AccessClaims, RefreshToken, TokenError, is_forged_refresh_token, open_refresh_token,
+        verify_access_token,
+    },
 };
-use sallyport_http::{Call, Platform, Problem, Reply};
+use sallyport_http::{Call, Platform, Problem, Reply, telemetry::Facts};
 use serde::Serialize;
 
 use crate::oauth;
@@ -46,8 +49,7 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
     };
     let keyring = platform.keyring().await?;
     let rules = platform.rules(&call.context);
-    let found = look_up(&platform, platform.env(&keyring), &rules, &request.token).await?;
-    call.facts.count("introspections", 1);
+    let found = look_up(&platform, platform.env(&keyring), &rules, &call.facts, &request.token).await?;
     match found {
         Some(active) => Reply::json(StatusCode::OK, &active),
         // 2.2: whatever is wrong with it, no more is said.
@@ -59,6 +61,7 @@ async fn look_up(
     platform: &Platform,
     env: Env<'_>,
     rules: &Rules,
+    facts: &Facts,
     token: &str,
 ) -> StoreResult<Option<Active>> {
     if let Some(refresh) = open_refresh_token(env.keyring, token) {
@@ -66,8 +69,14 @@ async fn look_up(
             is_current(platform.store(), env, refresh.user, refresh.session, Some(refresh.counter)).await?;
         return Ok(session.map(|session| of_refresh_token(rules, &refresh, &session)));
     }
-    let Ok(claims) = verify_access_token(env.keyring, &rules.audience, token, env.now()) else {
-        return Ok(None);
+    let claims = match verify_access_token(env.keyring, &rules.audience, token, env.now()) {
+        Ok(claims) => claims,
+        Err(error) => {
+            if error == TokenError::Forged || is_forged_refresh_token(env.keyring, token) {
+                facts.suspicious();
+            }
+            return Ok(None);
+        }
     };
     let (Ok(user), Ok(session)) = (claims.sub.parse(), claims.sid.parse()) else {
         return Ok(None);

@@ -6,8 +6,8 @@ use http::header;
 use sallyport_core::{
     env::Env,
     ids::{SessionId, UserId},
-    sessions::{Caller, EndScope, end_sessions},
-    tokens::{Audience, open_refresh_token},
+    sessions::{EndScope, end_sessions},
+    tokens::{Audience, is_forged_refresh_token, open_refresh_token},
 };
 use sallyport_http::{
     Call, Code, Platform, Problem, REFRESH_COOKIE, Reply, bearer_token,
@@ -69,7 +69,6 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
     };
     let (user, session) = named.session(env, &platform.rules(&call.context).audience, &call)?;
     end_sessions(platform.store(), env, user, session, request.scope.into(), &call.context.origin).await?;
-    call.facts.count("logouts", 1);
     let reply = Reply::no_content();
     Ok(if cookie.is_some() { reply.without_refresh_cookie() } else { reply })
 }
@@ -89,16 +88,18 @@ impl Named<'_> {
         call: &Call,
     ) -> Result<(UserId, SessionId), Problem> {
         if self.bearer {
-            let caller = Caller::identify(env, audience, bearer_token(&call.headers)?)
-                .map_err(|_| Problem::invalid_token())?;
+            let caller = call.caller(env, audience)?;
             return Ok((caller.user, caller.session));
         }
         let Some(token) = self.body.map(|token| token.0.as_str()).or(self.cookie) else {
             return bearer_token(&call.headers).map(|_| ()).and(Err(Problem::invalid_token()));
         };
         // Whichever token of the session it is: ending it is safe, and what its holder wants.
-        open_refresh_token(env.keyring, token)
-            .map(|token| (token.user, token.session))
-            .ok_or_else(|| Problem::new(Code::InvalidRefreshToken))
+        open_refresh_token(env.keyring, token).map(|token| (token.user, token.session)).ok_or_else(|| {
+            if is_forged_refresh_token(env.keyring, token) {
+                call.facts.suspicious();
+            }
+            Problem::new(Code::InvalidRefreshToken)
+        })
     }
 }

@@ -32,6 +32,7 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
         None if delivery == Delivery::Cookie => call.cookie(DEVICE_COOKIE)?,
         None => None,
     };
+    call.facts.attempt("refreshes", ["refresh_failures", "refresh_token_reuses"]);
     let keyring = platform.keyring().await?;
     let rules = platform.rules(&call.context);
     let command = RefreshCommand {
@@ -41,12 +42,17 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
     };
     let outcome =
         refresh(platform.store(), platform.env(&keyring), &rules.sessions, &rules.audience, command).await;
-    call.facts.count("refreshes", 1);
-    call.facts.count("refresh_failures", u64::from(outcome.is_err()));
-    call.facts.count("refresh_reuses", u64::from(matches!(outcome, Err(RefreshError::Reused))));
+    let (forged, reused) =
+        (matches!(outcome, Err(RefreshError::Forged)), matches!(outcome, Err(RefreshError::Reused)));
+    let refused = forged || reused || matches!(outcome, Err(RefreshError::Invalid));
+    call.facts.count("refresh_failures", u64::from(refused));
+    call.facts.count("refresh_token_reuses", u64::from(reused));
+    if forged {
+        call.facts.suspicious();
+    }
     match outcome {
         Ok(grant) => Reply::tokens(&grant, delivery),
-        Err(RefreshError::Invalid) => Err(Problem::new(Code::InvalidRefreshToken)),
+        Err(RefreshError::Invalid | RefreshError::Forged) => Err(Problem::new(Code::InvalidRefreshToken)),
         Err(RefreshError::Reused) => Err(Problem::new(Code::RefreshTokenReused)),
         Err(RefreshError::Store(error)) => Err(error.into()),
         Err(RefreshError::Token(error)) => Err(error.into()),

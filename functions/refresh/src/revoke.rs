@@ -6,7 +6,7 @@ use http::StatusCode;
 use sallyport_core::{
     ids::{SessionId, UserId},
     sessions::{Caller, revoke_token},
-    tokens::open_refresh_token,
+    tokens::{TokenError, is_forged_refresh_token, open_refresh_token},
 };
 use sallyport_http::{Call, Platform, Problem, Reply};
 
@@ -21,16 +21,21 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
     let env = platform.env(&keyring);
     let rules = platform.rules(&call.context);
     // The hint tells where to look first; here both looks are free.
-    let named: Option<(UserId, SessionId)> = open_refresh_token(env.keyring, &request.token)
-        .map(|token| (token.user, token.session))
-        .or_else(|| {
-            let caller = Caller::identify(env, &rules.audience, &request.token).ok()?;
-            Some((caller.user, caller.session))
-        });
+    let named: Option<(UserId, SessionId)> = match open_refresh_token(env.keyring, &request.token) {
+        Some(token) => Some((token.user, token.session)),
+        None => match Caller::identify(env, &rules.audience, &request.token) {
+            Ok(caller) => Some((caller.user, caller.session)),
+            Err(error) => {
+                if error == TokenError::Forged || is_forged_refresh_token(env.keyring, &request.token) {
+                    call.facts.suspicious();
+                }
+                None
+            }
+        },
+    };
     if let Some((user, session)) = named {
         revoke_token(platform.store(), env, user, session, &call.context.origin).await?;
     }
-    call.facts.count("revocations", u64::from(named.is_some()));
     // 2.2: a token that is not known is as good as revoked.
     Ok(Reply::empty(StatusCode::OK))
 }

@@ -11,6 +11,7 @@ use sallyport_core::{
 use crate::{
     ITEM_FORMAT,
     item::{Item, millis, n, s},
+    meter,
     store::{Store, unavailable, unbuildable},
 };
 
@@ -69,6 +70,7 @@ impl Store {
 }
 
 fn announce(event: &SecurityEvent) {
+    meter::note_event(event.kind);
     let kind = event.kind.as_str();
     let severity = event.kind.severity().as_str();
     let subject = partition(event.subject);

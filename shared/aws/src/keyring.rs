@@ -1,10 +1,7 @@
 //! The keyring in Secrets Manager, and its copy in the process.
 
 use std::{
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
@@ -30,7 +27,7 @@ use sallyport_core::{
     store::{StoreError, StoreResult},
 };
 
-use crate::store::unavailable;
+use crate::{meter, store::unavailable};
 
 /// The idempotency token of the first version. It is always the same: Secrets Manager takes one content under a token, so
 /// that of two that fill the secret at once one wins and the other is told.
@@ -143,15 +140,6 @@ pub fn generate_keyring(
     })
 }
 
-/// How often the copy in the process served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct KeyringUse {
-    pub hits: u64,
-    pub misses: u64,
-    /// Fetches that failed while an older copy served on.
-    pub stale: u64,
-}
-
 struct Copied {
     keyring: Arc<Keyring>,
     fetched_at: Timestamp,
@@ -165,9 +153,6 @@ pub struct KeyringCache<S> {
     clock: Arc<dyn Clock>,
     max_age: Duration,
     copy: Mutex<Option<Copied>>,
-    hits: AtomicU64,
-    misses: AtomicU64,
-    stale: AtomicU64,
 }
 
 /// How long a failed fetch is not repeated.
@@ -175,15 +160,7 @@ const RETRY: Duration = Duration::from_secs(5);
 
 impl<S: KeyringSource> KeyringCache<S> {
     pub fn new(source: S, clock: Arc<dyn Clock>, max_age: Duration) -> Self {
-        Self {
-            source,
-            clock,
-            max_age,
-            copy: Mutex::new(None),
-            hits: AtomicU64::new(0),
-            misses: AtomicU64::new(0),
-            stale: AtomicU64::new(0),
-        }
+        Self { source, clock, max_age, copy: Mutex::new(None) }
     }
 
     pub fn source(&self) -> &S {
@@ -197,10 +174,10 @@ impl<S: KeyringSource> KeyringCache<S> {
     pub async fn get(&self) -> StoreResult<Option<Arc<Keyring>>> {
         let now = self.clock.now();
         if let Some(keyring) = self.fresh(now) {
-            self.hits.fetch_add(1, Ordering::Relaxed);
+            meter::note_cache(true);
             return Ok(Some(keyring));
         }
-        self.misses.fetch_add(1, Ordering::Relaxed);
+        meter::note_cache(false);
         let fetched = match self.fetch().await {
             // Whoever emptied the secret has not emptied this copy, which sessions and factors depend on.
             Ok(None) if self.locked().is_some() => Err(damaged("it has been emptied".to_owned())),
@@ -220,18 +197,9 @@ impl<S: KeyringSource> KeyringCache<S> {
                     return Err(error);
                 };
                 copied.retry_at = now + RETRY;
-                self.stale.fetch_add(1, Ordering::Relaxed);
                 tracing::warn!(%error, "the keyring could not be fetched, the last good one serves on");
                 Ok(Some(Arc::clone(&copied.keyring)))
             }
-        }
-    }
-
-    pub fn usage(&self) -> KeyringUse {
-        KeyringUse {
-            hits: self.hits.load(Ordering::Relaxed),
-            misses: self.misses.load(Ordering::Relaxed),
-            stale: self.stale.load(Ordering::Relaxed),
         }
     }
 

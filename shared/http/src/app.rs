@@ -4,16 +4,22 @@ use std::{
     collections::HashMap,
     future::Future,
     pin::Pin,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use http::{HeaderMap, HeaderValue, Method, header};
 use lambda_http::{Body, Request, RequestExt as _, Response};
-use sallyport_aws::{KeyringUse, meter, system::is_cold_start};
+use sallyport_aws::{meter, system::is_cold_start};
+use sallyport_core::{
+    env::Env,
+    sessions::Caller,
+    tokens::{Audience, TokenError},
+};
 use serde::de::DeserializeOwned;
 
 use crate::{
+    bearer::bearer_token,
     body,
     context::RequestContext,
     cookies, cors,
@@ -59,6 +65,19 @@ impl Call {
     /// 400, 415.
     pub fn form<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         body::form(&self.headers, &self.body)
+    }
+
+    /// Who calls, by the access token of the `Authorization` header.
+    ///
+    /// # Errors
+    /// 401 `invalid_token`.
+    pub fn caller(&self, env: Env<'_>, audience: &Audience) -> Result<Caller, Problem> {
+        Caller::identify(env, audience, bearer_token(&self.headers)?).map_err(|error| {
+            if error == TokenError::Forged {
+                self.facts.suspicious();
+            }
+            Problem::invalid_token()
+        })
     }
 
     /// A cookie. Browsers send cookies by themselves, so a request that uses one must come from a configured origin.
@@ -119,18 +138,11 @@ pub struct App {
     platform: Platform,
     paths: Vec<Path>,
     router: matchit::Router<usize>,
-    reported: Mutex<KeyringUse>,
 }
 
 impl App {
     pub fn new(name: &'static str, platform: &Platform) -> Self {
-        Self {
-            name,
-            platform: platform.clone(),
-            paths: Vec::new(),
-            router: matchit::Router::new(),
-            reported: Mutex::new(KeyringUse::default()),
-        }
+        Self { name, platform: platform.clone(), paths: Vec::new(), router: matchit::Router::new() }
     }
 
     /// Adds a route. The patterns are the code's own: one that does not parse, or stands twice, is never matched, and the
@@ -215,7 +227,6 @@ impl App {
             at,
             duration: started.elapsed(),
             usage,
-            keyring: self.keyring_use(),
             cold_start: is_cold_start(),
             facts: &facts,
         }
@@ -266,19 +277,6 @@ impl App {
         let parameters =
             matched.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Some((self.paths.get(*matched.value)?, parameters))
-    }
-
-    /// What the keyring's cache did since the last report.
-    fn keyring_use(&self) -> KeyringUse {
-        let now = self.platform.keyring_cache().usage();
-        let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
-        let since = KeyringUse {
-            hits: now.hits.saturating_sub(reported.hits),
-            misses: now.misses.saturating_sub(reported.misses),
-            stale: now.stale.saturating_sub(reported.stale),
-        };
-        *reported = now;
-        since
     }
 }
 

@@ -44,6 +44,10 @@ impl Reply {
         Self { response }
     }
 
+    pub fn status(&self) -> StatusCode {
+        self.response.status()
+    }
+
     #[must_use]
     pub fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
         self.response.headers_mut().insert(name, value);

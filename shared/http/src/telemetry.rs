@@ -6,17 +6,20 @@
 use std::{
     collections::BTreeMap,
     io::{self, Write},
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use http::{Method, StatusCode};
-use sallyport_aws::{KeyringUse, meter::Usage};
+use sallyport_aws::meter::{Events, Usage};
 use sallyport_core::clock::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Number, Value, json};
 use tracing_subscriber::{
     filter::Targets, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
 };
+
+/// The namespace of all metrics.
+pub const NAMESPACE: &str = "Sallyport";
 
 /// Takes lines of telemetry.
 pub trait Sink: Send + Sync {
@@ -87,17 +90,49 @@ impl Drop for Line {
     }
 }
 
-/// Counts that a handler adds to its request's wide event: 0 as well as 1, so that ratios exist.
+/// What a handler adds to its wide event: 0 as well as 1, so that ratios exist.
 #[derive(Debug, Clone, Default)]
-pub struct Facts(Arc<Mutex<BTreeMap<&'static str, u64>>>);
+pub struct Facts(Arc<Mutex<Noted>>);
+
+#[derive(Debug, Default)]
+pub(crate) struct Noted {
+    metrics: BTreeMap<&'static str, Number>,
+    suspicious: u32,
+}
 
 impl Facts {
     pub fn count(&self, name: &'static str, value: u64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(name, value);
+        self.locked().metrics.insert(name, value.into());
     }
 
-    pub(crate) fn take(&self) -> BTreeMap<&'static str, u64> {
-        std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    /// A figure that is not whole. What is no number is left out.
+    pub fn measure(&self, name: &'static str, value: f64) {
+        if let Some(number) = Number::from_f64(value) {
+            self.locked().metrics.insert(name, number);
+        }
+    }
+
+    /// An attempt begins: 1 for itself, 0 for each of what may become of it, which stands unless it is counted.
+    pub fn attempt<const N: usize>(&self, name: &'static str, outcomes: [&'static str; N]) {
+        self.count(name, 1);
+        for outcome in outcomes {
+            self.count(outcome, 0);
+        }
+    }
+
+    /// Something that hardly happens by mistake: a forged token, an MFA token from before a password change. Suspicious
+    /// events are counted by themselves.
+    pub fn suspicious(&self) {
+        let mut noted = self.locked();
+        noted.suspicious = noted.suspicious.saturating_add(1);
+    }
+
+    pub(crate) fn take(&self) -> Noted {
+        std::mem::take(&mut *self.locked())
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Noted> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -119,7 +154,6 @@ pub(crate) struct Answered<'a> {
     pub at: Timestamp,
     pub duration: Duration,
     pub usage: Usage,
-    pub keyring: KeyringUse,
     pub cold_start: bool,
     pub facts: &'a Facts,
 }
@@ -137,12 +171,13 @@ impl Answered<'_> {
         let (method, route, code, trace_id) = (self.method.as_str(), self.route, self.code, self.trace_id);
         let (request_id, address, calls) = (self.request_id, self.address, self.usage.calls);
         let retries = Some(self.usage.retries).filter(|retries| *retries > 0);
+        let secrets_ms = Some(in_millis(self.usage.secrets_time)).filter(|millis| *millis > 0.0);
         macro_rules! tell {
             ($level:ident, $message:literal, $fault:expr) => {
                 tracing::$level!(
                     target: "request",
                     method, route, status, code, fault = $fault, request_id, trace_id, address, duration_ms, calls,
-                    retries, dependency_ms,
+                    retries, dependency_ms, secrets_ms,
                     $message
                 )
             };
@@ -155,59 +190,183 @@ impl Answered<'_> {
     }
 
     fn wide_event(&self) -> Value {
-        // A metric without a unit is a count.
-        let mut metrics = vec![
-            json!({"Name": "requests"}),
-            json!({"Name": "errors"}),
-            json!({"Name": "response_time", "Unit": "Milliseconds"}),
-            json!({"Name": "dependency_time", "Unit": "Milliseconds"}),
-            json!({"Name": "cold_starts"}),
-            json!({"Name": "keyring_hits"}),
-            json!({"Name": "keyring_misses"}),
-        ];
-        let mut event = Map::new();
-        for (name, value) in self.facts.take() {
-            metrics.push(json!({"Name": name}));
-            event.insert(name.to_owned(), json!(value));
+        let mut event = WideEvent::new(self.stage, self.function);
+        event.by_function("requests", 1);
+        event.by_function("errors", u8::from(self.status.is_server_error()));
+        event.by_function_in_millis("response_time", self.duration);
+        event.by_stage("cold_starts", u8::from(self.cold_start));
+        event.by_stage_in_millis("dependency_time", self.usage.time);
+        event.by_stage("cache_hits", self.usage.cache_hits);
+        event.by_stage("cache_misses", self.usage.cache_misses);
+        event.events(self.usage.events);
+        let Noted { metrics, suspicious } = self.facts.take();
+        event.by_stage("suspicious_activity", suspicious.saturating_add(self.usage.events.suspicious));
+        for (name, value) in metrics {
+            event.by_stage(name, value);
         }
-        event.insert(
-            "_aws".to_owned(),
-            json!({
-                "Timestamp": self.at.millis(),
-                "CloudWatchMetrics": [{
-                    "Namespace": "Sallyport",
-                    "Dimensions": [["stage", "function"]],
-                    "Metrics": metrics,
-                }],
-            }),
-        );
-        let fields = [
-            ("stage", json!(self.stage)),
-            ("function", json!(self.function)),
-            ("route", json!(self.route)),
-            ("status", json!(self.status.as_u16())),
-            ("request_id", json!(self.request_id)),
-            ("requests", json!(1)),
-            ("errors", json!(u8::from(self.status.is_server_error()))),
-            ("response_time", json!(in_millis(self.duration))),
-            ("dependency_time", json!(in_millis(self.usage.time))),
-            ("dependency_calls", json!(self.usage.calls)),
-            ("dependency_retries", json!(self.usage.retries)),
-            ("cold_starts", json!(u8::from(self.cold_start))),
-            ("keyring_hits", json!(self.keyring.hits)),
-            ("keyring_misses", json!(self.keyring.misses)),
-        ];
-        for (name, value) in fields {
-            event.insert(name.to_owned(), value);
-        }
+        event.field("route", self.route);
+        event.field("status", self.status.as_u16());
+        event.field("request_id", self.request_id);
         if let Some(code) = self.code {
-            event.insert("code".to_owned(), json!(code));
+            event.field("code", code);
         }
-        Value::Object(event)
+        event.finish(self.at)
+    }
+}
+
+/// An event that has been handled by a function without HTTP.
+pub(crate) fn invocation_event(
+    stage: &str,
+    function: &str,
+    failed: bool,
+    usage: &Usage,
+    facts: &Facts,
+    at: Timestamp,
+) -> Value {
+    let mut event = WideEvent::new(stage, function);
+    event.by_function("invocations", 1);
+    event.by_function("invocation_failures", u8::from(failed));
+    if usage.events != Events::default() {
+        event.events(usage.events);
+    }
+    for (name, value) in facts.take().metrics {
+        event.by_stage(name, value);
+    }
+    event.finish(at)
+}
+
+/// A line of the Embedded Metric Format in the making. A metric without a unit is a count.
+struct WideEvent {
+    root: Map<String, Value>,
+    /// Told apart by function, and added up over them.
+    by_function: Vec<Value>,
+    /// Added up over the functions alone: each combination of dimensions is a metric that is paid for.
+    by_stage: Vec<Value>,
+}
+
+impl WideEvent {
+    fn new(stage: &str, function: &str) -> Self {
+        let root =
+            Map::from_iter([("stage".to_owned(), stage.into()), ("function".to_owned(), function.into())]);
+        Self { root, by_function: Vec::new(), by_stage: Vec::new() }
+    }
+
+    /// What no metric is made of.
+    fn field(&mut self, name: &str, value: impl Into<Value>) {
+        self.root.insert(name.to_owned(), value.into());
+    }
+
+    fn by_function(&mut self, name: &str, value: impl Into<Value>) {
+        self.by_function.push(json!({"Name": name}));
+        self.field(name, value);
+    }
+
+    fn by_function_in_millis(&mut self, name: &str, duration: Duration) {
+        self.by_function.push(json!({"Name": name, "Unit": "Milliseconds"}));
+        self.field(name, in_millis(duration));
+    }
+
+    fn by_stage(&mut self, name: &str, value: impl Into<Value>) {
+        self.by_stage.push(json!({"Name": name}));
+        self.field(name, value);
+    }
+
+    fn by_stage_in_millis(&mut self, name: &str, duration: Duration) {
+        self.by_stage.push(json!({"Name": name, "Unit": "Milliseconds"}));
+        self.field(name, in_millis(duration));
+    }
+
+    fn events(&mut self, events: Events) {
+        self.by_stage("security_events_info", events.info);
+        self.by_stage("security_events_warning", events.warning);
+        self.by_stage("security_events_critical", events.critical);
+    }
+
+    fn finish(mut self, at: Timestamp) -> Value {
+        let directive = |dimensions: Value, metrics: Vec<Value>| json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": metrics});
+        let mut directives = vec![directive(json!([["stage"], ["stage", "function"]]), self.by_function)];
+        if !self.by_stage.is_empty() {
+            directives.push(directive(json!([["stage"]]), self.by_stage));
+        }
+        let metadata = json!({"Timestamp": at.millis(), "CloudWatchMetrics": directives});
+        self.root.insert("_aws".to_owned(), metadata);
+        Value::Object(self.root)
     }
 }
 
 /// Milliseconds with three decimals.
 pub(crate) fn in_millis(duration: Duration) -> f64 {
     (duration.as_secs_f64() * 1_000_000.0).round() / 1_000.0
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use super::*;
+
+    const AT: Timestamp = Timestamp::from_seconds(1_800_000_000);
+
+    fn answered<'a>(facts: &'a Facts, usage: Usage) -> Answered<'a> {
+        Answered {
+            function: "login",
+            stage: "prod",
+            method: &Method::POST,
+            route: "/api/v1/auth/login",
+            status: StatusCode::OK,
+            code: None,
+            fault: None,
+            request_id: "req-1",
+            trace_id: None,
+            address: "192.0.2.1",
+            at: AT,
+            duration: Duration::from_micros(34_567),
+            usage,
+            cold_start: false,
+            facts,
+        }
+    }
+
+    #[test]
+    fn a_request_that_was_refused_is_one_wide_event_with_every_metric_once() {
+        let facts = Facts::default();
+        facts.attempt("login_attempts", ["login_successes", "login_failures"]);
+        facts.count("login_failures", 1);
+        facts.suspicious();
+        let usage = Usage {
+            calls: 5,
+            retries: 1,
+            time: Duration::from_micros(12_000),
+            secrets_time: Duration::from_micros(2_000),
+            cache_hits: 2,
+            cache_misses: 1,
+            events: Events { info: 0, warning: 2, critical: 1, suspicious: 1 },
+        };
+        let event = Answered {
+            status: StatusCode::UNAUTHORIZED,
+            code: Some("invalid_credentials"),
+            ..answered(&facts, usage)
+        }
+        .wide_event();
+        insta::assert_snapshot!(event.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["stage"],["stage","function"]],"Metrics":[{"Name":"requests"},{"Name":"errors"},{"Name":"response_time","Unit":"Milliseconds"}],"Namespace":"Sallyport"},{"Dimensions":[["stage"]],"Metrics":[{"Name":"cold_starts"},{"Name":"dependency_time","Unit":"Milliseconds"},{"Name":"cache_hits"},{"Name":"cache_misses"},{"Name":"security_events_info"},{"Name":"security_events_warning"},{"Name":"security_events_critical"},{"Name":"suspicious_activity"},{"Name":"login_attempts"},{"Name":"login_failures"},{"Name":"login_successes"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"cache_hits":2,"cache_misses":1,"code":"invalid_credentials","cold_starts":0,"dependency_time":12.0,"errors":0,"function":"login","login_attempts":1,"login_failures":1,"login_successes":0,"request_id":"req-1","requests":1,"response_time":34.567,"route":"/api/v1/auth/login","security_events_critical":1,"security_events_info":0,"security_events_warning":2,"stage":"prod","status":401,"suspicious_activity":2}"#);
+    }
+
+    #[test]
+    fn a_request_without_an_attempt_says_nothing_of_attempts() {
+        let facts = Facts::default();
+        let event = Answered { cold_start: true, ..answered(&facts, Usage::default()) }.wide_event();
+        insta::assert_snapshot!(event.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["stage"],["stage","function"]],"Metrics":[{"Name":"requests"},{"Name":"errors"},{"Name":"response_time","Unit":"Milliseconds"}],"Namespace":"Sallyport"},{"Dimensions":[["stage"]],"Metrics":[{"Name":"cold_starts"},{"Name":"dependency_time","Unit":"Milliseconds"},{"Name":"cache_hits"},{"Name":"cache_misses"},{"Name":"security_events_info"},{"Name":"security_events_warning"},{"Name":"security_events_critical"},{"Name":"suspicious_activity"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"cache_hits":0,"cache_misses":0,"cold_starts":1,"dependency_time":0.0,"errors":0,"function":"login","request_id":"req-1","requests":1,"response_time":34.567,"route":"/api/v1/auth/login","security_events_critical":0,"security_events_info":0,"security_events_warning":0,"stage":"prod","status":200,"suspicious_activity":0}"#);
+    }
+
+    #[test]
+    fn an_invocation_is_one_wide_event() {
+        let facts = Facts::default();
+        facts.count("active_sessions", 42);
+        facts.measure("signing_key_age_days", 12.5);
+        let event = invocation_event("prod", "maintenance", false, &Usage::default(), &facts, AT);
+        insta::assert_snapshot!(event.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["stage"],["stage","function"]],"Metrics":[{"Name":"invocations"},{"Name":"invocation_failures"}],"Namespace":"Sallyport"},{"Dimensions":[["stage"]],"Metrics":[{"Name":"active_sessions"},{"Name":"signing_key_age_days"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"active_sessions":42,"function":"maintenance","invocation_failures":0,"invocations":1,"signing_key_age_days":12.5,"stage":"prod"}"#);
+        let usage = Usage { events: Events { warning: 1, ..Events::default() }, ..Usage::default() };
+        let failed = invocation_event("prod", "responder", true, &usage, &Facts::default(), AT);
+        insta::assert_snapshot!(failed.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["stage"],["stage","function"]],"Metrics":[{"Name":"invocations"},{"Name":"invocation_failures"}],"Namespace":"Sallyport"},{"Dimensions":[["stage"]],"Metrics":[{"Name":"security_events_info"},{"Name":"security_events_warning"},{"Name":"security_events_critical"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"function":"responder","invocation_failures":1,"invocations":1,"security_events_critical":0,"security_events_info":0,"security_events_warning":1,"stage":"prod"}"#);
+    }
 }

@@ -10,11 +10,11 @@ use std::{
 use lambda_runtime::Diagnostic;
 use sallyport_aws::{meter, meter::Usage, system::is_cold_start};
 use sallyport_core::{clock::Timestamp, store::StoreError};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     platform::Platform,
-    telemetry::{Facts, in_millis},
+    telemetry::{Facts, in_millis, invocation_event},
 };
 
 /// What a handler is given.
@@ -116,39 +116,25 @@ impl Trigger {
     ) {
         let function = self.name;
         let (duration_ms, dependency_ms, calls) = (in_millis(duration), in_millis(usage.time), usage.calls);
+        let cold_start = Some(true).filter(|_| is_cold_start());
         match outcome {
             Ok(_) => {
-                tracing::info!(target: "request", function, duration_ms, calls, dependency_ms, "invocation");
+                tracing::info!(
+                    target: "request",
+                    function, duration_ms, calls, dependency_ms, cold_start, "invocation"
+                );
             }
             Err(error) => {
                 let (code, fault) = (error.code(), error.to_string());
                 tracing::error!(
                     target: "request",
-                    function, code, fault, duration_ms, calls, dependency_ms, "invocation failed"
+                    function, code, fault, duration_ms, calls, dependency_ms, cold_start, "invocation failed"
                 );
             }
         }
-        let mut counts = facts.take();
-        counts.insert("invocations", 1);
-        counts.insert("invocation_failures", u64::from(outcome.is_err()));
-        let names: Vec<_> = counts.keys().map(|name| json!({"Name": name})).collect();
-        let mut line = json!({
-            "_aws": {
-                "Timestamp": at.millis(),
-                "CloudWatchMetrics": [{
-                    "Namespace": "Sallyport",
-                    "Dimensions": [["stage", "function"]],
-                    "Metrics": names,
-                }],
-            },
-            "stage": self.platform.config().stage,
-            "function": function,
-            "cold_start": is_cold_start(),
-        });
-        if let Some(object) = line.as_object_mut() {
-            object.extend(counts.into_iter().map(|(name, value)| (name.to_owned(), json!(value))));
-        }
-        self.platform.sink().line(&line.to_string());
+        let stage = &self.platform.config().stage;
+        let event = invocation_event(stage, function, outcome.is_err(), &usage, facts, at);
+        self.platform.sink().line(&event.to_string());
     }
 }
 

@@ -45,6 +45,14 @@ impl Severity {
     }
 }
 
+impl EventKind {
+    /// Whether somebody else than the account's owner is the likely cause: what the metric `suspicious_activity` counts,
+    /// with forged and overtaken tokens.
+    pub const fn is_suspicious(self) -> bool {
+        matches!(self, Self::RefreshTokenReused | Self::FactorLockedOut)
+    }
+}
+
 macro_rules! kinds {
     ($($(#[$doc:meta])* $kind:ident = $name:literal, $severity:ident;)*) => {
         /// What happened. The names are stable: alarms, queries and reports count them.

@@ -29,9 +29,12 @@ pub struct CompleteCommand<'a> {
 
 #[derive(Debug, thiserror::Error)]
 pub enum CompleteError {
-    /// Spent, or overtaken by a password change.
+    /// Spent.
     #[error("the MFA token is not valid")]
     InvalidToken,
+    /// The password was changed since: the right code for a sign-in with a password that is none any more.
+    #[error("the MFA token is of another epoch")]
+    Overtaken,
     #[error("the code is not valid")]
     InvalidCode,
     #[error("no such factor")]
@@ -158,9 +161,13 @@ async fn run<P: CompletePorts>(
                 refuse_code(ports, env, &rules.pool, user, choice, &reservation, origin).await?;
             return Err(CompleteError::InvalidCode);
         }
-        Completed::TokenSpent | Completed::EpochPassed => {
+        refused @ (Completed::TokenSpent | Completed::EpochPassed) => {
             throttle::release(ports, &reservation).await?;
-            return Err(CompleteError::InvalidToken);
+            return Err(if refused == Completed::EpochPassed {
+                CompleteError::Overtaken
+            } else {
+                CompleteError::InvalidToken
+            });
         }
     }
     let (settled, reopened) = join!(

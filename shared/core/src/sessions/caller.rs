@@ -8,7 +8,7 @@ use crate::{
     env::Env,
     ids::{SessionId, UserId},
     store::{StoreError, StoreResult},
-    tokens::{Audience, verify_access_token},
+    tokens::{Audience, TokenError, verify_access_token},
 };
 
 /// How recent an authentication must be for what changes credentials.
@@ -36,13 +36,12 @@ pub enum CallerError {
 
 impl Caller {
     /// # Errors
-    /// [`CallerError::InvalidToken`].
-    pub fn identify(env: Env<'_>, audience: &Audience, token: &str) -> Result<Self, CallerError> {
-        let claims = verify_access_token(env.keyring, audience, token, env.now())
-            .map_err(|_| CallerError::InvalidToken)?;
+    /// [`TokenError`]; what it says in particular is for metrics, not for the caller.
+    pub fn identify(env: Env<'_>, audience: &Audience, token: &str) -> Result<Self, TokenError> {
+        let claims = verify_access_token(env.keyring, audience, token, env.now())?;
         Ok(Self {
-            user: claims.sub.parse().map_err(|_| CallerError::InvalidToken)?,
-            session: claims.sid.parse().map_err(|_| CallerError::InvalidToken)?,
+            user: claims.sub.parse().map_err(|_| TokenError::Invalid("sub"))?,
+            session: claims.sid.parse().map_err(|_| TokenError::Invalid("sid"))?,
             authenticated_at: Timestamp::from_seconds(claims.auth_time),
             assurance_level: claims.aal,
         })

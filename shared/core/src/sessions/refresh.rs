@@ -11,7 +11,9 @@ use crate::{
     messages::{Message, Template},
     random::RandomUnavailable,
     store::StoreError,
-    tokens::{Audience, RefreshToken, TokenError, open_device_token, open_refresh_token},
+    tokens::{
+        Audience, RefreshToken, TokenError, is_forged_refresh_token, open_device_token, open_refresh_token,
+    },
 };
 
 #[derive(Debug)]
@@ -26,6 +28,9 @@ pub enum RefreshError {
     /// Not issued here, or its session has ended.
     #[error("the refresh token is not valid")]
     Invalid,
+    /// Made up by somebody; for the caller it is not valid, like any other.
+    #[error("the refresh token is forged")]
+    Forged,
     /// An older token than the one that is good: the session has been ended.
     #[error("the refresh token was used before")]
     Reused,
@@ -60,7 +65,13 @@ pub async fn refresh<P>(
 where
     P: RotateSession + EndSessions,
 {
-    let token = open_refresh_token(env.keyring, command.refresh_token).ok_or(RefreshError::Invalid)?;
+    let token = open_refresh_token(env.keyring, command.refresh_token).ok_or_else(|| {
+        if is_forged_refresh_token(env.keyring, command.refresh_token) {
+            RefreshError::Forged
+        } else {
+            RefreshError::Invalid
+        }
+    })?;
     let now = env.now();
     let operation = env.operation()?;
     let request = RotationRequest {

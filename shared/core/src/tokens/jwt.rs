@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use jsonwebtoken::{Algorithm, DecodingKey, Header, TokenData, Validation};
+use jsonwebtoken::{Algorithm, DecodingKey, Header, TokenData, Validation, errors::ErrorKind};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::{clock::Timestamp, keyring::Keyring, secret::Secret};
@@ -18,6 +18,9 @@ pub enum TokenError {
     /// For the log; the caller learns that the token is not valid and no more.
     #[error("the token is not valid: {0}")]
     Invalid(&'static str),
+    /// Of the right kind, under the name of a key of ours, and not signed with it: nobody makes one by mistake.
+    #[error("the token is forged")]
+    Forged,
     #[error("the token has expired")]
     Expired,
     #[error("signing failed: {0}")]
@@ -60,9 +63,10 @@ pub(super) fn verify<C: DeserializeOwned>(
     if header.alg != key.algorithm {
         return Err(TokenError::Invalid("alg"));
     }
-    decode::<C>(key.algorithm, &key.key, token)
-        .map(|data| data.claims)
-        .map_err(|_| TokenError::Invalid("signature or claims"))
+    decode::<C>(key.algorithm, &key.key, token).map(|data| data.claims).map_err(|error| match error.kind() {
+        ErrorKind::InvalidSignature => TokenError::Forged,
+        _ => TokenError::Invalid("claims"),
+    })
 }
 
 /// The one call that checks a signature: the algorithm is the key's, whatever the header says.

@@ -11,7 +11,7 @@ pub use access::{AccessClaims, Audience, CLIENT_ID, issue_access_token, verify_a
 pub use device::{DeviceToken, issue_device_token, open_device_token};
 pub use jwt::TokenError;
 pub use mfa::{MfaClaims, issue_mfa_token, verify_mfa_token};
-pub use refresh::{RefreshToken, issue_refresh_token, open_refresh_token};
+pub use refresh::{RefreshToken, is_forged_refresh_token, issue_refresh_token, open_refresh_token};
 
 use std::time::Duration;
 

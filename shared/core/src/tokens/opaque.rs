@@ -25,12 +25,39 @@ pub(super) fn seal(prefix: &str, key: &SecretKey, payload: &[u8]) -> Secret<Stri
     Secret::new(format!("{prefix}{}", URL_SAFE_NO_PAD.encode(bytes)))
 }
 
+/// What a text turned out to be.
+enum Opened<const N: usize> {
+    Payload([u8; N]),
+    /// Whole, by its checksum, under the name of a key of ours, and not signed with it.
+    Forged,
+}
+
 /// The payload, when the token is of this kind, whole, and signed with the key that it names.
 pub(super) fn open<'k, const N: usize>(
     prefix: &str,
     token: &str,
     key: impl FnOnce(KeyId) -> Option<&'k SecretKey>,
 ) -> Option<[u8; N]> {
+    match read(prefix, token, key)? {
+        Opened::Payload(payload) => Some(payload),
+        Opened::Forged => None,
+    }
+}
+
+/// Whether somebody made this token who knows its form and not the key. Typing errors are none: the checksum finds them.
+pub(super) fn is_forged<'k, const N: usize>(
+    prefix: &str,
+    token: &str,
+    key: impl FnOnce(KeyId) -> Option<&'k SecretKey>,
+) -> bool {
+    matches!(read::<N>(prefix, token, key), Some(Opened::Forged))
+}
+
+fn read<'k, const N: usize>(
+    prefix: &str,
+    token: &str,
+    key: impl FnOnce(KeyId) -> Option<&'k SecretKey>,
+) -> Option<Opened<N>> {
     let encoded = token.strip_prefix(prefix)?;
     if encoded.len() > 256 {
         return None;
@@ -45,8 +72,9 @@ pub(super) fn open<'k, const N: usize>(
         return None;
     };
     let key = key(KeyId(u16::from_be_bytes([*high, *low])))?;
-    hmac::verify(&mac_key(key), &authenticated(prefix, body), mac).ok()?;
-    payload.try_into().ok()
+    let payload = payload.try_into().ok()?;
+    let genuine = hmac::verify(&mac_key(key), &authenticated(prefix, body), mac).is_ok();
+    Some(if genuine { Opened::Payload(payload) } else { Opened::Forged })
 }
 
 /// The prefix is authenticated too: a token of one kind is none of another, even under one key.

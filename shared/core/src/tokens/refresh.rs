@@ -36,3 +36,9 @@ pub fn open_refresh_token(keyring: &Keyring, token: &str) -> Option<RefreshToken
         counter: u32::from_be_bytes(fields.take()?),
     })
 }
+
+/// Whether a text that did not open is a refresh token that somebody made up: the right form, the checksum right, and the
+/// signature not ours.
+pub fn is_forged_refresh_token(keyring: &Keyring, token: &str) -> bool {
+    opaque::is_forged::<36>(PREFIX, token, |id| keyring.refresh_by_id(id))
+}
