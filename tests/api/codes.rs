@@ -1,8 +1,8 @@
-//! Every documented code is given by some route.
+//! Every documented code is given by some route, in the words of its documents.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sallyport_http::Code;
+use sallyport_http::{Code, Problem};
 
 use crate::prelude::*;
 
@@ -19,6 +19,62 @@ fn documented() -> Result<BTreeSet<String>> {
     Ok(codes)
 }
 
+fn page(code: &str) -> Result<String> {
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("../docs/errors/{code}.md"));
+    std::fs::read_to_string(&path).with_context(|| path.display().to_string())
+}
+
+/// The example of a code's page.
+fn example(code: &str) -> Result<Value> {
+    let page = page(code)?;
+    let (_, rest) = page.split_once("```json\n").context("an example")?;
+    let (text, _) = rest.split_once("```").context("its end")?;
+    Ok(serde_json::from_str(text)?)
+}
+
+/// What is the same in every answer with the code. A wait is the same where the code alone decides it.
+fn words(code: Code, body: &Value) -> Value {
+    let mut words = json!({});
+    for member in ["type", "title", "status", "detail", "code"] {
+        words[member] = body[member].clone();
+    }
+    if Problem::new(code).retry_after.is_some() {
+        words["retry_after"] = body["retry_after"].clone();
+    }
+    words
+}
+
+/// Those of the service.
+fn spoken(code: Code) -> Value {
+    let mut words = json!({
+        "type": format!("https://github.com/sallyport/sallyport/blob/main/docs/errors/{}.md", code.as_str()),
+        "title": code.title(),
+        "status": code.status().as_u16(),
+        "detail": code.detail(),
+        "code": code.as_str(),
+    });
+    if let Some(seconds) = Problem::new(code).retry_after {
+        words["retry_after"] = json!(seconds);
+    }
+    words
+}
+
+/// Every object that has the members of a problem.
+fn problems<'a>(value: &'a Value, found: &mut Vec<&'a Value>) {
+    match value {
+        Value::Object(members) => {
+            if members.get("code").is_some_and(Value::is_string)
+                && members.get("title").is_some_and(Value::is_string)
+            {
+                found.push(value);
+            }
+            members.values().for_each(|member| problems(member, found));
+        }
+        Value::Array(items) => items.iter().for_each(|item| problems(item, found)),
+        _ => {}
+    }
+}
+
 #[derive(Default)]
 struct Seen(BTreeMap<String, u16>);
 
@@ -28,6 +84,14 @@ impl Seen {
         if let Some(before) = self.0.insert(code.clone(), status) {
             assert_eq!(before, status, "{code} has one status");
         }
+        let body = answer.json();
+        let documented = example(&code).unwrap();
+        let known = Code::ALL.iter().copied().find(|known| known.as_str() == code).unwrap();
+        assert_eq!(words(known, &body), words(known, &documented), "docs/errors/{code}.md");
+        for member in ["retry_after", "errors"] {
+            let given = [body.get(member).is_some(), documented.get(member).is_some()];
+            assert_eq!(given[0], given[1], "docs/errors/{code}.md: {member}");
+        }
     }
 }
 
@@ -35,6 +99,35 @@ impl Seen {
 fn each_code_has_a_page_and_each_page_a_code() -> Result<()> {
     let codes: BTreeSet<_> = Code::ALL.iter().map(|code| code.as_str().to_owned()).collect();
     assert_eq!(documented()?, codes);
+    Ok(())
+}
+
+#[test]
+fn the_documents_word_an_error_as_the_service_does() -> Result<()> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let list = std::fs::read_to_string(root.join("docs/API.md"))?;
+    for &code in Code::ALL {
+        let (name, status) = (code.as_str(), code.status().as_u16());
+        assert_eq!(words(code, &example(name)?), spoken(code), "docs/errors/{name}.md");
+        let heading = format!("`{status}` · {}", code.title());
+        assert!(page(name)?.lines().any(|line| line == heading), "docs/errors/{name}.md: {heading}");
+        let row = format!("| [`{name}`](errors/{name}.md) | {status} | {} |", code.title());
+        assert!(list.lines().any(|line| line == row), "docs/API.md: {row}");
+    }
+
+    let openapi: Value =
+        serde_json::from_str(&std::fs::read_to_string(root.join("functions/keys/openapi.json"))?)?;
+    let mut examples = Vec::new();
+    problems(&openapi["components"]["responses"], &mut examples);
+    let mut named = BTreeSet::new();
+    for example in examples {
+        let name = example["code"].as_str().unwrap_or_default();
+        let code = Code::ALL.iter().copied().find(|code| code.as_str() == name);
+        let code = code.with_context(|| format!("functions/keys/openapi.json: {example}"))?;
+        assert_eq!(words(code, example), spoken(code), "functions/keys/openapi.json");
+        named.insert(name);
+    }
+    assert_eq!(named.len(), Code::ALL.len(), "an example of each: {named:?}");
     Ok(())
 }
 

@@ -125,10 +125,10 @@ async fn a_problem_has_the_documented_members() -> Result<()> {
     }) }, @r#"
     {
       "code": "invalid_credentials",
-      "detail": "The credentials are not valid.",
+      "detail": "The e-mail address or the password is not right, or the account cannot sign in.",
       "request_id": "[uuid]",
       "status": 401,
-      "title": "Invalid credentials",
+      "title": "The sign-in was refused",
       "type": "https://github.com/sallyport/sallyport/blob/main/docs/errors/invalid_credentials.md"
     }
     "#);

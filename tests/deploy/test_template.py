@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from template import functions, load, resources, routes
+from template import ROOT, functions, load, resources, routes
 
 TABLES = resources("AWS::DynamoDB::Table", "infra/data.yaml")
 DATA = load("infra/data.yaml")["Resources"]
@@ -136,6 +136,10 @@ def test_gateway_answers_in_the_shape_of_the_functions(kind):
     body = json.loads(response["ResponseTemplates"]["application/json"]["Fn::Sub"])
     assert {"type", "title", "detail", "code", "request_id"} <= set(body)
     assert body["type"] == f"${{DocsUrl}}/{body['code']}.md"
+    # The title is the code's, whoever says it; what happened in detail only the gateway knows.
+    status, title = (ROOT / f"docs/errors/{body['code']}.md").read_text().splitlines()[2].split(" · ")
+    assert body["title"] == title
+    assert body.get("status") in (None, int(status.strip("`")))
     assert body.get("status") == STATUS[kind]
     if STATUS[kind] in (429, 503):
         assert headers["Retry-After"] == f"'{body['retry_after']}'"

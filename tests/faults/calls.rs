@@ -166,7 +166,7 @@ fn is_stable(answer: &Answer) -> anyhow::Result<()> {
         "type": "https://github.com/sallyport/sallyport/blob/main/docs/errors/dependency_unavailable.md",
         "title": "Temporarily unavailable",
         "status": 503,
-        "detail": "A dependency does not answer. Nothing was lost; try again.",
+        "detail": "A service that this one needs does not answer.",
         "code": "dependency_unavailable",
         "request_id": null,
         "retry_after": 1,

@@ -24,11 +24,11 @@ macro_rules! codes {
                 match self { $(Self::$code => StatusCode::$status),* }
             }
 
-            const fn title(self) -> &'static str {
+            pub const fn title(self) -> &'static str {
                 match self { $(Self::$code => $title),* }
             }
 
-            const fn detail(self) -> &'static str {
+            pub const fn detail(self) -> &'static str {
                 match self { $(Self::$code => $detail),* }
             }
         }
@@ -37,51 +37,51 @@ macro_rules! codes {
 
 codes! {
     MalformedRequest = "malformed_request", BAD_REQUEST,
-        "Malformed request", "The body is not a JSON object in UTF-8.";
+        "The request could not be read", "The body is not a JSON object in UTF-8.";
     UnsupportedMediaType = "unsupported_media_type", UNSUPPORTED_MEDIA_TYPE,
-        "Unsupported media type", "The Content-Type of the body is not the one this route takes.";
+        "Unsupported media type", "The Content-Type of the body is not the one that this route takes.";
     PayloadTooLarge = "payload_too_large", PAYLOAD_TOO_LARGE,
-        "Payload too large", "The body is larger than 16 KiB.";
+        "The body is too large", "The body may have up to 16384 bytes.";
     ValidationFailed = "validation_failed", UNPROCESSABLE_ENTITY,
-        "Validation failed", "A field is missing, unknown, of the wrong type or out of range.";
+        "The request has invalid fields", "A field is missing, unknown, of the wrong type or out of range.";
     InvalidCredentials = "invalid_credentials", UNAUTHORIZED,
-        "Invalid credentials", "The credentials are not valid.";
+        "The sign-in was refused", "The e-mail address or the password is not right, or the account cannot sign in.";
     TooManyAttempts = "too_many_attempts", TOO_MANY_REQUESTS,
-        "Too many attempts", "There were too many failed attempts. Wait and try again.";
+        "Too many attempts", "Wait before the next attempt.";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS,
-        "Too many requests", "There were too many requests from this address. Wait and try again.";
+        "Too many requests", "Too many requests came from this address.";
     InvalidToken = "invalid_token", UNAUTHORIZED,
-        "Invalid access token", "The access token is missing, expired or not valid.";
+        "The access token was refused", "The access token is missing, expired or not valid here.";
     InvalidRefreshToken = "invalid_refresh_token", UNAUTHORIZED,
-        "Invalid refresh token", "The refresh token is missing, expired or not valid. Sign in again.";
+        "The refresh token was refused", "The refresh token is missing, expired or not valid. Sign in again.";
     RefreshTokenReused = "refresh_token_reused", UNAUTHORIZED,
-        "Refresh token reused", "The refresh token was used before, so its session has been ended. Sign in again.";
+        "The refresh token was used before", "The session has been ended. Sign in again.";
     InvalidMfaToken = "invalid_mfa_token", UNAUTHORIZED,
-        "Invalid MFA token", "The MFA token is expired, spent or not valid. Sign in again.";
+        "The MFA token was refused", "The MFA token is expired, spent or not valid. Sign in again with the password.";
     InvalidCode = "invalid_code", UNAUTHORIZED,
-        "Invalid code", "The code is not valid.";
+        "The code was refused", "The code is wrong, too old or used already.";
     ReauthenticationRequired = "reauthentication_required", UNAUTHORIZED,
-        "Reauthentication required", "This needs a recent authentication with the account's second factor, if it has one.";
+        "A recent sign-in is needed", "Reauthenticate, with the second factor if the account has one, then repeat the request.";
     OriginNotAllowed = "origin_not_allowed", FORBIDDEN,
-        "Origin not allowed", "A request that carries a cookie must come from a configured origin.";
+        "The origin is not allowed", "Requests that use cookies must come from an allowed origin.";
     NotFound = "not_found", NOT_FOUND,
-        "Not found", "There is nothing here.";
+        "Not found", "There is nothing at this path.";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED,
-        "Method not allowed", "This route does not take this method.";
+        "Method not allowed", "The Allow header names the methods of this path.";
     FactorNotFound = "factor_not_found", NOT_FOUND,
-        "Factor not found", "The account has no such factor.";
+        "No such factor", "This account has no such factor.";
     ChallengeNotApplicable = "challenge_not_applicable", CONFLICT,
-        "Challenge not applicable", "This factor needs no challenge: its code is at hand.";
+        "This factor needs no challenge", "Send the code to /api/v1/auth/mfa/verify.";
     FactorLimitReached = "factor_limit_reached", CONFLICT,
-        "Factor limit reached", "The account has as many factors as it may have. Remove one first.";
+        "No more factors", "Remove a factor before adding another.";
     FactorAlreadyConfirmed = "factor_already_confirmed", CONFLICT,
-        "Factor already confirmed", "This factor has been confirmed.";
+        "The factor is confirmed already", "The factor can be used.";
     DependencyUnavailable = "dependency_unavailable", SERVICE_UNAVAILABLE,
-        "Temporarily unavailable", "A dependency does not answer. Nothing was lost; try again.";
+        "Temporarily unavailable", "A service that this one needs does not answer.";
     KeyringUnavailable = "keyring_unavailable", SERVICE_UNAVAILABLE,
-        "Temporarily unavailable", "The keys of this service can't be read. Try again.";
+        "Temporarily unavailable", "The keys of this service cannot be read.";
     InternalError = "internal_error", INTERNAL_SERVER_ERROR,
-        "Internal error", "Something is wrong on our side. It has been logged.";
+        "Internal error", "The request failed. The request_id names it in the logs.";
 }
 
 impl Code {
