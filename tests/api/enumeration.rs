@@ -22,15 +22,40 @@ fn face(answer: &Answer) -> String {
     lines.join("\n")
 }
 
-async fn unverified(backend: &Backend, account: &Account) -> Result<()> {
-    let request = json!({
+/// Changes the login record of an account past everything.
+async fn change(backend: &Backend, account: &Account, expression: &str, values: Value) -> Result<()> {
+    let mut request = json!({
         "TableName": backend.environment()["SALLYPORT_USERS_TABLE"],
         "Key": {"pk": {"S": format!("EMAIL#{}", account.email)}, "sk": {"S": "LOGIN"}},
-        "UpdateExpression": "SET verified = :no",
-        "ConditionExpression": "verified = :yes",
-        "ExpressionAttributeValues": {":no": {"BOOL": false}, ":yes": {"BOOL": true}},
+        "UpdateExpression": expression,
+        "ConditionExpression": "attribute_exists(password) AND attribute_exists(verified)",
     });
+    if !values.is_null() {
+        request["ExpressionAttributeValues"] = values;
+    }
     backend.write_past_everything("UpdateItem", &request).await.map(drop)
+}
+
+async fn unverified(backend: &Backend) -> Result<Account> {
+    let account = backend.account().await?;
+    change(backend, &account, "SET verified = :no", json!({":no": {"BOOL": false}})).await?;
+    Ok(account)
+}
+
+/// As one that signs in elsewhere only.
+async fn without_a_password(backend: &Backend) -> Result<Account> {
+    let account = backend.account().await?;
+    change(backend, &account, "REMOVE password", Value::Null).await?;
+    Ok(account)
+}
+
+/// As one that has not signed in since the parameters were raised. The hash is of argon2's own test vectors.
+async fn with_a_weaker_hash(backend: &Backend) -> Result<Account> {
+    const HASH: &str = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+    let mut account = backend.account().await?;
+    change(backend, &account, "SET password = :hash", json!({":hash": {"S": HASH}})).await?;
+    "password".clone_into(&mut account.password);
+    Ok(account)
 }
 
 #[tokio::test]
@@ -39,8 +64,11 @@ async fn c29_refused_logins_are_equal_to_the_byte_cve_2024_41952() -> Result<()>
     let known = backend.account().await?;
     let disabled = backend.account().await?;
     backend.disable(&disabled).await?;
-    let unconfirmed = backend.account().await?;
-    unverified(&backend, &unconfirmed).await?;
+    let unconfirmed = unverified(&backend).await?;
+    let without_password = without_a_password(&backend).await?;
+    let weaker = with_a_weaker_hash(&backend).await?;
+    let weaker_disabled = with_a_weaker_hash(&backend).await?;
+    backend.disable(&weaker_disabled).await?;
     let with_factor = backend.account_with_totp().await?;
     let signed_in = backend.account().await?;
     backend.actor().log_in(&signed_in).await?;
@@ -51,6 +79,9 @@ async fn c29_refused_logins_are_equal_to_the_byte_cve_2024_41952() -> Result<()>
         ("disabled, a wrong password", &disabled.email, "wrong"),
         ("disabled, the right password", &disabled.email, &disabled.password),
         ("unverified, the right password", &unconfirmed.email, &unconfirmed.password),
+        ("without a password", &without_password.email, &without_password.password),
+        ("a weaker hash, a wrong password", &weaker.email, "wrong"),
+        ("a weaker hash, disabled, the right password", &weaker_disabled.email, &weaker_disabled.password),
         ("a second factor, a wrong password", &with_factor.email, "wrong"),
         ("signed in elsewhere, a wrong password", &signed_in.email, "wrong"),
         ("another unknown one", "somebody.else@subdomain.example.org", "another wrong password"),
@@ -63,6 +94,7 @@ async fn c29_refused_logins_are_equal_to_the_byte_cve_2024_41952() -> Result<()>
     for (what, face) in &faces {
         assert_eq!(face, &first, "{what}");
     }
+    backend.actor().log_in(&weaker).await?;
     Ok(())
 }
 
@@ -72,6 +104,9 @@ async fn c29_locked_accounts_and_addresses_without_one_are_equal_to_the_byte() -
     let known = backend.account().await?;
     let disabled = backend.account().await?;
     backend.disable(&disabled).await?;
+    let unconfirmed = unverified(&backend).await?;
+    let without_password = without_a_password(&backend).await?;
+    let weaker = with_a_weaker_hash(&backend).await?;
     let with_factor = backend.account_with_totp().await?;
     let mut faces = Vec::new();
     for (what, email, password) in [
@@ -79,6 +114,9 @@ async fn c29_locked_accounts_and_addresses_without_one_are_equal_to_the_byte() -
         ("known, a wrong password", &known.email, "wrong"),
         ("known, the right password", &known.email, &known.password),
         ("disabled, the right password", &disabled.email, &disabled.password),
+        ("unverified, the right password", &unconfirmed.email, &unconfirmed.password),
+        ("without a password", &without_password.email, &without_password.password),
+        ("a weaker hash, the right password", &weaker.email, &weaker.password),
         ("a second factor, the right password", &with_factor.email, &with_factor.password),
     ] {
         // For the second look at the same account the lock stands already.

@@ -8,8 +8,8 @@ use sallyport_aws::{
 };
 use sallyport_core::{
     accounts::{
-        CreateAccount, Credential, Email, Epoch, FactorKind, FactorSummary, LoginRecord, ManageAccounts as _,
-        Password, PasswordHasher, Profile, Status, StoredHash,
+        CreateAccount, Credential, Email, Epoch, FactorKind, FactorSummary, HashParameters, LoginRecord,
+        ManageAccounts as _, Password, PasswordHasher, Profile, Status, StoredHash,
     },
     audit::{EventKind, Origin, SecurityEvent, Subject},
     clock::Clock as _,
@@ -31,6 +31,8 @@ pub(crate) struct Operator {
     store: Store,
     keyring: Keyring,
     hash: StoredHash,
+    /// Of half the memory.
+    weak_hash: StoredHash,
 }
 
 /// How an account differs from one that may sign in with its password alone.
@@ -39,6 +41,9 @@ pub(crate) enum Kind {
     Plain,
     Disabled,
     WithFactor,
+    WeakHash,
+    Unverified,
+    NoPassword,
 }
 
 impl Operator {
@@ -50,17 +55,19 @@ impl Operator {
         let source = SecretsKeyring::new(clients.secrets.clone(), &config.keyring_secret);
         let Stored::Filled(text) = source.read().await? else { bail!("the keyring is empty") };
         let keyring = Keyring::parse(text.expose())?;
-        let hash =
-            PasswordHasher::new(config.password).hash(&Password::new(PASSWORD)?, &keyring, &OsRandom)?;
+        let password = Password::new(PASSWORD)?;
+        let weak = HashParameters { memory: config.password.memory / 2, ..config.password };
+        let hash = PasswordHasher::new(config.password).hash(&password, &keyring, &OsRandom)?;
+        let weak_hash = PasswordHasher::new(weak).hash(&password, &keyring, &OsRandom)?;
         let store = Store::new(clients.dynamodb.clone(), config.tables.clone());
-        Ok(Self { clients, sessions: config.tables.sessions, store, keyring, hash })
+        Ok(Self { clients, sessions: config.tables.sessions, store, keyring, hash, weak_hash })
     }
 
     fn env(&self) -> Env<'_> {
         Env { clock: &SystemClock, random: &OsRandom, keyring: &self.keyring }
     }
 
-    /// All of them have the same password, and the same hash of it.
+    /// All of them have the same password, and the same hash of it, but for those that are to differ in just that.
     pub(crate) async fn create(&self, email: &str, kind: Kind) -> anyhow::Result<UserId> {
         let user = UserId::generate(&OsRandom)?;
         let email: Email = email.parse().context("not an address")?;
@@ -72,9 +79,13 @@ impl Operator {
         let record = LoginRecord {
             email: email.clone(),
             user,
-            credential: Credential::Password(self.hash.clone()),
+            credential: match kind {
+                Kind::NoPassword => Credential::None,
+                Kind::WeakHash => Credential::Password(self.weak_hash.clone()),
+                _ => Credential::Password(self.hash.clone()),
+            },
             status: if kind == Kind::Disabled { Status::Disabled } else { Status::Active },
-            verified: true,
+            verified: kind != Kind::Unverified,
             epoch: Epoch::default(),
             factors: if kind == Kind::WithFactor { vec![factor] } else { Vec::new() },
             recovery_codes: kind == Kind::WithFactor,

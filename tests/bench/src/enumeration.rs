@@ -28,18 +28,25 @@ enum State {
     Disabled,
     DisabledRight,
     Factor,
+    /// Its hash was made before the parameters were raised.
+    WeakHash,
+    UnverifiedRight,
+    NoPassword,
     LockedUnknown,
     LockedKnown,
 }
 
 impl State {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::Unknown,
         Self::UnknownAgain,
         Self::Wrong,
         Self::Disabled,
         Self::DisabledRight,
         Self::Factor,
+        Self::WeakHash,
+        Self::UnverifiedRight,
+        Self::NoPassword,
         Self::LockedUnknown,
         Self::LockedKnown,
     ];
@@ -52,6 +59,9 @@ impl State {
             Self::Disabled => "disabled, wrong password",
             Self::DisabledRight => "disabled, right password",
             Self::Factor => "with a second factor, wrong password",
+            Self::WeakHash => "with a hash of half the cost, wrong password",
+            Self::UnverifiedRight => "unverified, right password",
+            Self::NoPassword => "without a password",
             Self::LockedUnknown => "locked, unknown account",
             Self::LockedKnown => "locked, known account",
         }
@@ -63,6 +73,9 @@ impl State {
             Self::Wrong | Self::LockedKnown => Some(Kind::Plain),
             Self::Disabled | Self::DisabledRight => Some(Kind::Disabled),
             Self::Factor => Some(Kind::WithFactor),
+            Self::WeakHash => Some(Kind::WeakHash),
+            Self::UnverifiedRight => Some(Kind::Unverified),
+            Self::NoPassword => Some(Kind::NoPassword),
         }
     }
 
@@ -76,7 +89,11 @@ impl State {
     }
 
     fn password(self) -> &'static str {
-        if self == Self::DisabledRight { PASSWORD } else { "correct horse battery stapl3" }
+        if matches!(self, Self::DisabledRight | Self::UnverifiedRight) {
+            PASSWORD
+        } else {
+            "correct horse battery stapl3"
+        }
     }
 }
 
@@ -169,10 +186,25 @@ async fn measure(
     Ok(())
 }
 
-/// A permutation of the states that differs from round to round: multiplication by a unit modulo a power of two, and a
-/// shift. Over eight rounds each state follows each other one.
+/// A permutation of the states that differs from round to round: multiplication modulo a prime, and a shift. Each state
+/// comes after each other one equally often.
 const fn order(round: usize, offset: usize) -> usize {
     let count = State::ALL.len();
-    let unit = 2 * ((round / count) % (count / 2)) + 1;
+    let unit = 1 + (round / count) % (count - 1);
     (offset * unit + round) % count
+}
+
+// Else some products are none of a permutation.
+const _: () =
+    assert!(is_prime(State::ALL.len()), "the number of states must be prime: add one that repeats another");
+
+const fn is_prime(number: usize) -> bool {
+    let mut divisor = 2;
+    while divisor < number {
+        if number.is_multiple_of(divisor) {
+            return false;
+        }
+        divisor += 1;
+    }
+    number > 1
 }

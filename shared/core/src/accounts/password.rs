@@ -69,6 +69,24 @@ impl HashParameters {
     fn weaker_than(&self, other: &Self) -> bool {
         self.memory < other.memory || self.iterations < other.iterations
     }
+
+    /// Blocks that are filled: what the time of a hash grows with.
+    fn work(&self) -> u64 {
+        u64::from(self.memory) * u64::from(self.iterations)
+    }
+
+    /// What has to be computed after a hash of these parameters, so that both together take as long as one of `today`.
+    /// `None` when nothing, or too little for argon2, is missing.
+    fn short_of(&self, today: &Self) -> Option<Self> {
+        let missing = today.work().saturating_sub(self.work());
+        let iterations = missing.div_ceil(u64::from(today.memory.max(1))).max(1);
+        let memory =
+            u32::try_from(missing / iterations).ok().filter(|memory| *memory >= Self::LEAST_MEMORY)?;
+        Some(Self { memory, iterations: u32::try_from(iterations).ok()?, lanes: 1 })
+    }
+
+    /// RFC 9106 3.1: eight blocks a lane.
+    const LEAST_MEMORY: u32 = 8;
 }
 
 impl Default for HashParameters {
@@ -163,6 +181,14 @@ impl Parsed {
     }
 }
 
+/// What a tag is computed of.
+struct Hash<'a> {
+    password: &'a Password,
+    salt: &'a [u8],
+    secret: &'a [u8],
+    parameters: HashParameters,
+}
+
 /// Hashes and checks passwords with one set of parameters, reusing its memory from hash to hash.
 ///
 /// 19 MiB that are allocated per hash fault in 2,200 pages and fragment the heap until a small function dies of it;
@@ -170,11 +196,18 @@ impl Parsed {
 pub struct PasswordHasher {
     parameters: HashParameters,
     workspaces: Mutex<Vec<engine::Workspace>>,
+    #[cfg(test)]
+    blocks_filled: std::sync::atomic::AtomicU64,
 }
 
 impl PasswordHasher {
     pub fn new(parameters: HashParameters) -> Self {
-        Self { parameters, workspaces: Mutex::new(Vec::new()) }
+        Self {
+            parameters,
+            workspaces: Mutex::new(Vec::new()),
+            #[cfg(test)]
+            blocks_filled: std::sync::atomic::AtomicU64::new(0),
+        }
     }
 
     pub fn parameters(&self) -> HashParameters {
@@ -200,7 +233,7 @@ impl PasswordHasher {
         let failed = |problem: &dyn fmt::Display| PasswordError::Failed(problem.to_string());
         let salt = random.bytes::<16>()?;
         let pepper = keyring.pepper();
-        let tag = self.compute(password, &salt, pepper.key.expose(), &self.parameters, 32)?;
+        let tag = self.compute(password, &salt, pepper.key.expose())?;
         let mut params = ParamsString::new();
         params.add_decimal("m", self.parameters.memory).map_err(|error| failed(&error))?;
         params.add_decimal("t", self.parameters.iterations).map_err(|error| failed(&error))?;
@@ -216,7 +249,11 @@ impl PasswordHasher {
         Ok(StoredHash(hash.to_string()))
     }
 
-    /// Checks a password against a stored hash: one hash, whatever the outcome.
+    /// Checks a password against a stored hash: the work of one hash of today's parameters, whatever the outcome.
+    ///
+    /// Where the stored hash is cheaper, the rest is computed for nothing: else a wrong password to an account that has
+    /// not signed in since the parameters were raised would be refused sooner than one to an account that does not exist.
+    /// A stored hash that is dearer than today's can't be hidden.
     ///
     /// # Errors
     /// [`PasswordError`] when the stored hash can't be checked.
@@ -233,7 +270,15 @@ impl PasswordHasher {
         };
         let secret = pepper.map_or(&[][..], |pepper| pepper.key.expose().as_slice());
         let expected = parsed.output.as_bytes();
-        let tag = self.compute(password, parsed.salt.as_ref(), secret, &parsed.parameters, expected.len())?;
+        let mut hash = Hash { password, salt: parsed.salt.as_ref(), secret, parameters: parsed.parameters };
+        let tag = self.with_workspace(|workspace| {
+            let tag = self.fill(workspace, &hash, expected.len())?;
+            if let Some(rest) = parsed.parameters.short_of(&self.parameters) {
+                hash.parameters = rest;
+                self.fill(workspace, &hash, expected.len())?;
+            }
+            Ok(tag)
+        })?;
         if !bool::from(tag.as_slice().ct_eq(expected)) {
             return Ok(Verification::Mismatch);
         }
@@ -247,23 +292,40 @@ impl PasswordHasher {
     /// # Errors
     /// As [`PasswordHasher::verify`].
     pub fn verify_nothing(&self, password: &Password, keyring: &Keyring) -> Result<(), PasswordError> {
-        self.compute(password, &[0; 16], keyring.pepper().key.expose(), &self.parameters, 32).map(drop)
+        self.compute(password, &[0; 16], keyring.pepper().key.expose()).map(drop)
     }
 
-    fn compute(
+    /// A hash of today's parameters.
+    fn compute(&self, password: &Password, salt: &[u8], secret: &[u8]) -> Result<Vec<u8>, PasswordError> {
+        let hash = Hash { password, salt, secret, parameters: self.parameters };
+        self.with_workspace(|workspace| self.fill(workspace, &hash, 32))
+    }
+
+    /// Lends a workspace and wipes it once, however often it was filled: wiping takes time, too.
+    fn with_workspace<T>(
         &self,
-        password: &Password,
-        salt: &[u8],
-        secret: &[u8],
-        parameters: &HashParameters,
-        length: usize,
-    ) -> Result<Vec<u8>, PasswordError> {
+        work: impl FnOnce(&mut engine::Workspace) -> Result<T, PasswordError>,
+    ) -> Result<T, PasswordError> {
         let mut workspace = self.take();
-        let mut tag = vec![0; length];
-        let outcome = workspace.argon2id(password.bytes(), salt, secret, parameters, &mut tag);
+        let outcome = work(&mut workspace);
         workspace.wipe();
         self.give_back(workspace);
-        outcome.map_err(PasswordError::Failed)?;
+        outcome
+    }
+
+    #[cfg_attr(not(test), expect(clippy::unused_self, reason = "the tests count here"))]
+    fn fill(
+        &self,
+        workspace: &mut engine::Workspace,
+        hash: &Hash<'_>,
+        length: usize,
+    ) -> Result<Vec<u8>, PasswordError> {
+        #[cfg(test)]
+        self.blocks_filled.fetch_add(hash.parameters.work(), std::sync::atomic::Ordering::Relaxed);
+        let mut tag = vec![0; length];
+        workspace
+            .argon2id(hash.password.bytes(), hash.salt, hash.secret, &hash.parameters, &mut tag)
+            .map_err(PasswordError::Failed)?;
         Ok(tag)
     }
 
@@ -435,6 +497,57 @@ mod tests {
         let weak = PasswordHasher::new(CHEAP).hash(&password, &keyring, &random).unwrap();
         let strong = PasswordHasher::new(HashParameters { memory: 128, ..CHEAP });
         assert_eq!(strong.verify(&password, &weak, &keyring), Ok(Verification::MatchOutdated));
+    }
+
+    #[test]
+    fn a_check_fills_as_many_blocks_for_a_cheaper_hash_as_for_one_of_today_and_for_none() {
+        let (keyring, random) = (keyring(), SeededRandom::new(1));
+        let (right, wrong) = (Password::new("correct horse").unwrap(), Password::new("wrong").unwrap());
+        let of = |memory, iterations, lanes| HashParameters { memory, iterations, lanes };
+        let stored_with = [
+            of(64, 1, 1),
+            of(64, 2, 1),
+            of(100, 3, 2),
+            of(128, 2, 1),
+            of(508, 2, 1),
+            of(512, 1, 1),
+            of(700, 1, 1),
+            of(256, 3, 4),
+        ];
+        for today in [of(512, 2, 1), of(512, 3, 1), of(1024, 1, 1)] {
+            let hasher = PasswordHasher::new(today);
+            let spent = |check: &dyn Fn()| {
+                let before = hasher.blocks_filled.load(std::sync::atomic::Ordering::Relaxed);
+                check();
+                hasher.blocks_filled.load(std::sync::atomic::Ordering::Relaxed) - before
+            };
+            let nothing = spent(&|| hasher.verify_nothing(&wrong, &keyring).unwrap());
+            assert_eq!(nothing, today.work());
+            for parameters in stored_with {
+                assert!(parameters.work() <= today.work());
+                let stored = PasswordHasher::new(parameters).hash(&right, &keyring, &random).unwrap();
+                for (password, matches) in [(&wrong, false), (&right, true)] {
+                    let blocks = spent(&|| {
+                        let verified = hasher.verify(password, &stored, &keyring).unwrap();
+                        assert_eq!(verified != Verification::Mismatch, matches);
+                    });
+                    // Less than argon2's own minimum may be missing, in a pass.
+                    let missing = nothing.abs_diff(blocks);
+                    assert!(missing < 8, "{parameters:?} {today:?}: {missing} blocks");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_dearer_hash_than_todays_costs_what_it_costs() {
+        let dear = HashParameters { memory: 256, ..CHEAP };
+        assert_eq!(dear.short_of(&CHEAP), None);
+        assert_eq!(CHEAP.short_of(&CHEAP), None);
+        // What a raise to the default leaves open.
+        let missing =
+            HashParameters { memory: 7_168, iterations: 1, lanes: 1 }.short_of(&HashParameters::DEFAULT);
+        assert_eq!(missing, Some(HashParameters { memory: 15_872, iterations: 2, lanes: 1 }));
     }
 
     #[test]
