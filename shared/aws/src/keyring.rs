@@ -11,7 +11,13 @@ use aws_lc_rs::{
     rsa::{KeyPair as RsaKeyPair, KeySize},
     signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair},
 };
-use aws_sdk_secretsmanager::{Client, operation::put_secret_value::PutSecretValueError};
+use aws_sdk_secretsmanager::{
+    Client,
+    operation::{
+        get_secret_value::GetSecretValueError, put_secret_value::PutSecretValueError,
+        update_secret_version_stage::UpdateSecretVersionStageError,
+    },
+};
 use base64::{
     Engine as _,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
@@ -21,6 +27,8 @@ use sallyport_core::{
     keyring::{
         FillKeyring, KeyId, KeyState, Keyring, KeyringDocument, KeyringSource, SecretKeyEntry,
         SigningAlgorithm, SigningKeyEntry, Stored,
+        rotate::{self, KeyringVersions, Versions},
+        rotation::MakeKeys,
     },
     random::Random,
     secret::Secret,
@@ -66,14 +74,27 @@ impl KeyringSource for SecretsKeyring {
 
 impl FillKeyring for SecretsKeyring {
     async fn fill(&self, document: &KeyringDocument) -> StoreResult<bool> {
-        let operation = "fill keyring";
+        self.put("fill keyring", FIRST_VERSION, document, None).await
+    }
+}
+
+impl SecretsKeyring {
+    /// Adds a version, or confirms it. `false` when the version holds something else.
+    async fn put(
+        &self,
+        operation: &'static str,
+        version: &str,
+        document: &KeyringDocument,
+        stage: Option<&str>,
+    ) -> StoreResult<bool> {
         let text = serde_json::to_string(document)
             .map_err(|error| StoreError::Unavailable { operation, reason: error.to_string() })?;
         let sent = self
             .client
             .put_secret_value()
             .secret_id(&self.secret)
-            .client_request_token(FIRST_VERSION)
+            .client_request_token(version)
+            .set_version_stages(stage.map(|stage| vec![stage.to_owned()]))
             .secret_string(text)
             .send()
             .await;
@@ -91,6 +112,129 @@ impl FillKeyring for SecretsKeyring {
     }
 }
 
+impl KeyringVersions for SecretsKeyring {
+    async fn versions(&self) -> StoreResult<Versions> {
+        let answer = self
+            .client
+            .describe_secret()
+            .secret_id(&self.secret)
+            .send()
+            .await
+            .map_err(unavailable("describe keyring"))?;
+        Ok(Versions {
+            rotation_enabled: answer.rotation_enabled.unwrap_or_default(),
+            stages: answer.version_ids_to_stages.unwrap_or_default().into_iter().collect(),
+        })
+    }
+
+    async fn version(&self, id: &str) -> StoreResult<Option<Secret<String>>> {
+        let sent = self.client.get_secret_value().secret_id(&self.secret).version_id(id).send().await;
+        match sent {
+            Ok(answer) => Ok(answer.secret_string.map(Secret::new)),
+            // A version that was reserved and not filled is "not found" too; that the secret is there was seen before.
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(GetSecretValueError::is_resource_not_found_exception) =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(unavailable("read keyring version")(error)),
+        }
+    }
+
+    async fn put_pending(&self, id: &str, document: &KeyringDocument) -> StoreResult<bool> {
+        self.put("stage keyring", id, document, Some(rotate::PENDING)).await
+    }
+
+    async fn make_current(&self, to: &str, from: &str) -> StoreResult<bool> {
+        let sent = self
+            .client
+            .update_secret_version_stage()
+            .secret_id(&self.secret)
+            .version_stage(rotate::CURRENT)
+            .move_to_version_id(to)
+            .remove_from_version_id(from)
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(true),
+            // The stage is not on `from`.
+            Err(error)
+                if error
+                    .as_service_error()
+                    .is_some_and(UpdateSecretVersionStageError::is_invalid_parameter_exception) =>
+            {
+                Ok(false)
+            }
+            Err(error) => Err(unavailable("make keyring current")(error)),
+        }
+    }
+
+    async fn drop_pending(&self, id: &str) -> StoreResult<()> {
+        let sent = self
+            .client
+            .update_secret_version_stage()
+            .secret_id(&self.secret)
+            .version_stage(rotate::PENDING)
+            .remove_from_version_id(id)
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(()),
+            // Not there, or at another version by now: nothing is to be taken away.
+            Err(error)
+                if error.as_service_error().is_some_and(|error| {
+                    error.is_invalid_parameter_exception() || error.is_resource_not_found_exception()
+                }) =>
+            {
+                Ok(())
+            }
+            Err(error) => Err(unavailable("unstage keyring")(error)),
+        }
+    }
+}
+
+/// Makes keys with the process's randomness.
+#[derive(Clone, Copy)]
+pub struct KeyMaker<'a>(pub &'a dyn Random);
+
+impl std::fmt::Debug for KeyMaker<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("KeyMaker")
+    }
+}
+
+impl MakeKeys for KeyMaker<'_> {
+    fn signing(&self, algorithm: SigningAlgorithm) -> StoreResult<(String, Secret<String>)> {
+        let failed =
+            |reason: &str| StoreError::Unavailable { operation: "generate keys", reason: reason.to_owned() };
+        let pkcs8 = match algorithm {
+            SigningAlgorithm::ES256 => {
+                #[expect(
+                    clippy::disallowed_methods,
+                    reason = "aws-lc draws the randomness of key pairs itself"
+                )]
+                let generator = SystemRandom::new();
+                EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &generator)
+                    .map_err(|_| failed("ECDSA"))?
+                    .as_ref()
+                    .to_vec()
+            }
+            SigningAlgorithm::RS256 => {
+                let pair = RsaKeyPair::generate(KeySize::Rsa3072).map_err(|_| failed("RSA"))?;
+                AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(|_| failed("RSA"))?.as_ref().to_vec()
+            }
+        };
+        let kid = URL_SAFE_NO_PAD.encode(self.0.bytes::<9>()?);
+        Ok((kid, Secret::new(STANDARD.encode(Secret::new(pkcs8).expose()))))
+    }
+
+    fn secret(&self) -> StoreResult<Secret<String>> {
+        Ok(Secret::new(STANDARD.encode(self.0.bytes::<32>()?)))
+    }
+}
+
 /// New keys of every kind, each current.
 ///
 /// # Errors
@@ -100,39 +244,16 @@ pub fn generate_keyring(
     random: &dyn Random,
     now: Timestamp,
 ) -> StoreResult<KeyringDocument> {
-    let failed =
-        |reason: &str| StoreError::Unavailable { operation: "generate keys", reason: reason.to_owned() };
-    let pkcs8 = match algorithm {
-        SigningAlgorithm::ES256 => {
-            #[expect(clippy::disallowed_methods, reason = "aws-lc draws the randomness of key pairs itself")]
-            let generator = SystemRandom::new();
-            EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &generator)
-                .map_err(|_| failed("ECDSA"))?
-                .as_ref()
-                .to_vec()
-        }
-        SigningAlgorithm::RS256 => {
-            let pair = RsaKeyPair::generate(KeySize::Rsa3072).map_err(|_| failed("RSA"))?;
-            AsDer::<Pkcs8V1Der<'_>>::as_der(&pair).map_err(|_| failed("RSA"))?.as_ref().to_vec()
-        }
-    };
+    let keys = KeyMaker(random);
+    let (kid, private_key) = keys.signing(algorithm)?;
+    let (state, created_at, since) = (KeyState::Current, now.seconds(), None);
     let secret = || -> StoreResult<Vec<SecretKeyEntry>> {
-        Ok(vec![SecretKeyEntry {
-            id: KeyId(1),
-            state: KeyState::Current,
-            created_at: now.seconds(),
-            key: Secret::new(STANDARD.encode(random.bytes::<32>()?)),
-        }])
+        Ok(vec![SecretKeyEntry { id: KeyId(1), state, created_at, since, key: keys.secret()? }])
     };
     Ok(KeyringDocument {
         version: KeyringDocument::VERSION,
-        signing: vec![SigningKeyEntry {
-            kid: URL_SAFE_NO_PAD.encode(random.bytes::<9>()?),
-            algorithm,
-            state: KeyState::Current,
-            created_at: now.seconds(),
-            private_key: Secret::new(STANDARD.encode(Secret::new(pkcs8).expose())),
-        }],
+        changed_at: None,
+        signing: vec![SigningKeyEntry { kid, algorithm, state, created_at, since, private_key }],
         refresh: secret()?,
         device: secret()?,
         pepper: secret()?,

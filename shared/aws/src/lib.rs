@@ -26,6 +26,6 @@ mod validate;
 pub use connection::{ATTEMPT_TIMEOUT, Clients, ConnectError, Endpoints};
 #[cfg(feature = "profile")]
 pub use connection::{ProfileOptions, shared_config};
-pub use keyring::{KeyringCache, SecretsKeyring, generate_keyring};
+pub use keyring::{KeyMaker, KeyringCache, SecretsKeyring, generate_keyring};
 pub use store::{Store, Tables};
 pub use validate::{ITEM_FORMAT, validate_item};

@@ -124,6 +124,7 @@ fn signing(kid: &str, algorithm: SigningAlgorithm, state: KeyState, pkcs8: &[u8]
         algorithm,
         state,
         created_at: NOW,
+        since: None,
         private_key: Secret::new(STANDARD.encode(pkcs8)),
     }
 }
@@ -135,10 +136,11 @@ impl Keys {
         let rsa_pkcs8: aws_lc_rs::encoding::Pkcs8V1Der<'_> = rsa.as_der().unwrap();
         let symmetric = |byte: u8| {
             let key = Secret::new(STANDARD.encode([byte; 32]));
-            vec![SecretKeyEntry { id: KeyId(1), state: KeyState::Current, created_at: NOW, key }]
+            vec![SecretKeyEntry { id: KeyId(1), state: KeyState::Current, created_at: NOW, since: None, key }]
         };
         let document = KeyringDocument {
             version: KeyringDocument::VERSION,
+            changed_at: None,
             signing: vec![
                 signing("es-current", SigningAlgorithm::ES256, KeyState::Current, &current_pkcs8),
                 signing("es-next", SigningAlgorithm::ES256, KeyState::Next, &next_pkcs8),

@@ -38,15 +38,17 @@ fn keyring() -> Keyring {
     let pkcs8 = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).unwrap();
     let symmetric = |byte: u8| {
         let key = Secret::new(STANDARD.encode([byte; 32]));
-        vec![SecretKeyEntry { id: KeyId(1), state: KeyState::Current, created_at: 0, key }]
+        vec![SecretKeyEntry { id: KeyId(1), state: KeyState::Current, created_at: 0, since: None, key }]
     };
     Keyring::from_document(&KeyringDocument {
         version: KeyringDocument::VERSION,
+        changed_at: None,
         signing: vec![SigningKeyEntry {
             kid: "k".to_owned(),
             algorithm: SigningAlgorithm::ES256,
             state: KeyState::Current,
             created_at: 0,
+            since: None,
             private_key: Secret::new(STANDARD.encode(pkcs8.as_ref())),
         }],
         refresh: symmetric(1),

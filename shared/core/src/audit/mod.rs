@@ -109,6 +109,10 @@ kinds! {
     ClientAdded = "client.added", Warning;
     ClientRemoved = "client.removed", Warning;
     KeyringCreated = "keyring.created", Warning;
+    /// A step of a rotation: keys were published, promoted or dropped.
+    KeyringRotated = "keyring.rotated", Warning;
+    /// A key was taken out of use at once.
+    KeyringRevoked = "keyring.revoked", Critical;
 }
 
 /// Whom it happened to.

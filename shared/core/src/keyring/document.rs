@@ -35,6 +35,9 @@ pub struct SigningKeyEntry {
     pub state: KeyState,
     /// Epoch seconds.
     pub created_at: u64,
+    /// Epoch seconds: when it came into its state. A release that does not know it keeps by `created_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
     #[serde(with = "secret_text")]
     pub private_key: Secret<String>,
 }
@@ -46,6 +49,9 @@ pub struct SecretKeyEntry {
     pub state: KeyState,
     /// Epoch seconds.
     pub created_at: u64,
+    /// Epoch seconds: when it came into its state. A release that does not know it keeps by `created_at`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
     #[serde(with = "secret_text")]
     pub key: Secret<String>,
 }
@@ -54,6 +60,9 @@ pub struct SecretKeyEntry {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct KeyringDocument {
     pub version: u32,
+    /// Epoch seconds: when it was built out of the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub changed_at: Option<u64>,
     pub signing: Vec<SigningKeyEntry>,
     pub refresh: Vec<SecretKeyEntry>,
     pub device: Vec<SecretKeyEntry>,

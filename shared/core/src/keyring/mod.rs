@@ -2,6 +2,8 @@
 
 mod document;
 mod ring;
+pub mod rotate;
+pub mod rotation;
 mod source;
 
 pub use document::{KeyState, KeyringDocument, SecretKeyEntry, SigningAlgorithm, SigningKeyEntry};

@@ -116,6 +116,27 @@ impl Keyring {
         })
     }
 
+    /// For each signing key that is not revoked, whether its public half verifies what its private half signs.
+    ///
+    /// # Errors
+    /// A key does not read, or does not sign.
+    pub fn proofs(document: &KeyringDocument) -> Result<Vec<(String, bool)>, KeyringError> {
+        let entries = document.signing.iter().filter(|key| key.state != KeyState::Revoked);
+        entries
+            .map(|entry| {
+                let (signer, public) = read_signing_key(entry)?;
+                let fault = |error: jsonwebtoken::errors::Error| {
+                    KeyringError::Key(signer.kid.clone(), error.to_string())
+                };
+                let signature =
+                    jsonwebtoken::crypto::sign(b"proof", &signer.key, signer.algorithm).map_err(fault)?;
+                let verified =
+                    jsonwebtoken::crypto::verify(&signature, b"proof", &public.key, public.algorithm);
+                Ok((signer.kid.clone(), verified.map_err(fault)?))
+            })
+            .collect()
+    }
+
     pub fn signer(&self) -> &Signer {
         &self.signer
     }

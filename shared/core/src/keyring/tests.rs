@@ -9,6 +9,9 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use super::*;
 use crate::secret::Secret;
 
+mod rotation;
+mod vault;
+
 pub(crate) fn document() -> KeyringDocument {
     #[expect(clippy::disallowed_methods, reason = "aws-lc draws the randomness of key pairs itself")]
     let generator = SystemRandom::new();
@@ -18,16 +21,19 @@ pub(crate) fn document() -> KeyringDocument {
             id: KeyId(1),
             state: KeyState::Current,
             created_at: 1_700_000_000,
+            since: None,
             key: Secret::new(STANDARD.encode([byte; 32])),
         }]
     };
     KeyringDocument {
         version: KeyringDocument::VERSION,
+        changed_at: None,
         signing: vec![SigningKeyEntry {
             kid: "k1".to_owned(),
             algorithm: SigningAlgorithm::ES256,
             state: KeyState::Current,
             created_at: 1_700_000_000,
+            since: None,
             private_key: Secret::new(STANDARD.encode(pkcs8.as_ref())),
         }],
         refresh: secret(1),
