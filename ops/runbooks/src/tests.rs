@@ -1,0 +1,160 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use super::*;
+
+const PAGE: &str = "---
+title: A thing broke
+kind: alarm
+severity: warning
+alarms: [thing-broke]
+owner: on-call engineer
+last_drilled: never
+---
+
+## Meaning
+
+It broke.
+
+## Impact
+
+Some.
+
+## First five minutes
+
+1. Look.
+
+   ```sh name=look expect=0,5
+   sallyport config validate
+   ```
+
+2. Ask AWS.
+
+   ```sh cloud
+   aws sts get-caller-identity
+   ```
+
+   Then think.
+
+## Diagnosis
+
+None.
+
+## Mitigation
+
+None.
+
+## Verification
+
+```sh
+curl -fsS \"$SALLYPORT_URL/health/ready\"
+```
+
+## Rollback
+
+None.
+
+## Escalation
+
+None.
+
+## Afterwards
+
+None.
+";
+
+#[test]
+fn a_page_is_read_into_sections_and_steps() {
+    let page = Page::parse("thing-broke", PAGE).unwrap();
+    assert_eq!(page.front.title, "A thing broke");
+    assert_eq!((page.front.kind, page.front.severity), (Kind::Alarm, Severity::Warning));
+    assert_eq!(page.front.last_drilled, None);
+    let steps: Vec<_> = page.steps().collect();
+    assert_eq!(steps.len(), 3);
+    assert_eq!((steps[0].number, steps[0].name.as_str(), steps[0].cloud), (1, "look", false));
+    assert_eq!(steps[0].expect, [0, 5]);
+    assert_eq!(steps[0].lead, "1. Look.");
+    assert_eq!(steps[0].commands, "sallyport config validate");
+    assert_eq!((steps[1].cloud, steps[1].name.as_str()), (true, "aws sts get-caller-identity"));
+    assert_eq!(steps[1].lead, "2. Ask AWS.");
+    assert_eq!(page.sections[2].rest, "Then think.");
+    assert_eq!((steps[2].section.as_str(), steps[2].expect.as_slice()), ("Verification", [0].as_slice()));
+}
+
+#[test]
+fn a_page_that_is_not_as_the_others_is_refused() {
+    for (from, to) in [
+        ("## Rollback\n\nNone.\n\n", ""),
+        ("## Rollback\n\nNone.", "## Rollback"),
+        ("severity: warning", "severity: high"),
+        ("alarms: [thing-broke]", "alarms: []"),
+        ("kind: alarm", "kind: alarm\nreviewed: yesterday"),
+        ("last_drilled: never\n", ""),
+        ("expect=0,5", "expect=maybe"),
+        ("sh cloud", "sh clod"),
+        ("---\ntitle", "title"),
+    ] {
+        let text = PAGE.replacen(from, to, 1);
+        assert_ne!(text, PAGE);
+        assert!(Page::parse("thing-broke", &text).is_err(), "{from} → {to}");
+    }
+}
+
+#[test]
+fn every_page_reads_and_keeps_to_simple_commands() {
+    let known: BTreeSet<_> = shell::SAMPLES.iter().map(|(name, _)| (*name).to_owned()).collect();
+    let pages = pages().unwrap();
+    assert!(pages.len() > 40, "{}", pages.len());
+    for page in &pages {
+        assert!(page.steps().any(|step| !step.cloud), "{} has no step that can be drilled", page.name);
+        for step in page.steps() {
+            let place = format!("{} step {}", page.name, step.number);
+            let commands =
+                shell::commands(&step.commands).unwrap_or_else(|problem| panic!("{place}: {problem}"));
+            for command in commands {
+                let program = command[0].as_str();
+                assert!(
+                    ["sallyport", "aws", "curl", "jq", "grep", "date", "test"].contains(&program),
+                    "{place}: {program}"
+                );
+                assert!(
+                    program != "aws" || step.cloud,
+                    "{place}: aws answers in the cloud only: mark the block"
+                );
+            }
+            let unknown: Vec<_> = shell::variables(&step.commands).difference(&known).cloned().collect();
+            assert!(unknown.is_empty(), "{place}: {unknown:?} are not documented");
+        }
+    }
+}
+
+#[test]
+fn every_link_of_a_page_leads_somewhere() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    for page in pages().unwrap() {
+        for link in page.body.split("](").skip(1) {
+            let target = link.split(')').next().unwrap().split('#').next().unwrap();
+            let outside = target.starts_with("https://");
+            assert!(outside || root.join(target).exists(), "{}: {target}", page.name);
+        }
+    }
+}
+
+#[test]
+fn a_page_is_short_enough_for_somebody_who_was_woken() {
+    for page in pages().unwrap() {
+        let lines = page.body.lines().count();
+        assert!(lines <= 150, "{}: {lines} lines", page.name);
+    }
+}
+
+#[test]
+fn pages_are_found_by_the_name_of_their_file() {
+    let on_disk: BTreeSet<_> = fs::read_dir(env!("CARGO_MANIFEST_DIR"))
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().to_str()?.strip_suffix(".md").map(str::to_owned))
+        .collect();
+    assert_eq!(names().map(str::to_owned).collect::<BTreeSet<_>>(), on_disk);
+    assert!(page("no-such-page").unwrap().is_none());
+}
