@@ -121,6 +121,11 @@ pub(crate) fn definition() -> clap::Command {
 mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
+    use std::{
+        fs,
+        path::{Path, PathBuf},
+    };
+
     use super::*;
 
     fn read(line: &str) -> Result<Invocation, Refusal> {
@@ -171,5 +176,100 @@ mod tests {
         let mut found = Vec::new();
         silent(&definition(), "", &mut found);
         assert!(found.is_empty(), "without a description: {found:?}");
+    }
+
+    /// Every Markdown file that tells somebody what to type.
+    fn documents(path: &Path, found: &mut Vec<PathBuf>) {
+        if path.is_dir() {
+            fs::read_dir(path).unwrap().for_each(|entry| documents(&entry.unwrap().path(), found));
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path.to_owned());
+        }
+    }
+
+    /// The command lines of a document: in its code spans, which may go over a line's end, and in its code blocks.
+    fn lines(text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (number, part) in text.split("```").enumerate() {
+            if number % 2 == 1 {
+                lines.extend(part.lines().map(str::to_owned));
+            } else {
+                // A paragraph at a time, so that a backtick that stands alone turns around no more than that.
+                let spans = part.split("\n\n").flat_map(|paragraph| paragraph.split('`').skip(1).step_by(2));
+                lines.extend(spans.map(|span| span.split_whitespace().collect::<Vec<_>>().join(" ")));
+            }
+        }
+        lines
+    }
+
+    /// The words from `sallyport` to where the shell has the rest.
+    fn words(line: &str) -> Option<Vec<String>> {
+        let line = line.split(" #").next()?;
+        let line = [" | ", " < ", " > ", ";", " && ", " \\"]
+            .iter()
+            .fold(line, |line, end| line.split(end).next().unwrap_or_default());
+        let rest = match line.split_once("-p sallyport -- ") {
+            Some((_, rest)) => rest,
+            None => line.trim_start_matches("$ ").strip_prefix("sallyport ")?,
+        };
+        Some(
+            rest.split_whitespace().map(|word| word.trim_matches(['[', ']', '\'', '"']).to_owned()).collect(),
+        )
+    }
+
+    /// A word that stands for one of the reader's, in the form that is asked for.
+    fn filled(word: &str) -> String {
+        let stands_for = word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_' || byte == b'-');
+        match word {
+            "EMAIL" => "ada@example.com".to_owned(),
+            "CODE" => "123456".to_owned(),
+            "BASE32" => "JBSWY3DPEHPK3PXP".to_owned(),
+            "N" | "MS" | "SECONDS" => "1".to_owned(),
+            _ if stands_for => word.to_ascii_lowercase(),
+            // An identifier such as `fac_…`.
+            _ if word.ends_with("_…") => word.replace('…', &"A".repeat(22)),
+            _ => word.replace('…', "x"),
+        }
+    }
+
+    /// `bash|zsh|fish` are three command lines.
+    fn alternatives(words: &[String]) -> Vec<Vec<String>> {
+        words.iter().fold(vec![vec!["sallyport".to_owned()]], |lines, word| {
+            let choices = word.split('|').map(filled);
+            choices
+                .flat_map(|choice| {
+                    lines.iter().map(move |line| [line.clone(), vec![choice.clone()]].concat())
+                })
+                .collect()
+        })
+    }
+
+    #[test]
+    fn every_command_line_in_the_documents_is_understood() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+        let mut paths = Vec::new();
+        for place in ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs", "ops"] {
+            documents(&root.join(place), &mut paths);
+        }
+        let (mut understood, mut refused) = (0, Vec::new());
+        for path in paths {
+            let text = fs::read_to_string(&path).unwrap();
+            // `client …` speaks of commands, and is none.
+            let given = lines(&text).into_iter().filter(|line| !line.ends_with(" …"));
+            for line in given.filter_map(|line| words(&line)).flat_map(|words| alternatives(&words)) {
+                match Cli::try_parse_from(&line).map_err(|error| error.kind()) {
+                    // A group of commands may be named.
+                    Ok(_)
+                    | Err(
+                        ErrorKind::DisplayHelp
+                        | ErrorKind::DisplayVersion
+                        | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand,
+                    ) => understood += 1,
+                    Err(kind) => refused.push(format!("{}: {}: {kind:?}", path.display(), line.join(" "))),
+                }
+            }
+        }
+        assert!(refused.is_empty(), "{}", refused.join("\n"));
+        assert!(understood > 40, "{understood}");
     }
 }
