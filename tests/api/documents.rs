@@ -152,3 +152,35 @@ async fn the_served_description_is_the_file_and_describes_every_route() -> Resul
     assert_eq!(described, served);
     Ok(())
 }
+
+/// Tests are named as `path::name`.
+#[test]
+fn the_tests_that_the_documents_name_exist() -> Result<()> {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut named = 0;
+    for document in
+        ["README.md", "CONTRIBUTING.md", "docs/SECURITY.md", "docs/ARCHITECTURE.md", "docs/COST.md"]
+    {
+        let text = std::fs::read_to_string(root.join(document))?;
+        for span in text.split('`').skip(1).step_by(2) {
+            let Some((path, name)) = span.split_once("::") else { continue };
+            let definition = match path.rsplit_once('.') {
+                Some((_, "rs")) => format!("fn {name}("),
+                Some((_, "py")) => format!("def {name}("),
+                _ => continue,
+            };
+            let source = std::fs::read_to_string(root.join(path))
+                .with_context(|| format!("{document} names {span}"))?;
+            assert!(source.contains(&definition), "{document} names {span}");
+            named += 1;
+        }
+    }
+    assert!(named > 30, "{named}");
+
+    let table = std::fs::read_to_string(root.join("docs/SECURITY.md"))?;
+    let (_, table) = table.split_once("## Promise and tests").context("the table of promises")?;
+    for promise in 1..=10 {
+        assert!(table.lines().any(|row| row.starts_with(&format!("| {promise} "))), "promise {promise}");
+    }
+    Ok(())
+}
