@@ -113,6 +113,7 @@ async fn a_body_that_parsers_would_read_differently_is_malformed() -> Result<()>
             good.replace('"', "'").replace("{}", "{'}").into_bytes(),
             [good.as_bytes(), b"\0"].concat(),
             [b"\xff\xfe".as_slice(), good.as_bytes()].concat(),
+            b"{\"unknown\":\"\xff\"}".to_vec(),
             "[".repeat(10_000).into_bytes(),
             "{\"a\":".repeat(3_000).into_bytes(),
         ];

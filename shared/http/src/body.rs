@@ -16,7 +16,9 @@ pub(crate) fn json<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Res
     if body.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
         return Err(Problem::new(Code::MalformedRequest));
     }
-    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    // serde does not look into the text of a field that it is about to refuse.
+    let body = std::str::from_utf8(body).map_err(|_| Problem::new(Code::MalformedRequest))?;
+    let mut deserializer = serde_json::Deserializer::from_str(body);
     let parsed: T = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
         let path = error.path().to_string();
         explain(&path, error.inner())
