@@ -168,6 +168,8 @@ class Stack:
             # The emulator's events have no domain name to derive it from.
             "Issuer": ISSUER,
             "AllowedOrigins": ORIGIN,
+            # All tests call from one address, more often than a person in a minute.
+            "AddressLimit": "10000",
         }
 
     def deploy(self, **parameters):
