@@ -12,7 +12,7 @@ use crate::{
     demo,
     environment::{self, Environment},
     functions,
-    gateway::{self, Gateway, Refusals, Routes},
+    gateway::{self, Answers, Gateway, Refusals, Routes},
     loopback::{self, listen},
     options::Options,
     runtime::Threads,
@@ -121,6 +121,7 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
         refusals: Refusals::of_the_stack(&config.docs_url)?,
         clock: Arc::clone(&clock),
         port: address.port(),
+        answers: options.answers.as_deref().map(Answers::into_directory).transpose()?,
     };
     let console = Console {
         template: template.clone(),

@@ -32,6 +32,9 @@ struct Cli {
     /// A fault that stands from the start, as JSON; for the suites.
     #[arg(long, value_name = "RULE", hide = true)]
     fault: Vec<String>,
+    /// A directory in which to note what was answered to which route; for the suites.
+    #[arg(long, value_name = "DIR", env = "SALLYPORT_ANSWERS", hide = true)]
+    answers: Option<PathBuf>,
     /// Keep the functions' log lines off the terminal; http://localhost:3000/_local/logs shows them.
     #[arg(long)]
     quiet: bool,
@@ -86,6 +89,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         quiet: cli.quiet,
         faults: cli.fault,
         environment: overrides(),
+        answers: cli.answers,
     };
     match cli.command {
         None => {

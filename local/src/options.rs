@@ -23,4 +23,6 @@ pub struct Options {
     pub faults: Vec<String>,
     /// Variables of the functions that differ from the local defaults, such as `SALLYPORT_ADDRESS_LIMIT`.
     pub environment: BTreeMap<String, String>,
+    /// A directory in which this process notes what it answered to which route.
+    pub answers: Option<PathBuf>,
 }

@@ -25,10 +25,31 @@ async fn without_a_keyring_every_route_that_needs_it_says_so() -> Result<()> {
         let answer = actor.ask("GET", path).bearer("a.b.c").send().await?;
         assert_eq!(answer.outcome(), outcome(503, "keyring_unavailable"), "{path}");
     }
+    let remove = actor.ask("DELETE", "/api/v1/mfa/factors/fac_AAAAAAAAAAAAAAAAAAAAAA").bearer("a.b.c");
+    assert_eq!(remove.send().await?.outcome(), outcome(503, "keyring_unavailable"));
     let refused = actor.try_refresh("spr_AAAA").await?;
     assert_eq!(refused.outcome(), outcome(503, "keyring_unavailable"));
     for path in ["/health/live", "/openapi.json"] {
         actor.get(path).await?.expect(200)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_a_keyring_services_are_told_so_and_not_that_a_token_is_inactive() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let start = |faults: Vec<String>| {
+        let data = Some(directory.path().to_owned());
+        Backend::start_as(local::Options { data, faults, ..local::Options::default() })
+    };
+    let backend = start(Vec::new()).await?;
+    let client = backend.client().await?;
+    backend.stop().await;
+
+    let backend = start(vec![json!({"kind": "refuse", "service": "secretsmanager"}).to_string()]).await?;
+    let actor = backend.actor();
+    for answer in [actor.introspect(&client, "a.b.c").await?, actor.revoke(&client, "a.b.c").await?] {
+        assert_eq!(answer.outcome(), outcome(503, "keyring_unavailable"));
     }
     Ok(())
 }

@@ -253,6 +253,19 @@ async fn apps_and_recovery_codes_need_no_challenge() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_challenge_says_that_the_database_is_away_and_not_that_there_is_no_factor() -> Result<()> {
+    let backend = Backend::start().await?;
+    let account = backend.account_with_totp().await?;
+    let pending = backend.actor().begin_log_in(&account).await?;
+    backend.fault(json!({"kind": "refuse", "table": "users"})).await?;
+    for factor in [account.factor().id.as_str(), "recovery"] {
+        let answer = pending.challenge(factor).await?;
+        assert!(is(&answer, (503, "dependency_unavailable")), "{}", answer.text());
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn an_mfa_token_is_good_once_for_three_hundred_seconds() -> Result<()> {
     let backend = Backend::start().await?;
     let account = backend.account_with_totp().await?;

@@ -1,5 +1,6 @@
 //! API Gateway in small: routes, real REST events, the functions' answers as HTTP.
 
+mod answers;
 mod event;
 mod function;
 mod refusal;
@@ -15,13 +16,14 @@ use axum::{
 use futures_util::StreamExt as _;
 use sallyport_core::clock::Clock;
 
-use self::{event::Addition, refusal::Refusal};
 pub(crate) use self::{
+    answers::Answers,
     event::STAGE,
     function::{Answer, Function},
     refusal::Refusals,
     routes::Routes,
 };
+use self::{event::Addition, refusal::Refusal};
 use crate::{clock::ShiftingClock, identifier};
 
 /// API Gateway's limit of a request's body.
@@ -36,6 +38,8 @@ pub(crate) struct Gateway {
     pub(crate) refusals: Refusals,
     pub(crate) clock: Arc<ShiftingClock>,
     pub(crate) port: u16,
+    /// Where answers are noted, if anywhere.
+    pub(crate) answers: Option<Answers>,
 }
 
 /// Answers a request by the function of its route.
@@ -45,14 +49,18 @@ pub(crate) async fn answer(
     request: Request<Body>,
 ) -> Response<Body> {
     let id = identifier::uuid().unwrap_or_default();
-    let mut response = match gateway.forward(&id, peer, request).await {
-        Ok(response) => response,
-        Err(refusal) => gateway.refusals.response(refusal, &id),
-    };
+    let method = request.method().clone();
+    let path = gateway.routes.find(&method, request.uri().path()).map(|found| found.resource);
+    let answered = gateway.forward(&id, peer, request).await;
+    let refused = answered.is_err();
+    let mut response = answered.unwrap_or_else(|refusal| gateway.refusals.response(refusal, &id));
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-amzn-requestid", id);
     }
-    response
+    match &gateway.answers {
+        Some(answers) => answers.note(&method, path, refused, response).await,
+        None => response,
+    }
 }
 
 impl Gateway {

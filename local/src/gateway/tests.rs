@@ -44,6 +44,7 @@ async fn serve() -> (String, stop::Stopper) {
         refusals: Refusals::of_the_stack("https://docs.example").unwrap(),
         clock: Arc::default(),
         port: address.port(),
+        answers: None,
     };
     let router = Router::new().fallback(answer).with_state(Arc::new(gateway));
     let (stopper, stop) = stop::channel();
