@@ -2,7 +2,6 @@
 
 use std::{env, error::Error, fmt::Write as _, fs, path::Path};
 
-#[expect(clippy::print_stdout, reason = "how a build script speaks to cargo")]
 #[expect(clippy::disallowed_methods, reason = "how cargo speaks to a build script")]
 fn main() -> Result<(), Box<dyn Error>> {
     let directory = env::var("CARGO_MANIFEST_DIR")?;

@@ -7,9 +7,12 @@ use std::collections::BTreeSet;
 pub type Line = Vec<String>;
 
 /// What the pages' variables are read as when nobody set them: for checking, never for running.
-pub const SAMPLES: [(&str, &str); 6] = [
+pub const SAMPLES: [(&str, &str); 9] = [
     ("SALLYPORT_STACK", "sallyport-prod"),
     ("SALLYPORT_URL", "http://localhost:3000"),
+    ("SALLYPORT_USERS_TABLE", "sallyport-prod-users"),
+    ("SALLYPORT_THROTTLE_TABLE", "sallyport-prod-throttle"),
+    ("SALLYPORT_KEYRING_SECRET", "sallyport-prod-keyring"),
     ("EMAIL", "ada@example.com"),
     ("ADDRESS", "203.0.113.7"),
     ("INCIDENT", "inc_AAAAAAAAAAAAAAAAAAAAAA"),

@@ -6,6 +6,7 @@ mod completions;
 mod config;
 mod keys;
 mod migrate;
+mod runbook;
 mod totp;
 pub(crate) mod user;
 
@@ -32,6 +33,9 @@ pub(crate) enum Command {
     /// Item formats: what is applied, and whether the data reads.
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
+    /// Runbooks: a page per alarm and procedure, to read and to run.
+    #[command(subcommand)]
+    Runbook(runbook::RunbookCommand),
     /// One-time codes.
     #[command(subcommand)]
     Totp(totp::TotpCommand),
@@ -42,7 +46,7 @@ pub(crate) enum Command {
 /// # Errors
 /// What the command failed with.
 pub(crate) async fn run(invocation: Invocation) -> Result<Answer, Failure> {
-    let Invocation { target, command, .. } = invocation;
+    let Invocation { target, format, command } = invocation;
     match command {
         Command::User(command) => command.run(&target).await,
         Command::Client(command) => command.run(&target).await,
@@ -50,6 +54,7 @@ pub(crate) async fn run(invocation: Invocation) -> Result<Answer, Failure> {
         Command::Config(command) => command.run(&target).await,
         Command::Calibrate(command) => command.run(),
         Command::Migrate(command) => command.run(&target).await,
+        Command::Runbook(command) => command.run(&target, format).await,
         Command::Totp(command) => command.run(&target).await,
         Command::Completions(command) => command.run(),
     }

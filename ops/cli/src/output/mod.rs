@@ -74,6 +74,14 @@ impl Format {
         Ok(answer.exit)
     }
 
+    /// Prints a line of a command that takes its time, for people only: JSON is one document, at the end.
+    pub(crate) fn progress(self, line: &str) {
+        if self == Self::Text {
+            // The answer at the end says whether stdout still takes what it is given.
+            drop(writeln!(io::stdout().lock(), "{}", plain_lines(line)));
+        }
+    }
+
     /// Prints a failure and says how the process ends.
     pub(crate) fn failure(self, failure: &Failure) -> Exit {
         let message = plain(&failure.message);
@@ -87,6 +95,11 @@ impl Format {
         drop(io::stderr().lock().write_all(line.as_bytes()));
         failure.exit
     }
+}
+
+/// What other programs said, without what a terminal would obey.
+fn plain_lines(text: &str) -> String {
+    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
 }
 
 /// `1 session`, `2 sessions`.

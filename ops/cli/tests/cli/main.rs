@@ -9,6 +9,7 @@ mod documentation;
 mod failures;
 mod keys;
 mod migrations;
+mod runbooks;
 mod stack;
 mod support;
 mod totp;
