@@ -86,13 +86,14 @@ pub(crate) fn all(
     };
     for (name, app) in FUNCTIONS {
         let platform = platform(name)?;
-        functions.handlers.push(Arc::new(app(&platform)));
-        functions.platforms.push((name, platform));
+        let app = app(&platform);
+        functions.platforms.push(Started { name, platform, gated: app.is_gated() });
+        functions.handlers.push(Arc::new(app));
     }
     for (name, trigger) in TRIGGERS {
         let platform = platform(name)?;
         functions.triggers.push(Arc::new(trigger(&platform)));
-        functions.platforms.push((name, platform));
+        functions.platforms.push(Started { name, platform, gated: false });
     }
     Ok(functions)
 }
@@ -101,22 +102,30 @@ pub(crate) fn all(
 pub(crate) struct Functions {
     pub(crate) handlers: Vec<Arc<dyn Function>>,
     pub(crate) triggers: Vec<Arc<Trigger>>,
-    platforms: Vec<(&'static str, Platform)>,
+    platforms: Vec<Started>,
+}
+
+struct Started {
+    name: &'static str,
+    platform: Platform,
+    /// Whether it reads modes and blocks.
+    gated: bool,
 }
 
 impl Functions {
     /// What Lambda's init phase does: `keys` fills an empty keyring, all fetch it and open their connections. A
     /// dependency that is down does not stop the start, here as there.
     pub(crate) async fn warm_up(&self) {
-        for (name, platform) in &self.platforms {
+        for Started { name, platform, .. } in &self.platforms {
             if *name == "keys"
                 && let Err(error) = platform.fill_keyring().await
             {
                 tracing::warn!(%error, "the keyring could not be filled");
             }
         }
-        for (_, platform) in &self.platforms {
-            platform.clone().warm_up().await;
+        for Started { platform, gated, .. } in &self.platforms {
+            let platform = platform.clone();
+            if *gated { platform.warm_up_for(1).await } else { platform.warm_up().await }
         }
     }
 }

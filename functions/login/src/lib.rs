@@ -6,7 +6,7 @@ mod sign_in;
 use std::sync::Arc;
 
 use http::Method;
-use sallyport_core::accounts::PasswordHasher;
+use sallyport_core::{accounts::PasswordHasher, checks::Component, flags::Gate};
 use sallyport_http::{App, Platform};
 
 /// What the handlers share.
@@ -19,6 +19,9 @@ struct State {
 /// The record, the attempt, the address: three calls side by side.
 pub const CALLS_SIDE_BY_SIDE: usize = 3;
 
+/// What its answers depend on.
+const GATE: Gate = Gate { needs: &[Component::Users, Component::Sessions, Component::Throttle] };
+
 /// The routes of this function.
 pub fn app(platform: &Platform) -> App {
     let hasher = PasswordHasher::new(platform.config().password);
@@ -26,10 +29,8 @@ pub fn app(platform: &Platform) -> App {
         hasher.warm_up();
     }
     let state = Arc::new(State { platform: platform.clone(), hasher });
-    App::new("login", platform).route(Method::POST, "/api/v1/auth/login", &state, sign_in::handle).route(
-        Method::POST,
-        "/api/v1/auth/reauthenticate",
-        &state,
-        reauthenticate::handle,
-    )
+    App::new("login", platform)
+        .gated(GATE)
+        .route(Method::POST, "/api/v1/auth/login", &state, sign_in::handle)
+        .route(Method::POST, "/api/v1/auth/reauthenticate", &state, reauthenticate::handle)
 }

@@ -10,7 +10,9 @@ use std::sync::Arc;
 
 use http::Method;
 use sallyport_core::{
+    checks::Component,
     env::Env,
+    flags::Gate,
     mfa::ManageError,
     sessions::CallerError,
     tokens::{Audience, MfaClaims, TokenError, verify_mfa_token},
@@ -20,10 +22,14 @@ use sallyport_http::{App, Call, Code, Platform, Problem};
 /// The session, the factors, the profile, the recovery codes: four calls side by side.
 pub const CALLS_SIDE_BY_SIDE: usize = 4;
 
+/// What its answers depend on.
+const GATE: Gate = Gate { needs: &[Component::Users, Component::Sessions, Component::Throttle] };
+
 /// The routes of this function.
 pub fn app(platform: &Platform) -> App {
     let state = Arc::new(platform.clone());
     App::new("mfa", platform)
+        .gated(GATE)
         .route(Method::POST, "/api/v1/auth/mfa/challenge", &state, challenge::handle)
         .route(Method::POST, "/api/v1/auth/mfa/verify", &state, verify::handle)
         .route(Method::GET, "/api/v1/mfa/factors", &state, factors::list)

@@ -9,12 +9,17 @@ mod revoke;
 use std::sync::Arc;
 
 use http::Method;
+use sallyport_core::{checks::Component, flags::Gate};
 use sallyport_http::{App, Platform};
+
+/// What its answers depend on.
+const GATE: Gate = Gate { needs: &[Component::Sessions] };
 
 /// The routes of this function.
 pub fn app(platform: &Platform) -> App {
     let state = Arc::new(platform.clone());
     App::new("refresh", platform)
+        .gated(GATE)
         .route(Method::POST, "/api/v1/auth/refresh", &state, refresh::handle)
         .route(Method::POST, "/api/v1/auth/logout", &state, logout::handle)
         .route(Method::POST, "/oauth/revoke", &state, revoke::handle)

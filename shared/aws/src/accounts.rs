@@ -219,6 +219,9 @@ impl ManageAccounts for Store {
             Credential::Password(hash) if before.credential != after.credential => update
                 .update_expression("SET #epoch = :after, #status = :status, password = :password")
                 .expression_attribute_values(":password", s(hash.as_str())),
+            Credential::None if before.credential != after.credential => {
+                update.update_expression("SET #epoch = :after, #status = :status REMOVE password")
+            }
             _ => update.update_expression("SET #epoch = :after, #status = :status"),
         };
         let sessions = Put::builder()

@@ -1,9 +1,6 @@
 //! The keyring in Secrets Manager, and its copy in the process.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use aws_lc_rs::{
     encoding::{AsDer, Pkcs8V1Der},
@@ -35,7 +32,7 @@ use sallyport_core::{
     store::{StoreError, StoreResult},
 };
 
-use crate::{meter, store::unavailable};
+use crate::{cache::LastGood, store::unavailable};
 
 /// The idempotency token of the first version. It is always the same: Secrets Manager takes one content under a token, so
 /// that of two that fill the secret at once one wins and the other is told.
@@ -261,27 +258,15 @@ pub fn generate_keyring(
     })
 }
 
-struct Copied {
-    keyring: Arc<Keyring>,
-    fetched_at: Timestamp,
-    /// After a failed fetch: not before this.
-    retry_at: Timestamp,
-}
-
 /// The keyring in the process: fetched when it is older than `max_age`, kept when the fetch fails.
 pub struct KeyringCache<S> {
     source: S,
-    clock: Arc<dyn Clock>,
-    max_age: Duration,
-    copy: Mutex<Option<Copied>>,
+    copy: LastGood<Keyring>,
 }
-
-/// How long a failed fetch is not repeated.
-const RETRY: Duration = Duration::from_secs(5);
 
 impl<S: KeyringSource> KeyringCache<S> {
     pub fn new(source: S, clock: Arc<dyn Clock>, max_age: Duration) -> Self {
-        Self { source, clock, max_age, copy: Mutex::new(None) }
+        Self { source, copy: LastGood::new("the keyring", clock, max_age) }
     }
 
     pub fn source(&self) -> &S {
@@ -293,55 +278,23 @@ impl<S: KeyringSource> KeyringCache<S> {
     /// # Errors
     /// The fetch failed and there is no copy, or what it fetched does not read.
     pub async fn get(&self) -> StoreResult<Option<Arc<Keyring>>> {
-        let now = self.clock.now();
-        if let Some(keyring) = self.fresh(now) {
-            meter::note_cache(true);
-            return Ok(Some(keyring));
-        }
-        meter::note_cache(false);
-        let fetched = match self.fetch().await {
-            // Whoever emptied the secret has not emptied this copy, which sessions and factors depend on.
-            Ok(None) if self.locked().is_some() => Err(damaged("it has been emptied".to_owned())),
-            fetched => fetched,
-        };
-        match fetched {
-            Ok(None) => Ok(None),
-            Ok(Some(keyring)) => {
-                let keyring = Arc::new(keyring);
-                let copied = Copied { keyring: Arc::clone(&keyring), fetched_at: now, retry_at: now };
-                *self.locked() = Some(copied);
-                Ok(Some(keyring))
-            }
-            Err(error) => {
-                let mut copy = self.locked();
-                let Some(copied) = copy.as_mut() else {
-                    return Err(error);
-                };
-                copied.retry_at = now + RETRY;
-                tracing::warn!(%error, "the keyring could not be fetched, the last good one serves on");
-                Ok(Some(Arc::clone(&copied.keyring)))
-            }
-        }
+        self.copy.get(self.fetch()).await
     }
 
-    fn fresh(&self, now: Timestamp) -> Option<Arc<Keyring>> {
-        let copy = self.locked();
-        let copied = copy.as_ref()?;
-        let fresh = now < copied.fetched_at + self.max_age || now < copied.retry_at;
-        fresh.then(|| Arc::clone(&copied.keyring))
+    /// The last good copy, however old, without asking anybody.
+    pub fn last(&self) -> Option<Arc<Keyring>> {
+        self.copy.last()
     }
 
     async fn fetch(&self) -> StoreResult<Option<Keyring>> {
         match self.source.read().await? {
+            // Whoever emptied the secret has not emptied this copy, which sessions and factors depend on.
+            Stored::Empty if self.copy.last().is_some() => Err(damaged("it has been emptied".to_owned())),
             Stored::Empty => Ok(None),
             Stored::Filled(text) => {
                 Keyring::parse(text.expose()).map(Some).map_err(|error| damaged(error.to_string()))
             }
         }
-    }
-
-    fn locked(&self) -> std::sync::MutexGuard<'_, Option<Copied>> {
-        self.copy.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -351,6 +304,6 @@ fn damaged(problem: String) -> StoreError {
 
 impl<S> std::fmt::Debug for KeyringCache<S> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyringCache").field("max_age", &self.max_age).finish_non_exhaustive()
+        f.debug_struct("KeyringCache").field("max_age", &self.copy.max_age()).finish_non_exhaustive()
     }
 }

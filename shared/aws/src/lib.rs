@@ -5,9 +5,11 @@
 
 mod accounts;
 mod audit;
+mod cache;
 mod checks;
 mod clients;
 mod connection;
+mod flags;
 mod item;
 mod keyring;
 mod messages;
@@ -26,6 +28,7 @@ mod validate;
 pub use connection::{ATTEMPT_TIMEOUT, Clients, ConnectError, Endpoints};
 #[cfg(feature = "profile")]
 pub use connection::{ProfileOptions, shared_config};
+pub use flags::FlagsCache;
 pub use keyring::{KeyMaker, KeyringCache, SecretsKeyring, generate_keyring};
 pub use store::{Store, Tables};
 pub use validate::{ITEM_FORMAT, validate_item};

@@ -7,10 +7,13 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use aws_sdk_dynamodb::types::AttributeValue;
 use proptest::{collection, option, prelude::*};
 use sallyport_core::{
-    accounts::{Credential, Email, Epoch, FactorKind, FactorSummary, LoginRecord, Profile, Status},
+    accounts::{
+        AccountKey, Credential, Email, Epoch, FactorKind, FactorSummary, LoginRecord, Profile, Status,
+    },
     address::ClientAddress,
     clients::{Client, ClientSecretHash},
     clock::Timestamp,
+    flags::{Block, BlockSubject, Flags, MOST_BLOCKS, Mode, ModeName, Reason},
     ids::{DeviceId, FactorId, OperationId, SessionId, UserId},
     mfa::{CodeHash, Factor, RecoveryCodes, SealedSeed},
     sessions::{Methods, Session},
@@ -21,6 +24,7 @@ use sallyport_core::{
 use crate::{
     accounts::{read_login_record, read_profile, write_login_record, write_profile},
     clients::{read_client, write_client},
+    flags::{read_flags, write_flags},
     item::{Item, n},
     mfa::{read_factor, read_recovery_codes, write_factor, write_recovery_codes},
     sessions::{attribute, emptied_item, read_sessions, write_session},
@@ -120,7 +124,57 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn flags()(
+        version: u64,
+        modes in collection::btree_map(0..6_usize, (entry(), option::of(any::<u32>())), 0..6),
+        networks in collection::vec((any::<std::net::IpAddr>(), entry()), 0..20),
+        accounts in collection::vec((any::<[u8; 16]>(), entry()), 0..20),
+        recent in collection::vec(any::<[u8; 16]>(), 0..8),
+    ) -> Flags {
+        let names: Vec<_> = ModeName::all().collect();
+        let modes = modes.into_iter().filter_map(|(index, ((reason, set_at, expires_at, by), factor))| {
+            Some((*names.get(index)?, Mode { reason, set_at, expires_at, by, factor }))
+        });
+        let block = |(reason, set_at, expires_at, by)| Block { reason, set_at, expires_at, by };
+        let networks = networks.into_iter().map(|(address, entry)| {
+            (BlockSubject::address(ClientAddress::new(address)), block(entry))
+        });
+        let accounts = accounts.into_iter().map(|(account, entry)| {
+            (BlockSubject::Account(AccountKey::from_bytes(account)), block(entry))
+        });
+        Flags {
+            version,
+            modes: modes.collect(),
+            blocks: networks.chain(accounts).collect(),
+            recent: recent.into_iter().map(OperationId::from_bytes).collect(),
+        }
+    }
+}
+
+fn entry() -> impl Strategy<Value = (Reason, Timestamp, Timestamp, String)> {
+    let reason = "[a-z\u{e4}][ -~]{0,80}".prop_filter_map("a reason", |text| Reason::new(&text).ok());
+    (reason, instant(), instant(), "\\PC{0,60}")
+}
+
 proptest! {
+    #[test]
+    fn flags_read_back(flags in flags()) {
+        let item = write_flags(&flags);
+        prop_assert_eq!(read_flags(&item), Ok(flags));
+        prop_assert_eq!(validate_item("ops", &item), Ok(()));
+    }
+
+    #[test]
+    fn damaged_flags_are_corrupt(flags in flags(), victim: prop::sample::Index, gone: bool) {
+        let item = write_flags(&flags);
+        let names: Vec<_> =
+            item.keys().filter(|name| !["pk", "sk"].contains(&name.as_str())).cloned().collect();
+        let name: &String = victim.get(&names);
+        let outcome = read_flags(&damage(item, name, gone));
+        prop_assert!(matches!(outcome, Err(StoreError::Corrupt { table: "ops", .. })), "{:?}", outcome);
+    }
+
     #[test]
     fn a_login_record_reads_back(record in login_record()) {
         let item = write_login_record(&record);
@@ -231,6 +285,47 @@ fn a_format_that_this_release_does_not_know_is_refused() {
     assert!(
         matches!(read_sessions(user, &item), Err(StoreError::Corrupt { problem, .. }) if problem.contains("format 2"))
     );
+}
+
+#[test]
+fn what_a_newer_release_sets_is_left_out_and_the_rest_is_read() {
+    let mode = Mode {
+        reason: Reason::new("drill").unwrap(),
+        set_at: Timestamp::from_seconds(1),
+        expires_at: Timestamp::from_seconds(2),
+        by: "operator".to_owned(),
+        factor: None,
+    };
+    let flags = Flags { modes: BTreeMap::from([(ModeName::Maintenance, mode)]), ..Flags::default() };
+    let mut item = write_flags(&flags);
+    for (attribute, name) in [("modes", "read_only"), ("blocks", "country#xx")] {
+        let Some(AttributeValue::M(map)) = item.get_mut(attribute) else { panic!("a map") };
+        map.insert(name.to_owned(), AttributeValue::M(HashMap::new()));
+    }
+    assert_eq!(read_flags(&item), Ok(flags));
+}
+
+/// Every function reads them all every few seconds.
+#[test]
+fn as_many_flags_as_there_can_be_stay_under_a_hundred_kilobytes() {
+    let reason = Reason::new(&"r".repeat(Reason::MOST_BYTES)).unwrap();
+    let (set_at, expires_at) =
+        (Timestamp::from_millis(1_999_999_999_999), Timestamp::from_millis(1_999_999_999_999));
+    let by = "b".repeat(140);
+    let mode = Mode { reason: reason.clone(), set_at, expires_at, by: by.clone(), factor: Some(100) };
+    let block = |number: usize| {
+        let network = format!("1111:2222:3333:4444:5555:6666:7777:{:x}/128", 0x1000 + number);
+        let block = Block { reason: reason.clone(), set_at, expires_at, by: by.clone() };
+        (BlockSubject::Network(network.parse().unwrap()), block)
+    };
+    let flags = Flags {
+        version: u64::MAX,
+        modes: ModeName::all().map(|name| (name, mode.clone())).collect(),
+        blocks: (0..MOST_BLOCKS).map(block).collect(),
+        recent: vec![OperationId::from_bytes([1; 16]); 8],
+    };
+    let size = size_of(&write_flags(&flags));
+    assert!(size < 100 * 1024, "{size} bytes");
 }
 
 #[test]

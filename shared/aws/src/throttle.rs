@@ -10,10 +10,12 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sallyport_core::{
     address::ClientAddress,
     clock::Timestamp,
+    flags::{ClaimWait, WAIT, WAIT_WINDOW, WaitKey, Waiting},
     ids::OperationId,
     store::StoreResult,
     throttle::{
         AddressLimit, Attempts, BucketState, Clearing, CountAddress, Pool, PoolKey, PoolPolicy, Reserved,
+        ShowLimits,
     },
 };
 
@@ -324,5 +326,72 @@ impl CountAddress for Store {
         let item = answer.attributes.unwrap_or_default();
         let used = Reader::new(TABLE, &key, &item).number("n")?;
         Ok(limit.state(used, ends, now))
+    }
+}
+
+impl ClaimWait for Store {
+    async fn claim_wait(&self, key: &WaitKey, now: Timestamp) -> StoreResult<Waiting> {
+        let kept = WAIT + WAIT_WINDOW;
+        let sent = self
+            .client
+            .update_item()
+            .table_name(&self.tables.throttle)
+            .key("key", s(key))
+            .update_expression("SET #since = :now, v = :v, expires_at = :expires")
+            .condition_expression("attribute_not_exists(#since) OR #since <= :stale")
+            .expression_attribute_names("#since", "since")
+            .expression_attribute_values(":now", millis(now))
+            .expression_attribute_values(":stale", millis(now.minus(kept)))
+            .expression_attribute_values(":v", n(ITEM_FORMAT))
+            .expression_attribute_values(":expires", n((now + kept).seconds() + 60))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(Waiting::First),
+            Err(error) => match error.as_service_error() {
+                Some(UpdateItemError::ConditionalCheckFailedException(failed)) => {
+                    let item = failed.item.clone().unwrap_or_default();
+                    let since = Reader::new(TABLE, &key.to_string(), &item).instant("since")?;
+                    Ok(Waiting::Since(since))
+                }
+                _ => Err(unavailable("claim wait")(error)),
+            },
+        }
+    }
+}
+
+impl ShowLimits for Store {
+    async fn counted(
+        &self,
+        address: ClientAddress,
+        limit: &AddressLimit,
+        now: Timestamp,
+    ) -> StoreResult<BucketState> {
+        let (key, ends) = limit.window_of(address, now);
+        let item = self.limit_item(&key).await?;
+        let used = item.map(|item| Reader::new(TABLE, &key, &item).number("n")).transpose()?;
+        Ok(limit.state(used.unwrap_or_default(), ends, now))
+    }
+
+    async fn waiting(&self, key: &WaitKey) -> StoreResult<Option<Timestamp>> {
+        let key = key.to_string();
+        let item = self.limit_item(&key).await?;
+        item.map(|item| Reader::new(TABLE, &key, &item).instant("since")).transpose()
+    }
+}
+
+impl Store {
+    async fn limit_item(&self, key: &str) -> StoreResult<Option<Item>> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.tables.throttle)
+            .key("key", s(key))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(unavailable("read limit"))?;
+        Ok(answer.item)
     }
 }

@@ -9,6 +9,7 @@ use sallyport_core::{
 use crate::{
     accounts::{read_login_record, read_profile},
     clients::read_client,
+    flags::read_flags,
     item::{Item, Reader},
     mfa::{read_factor, read_recovery_codes},
     sessions::read_sessions,
@@ -52,11 +53,14 @@ pub fn validate_item(table: &'static str, item: &Item) -> StoreResult<()> {
                 reader.number::<u64>("n").map(drop)
             } else if key.starts_with("mfa_token#") {
                 Ok(())
+            } else if key.starts_with("wait#") {
+                reader.instant("since").map(drop)
             } else {
                 read_pool(key, item).map(drop)
             }
         }
         "ops" if reader.text("pk")? == "CLIENT" => read_client(item).map(drop),
+        "ops" if reader.text("pk")? == "FLAGS" => read_flags(item).map(drop),
         "ops" | "audit" | "outbox" => reader.format(),
         _ => Err(StoreError::Corrupt { table, key: String::new(), problem: "no such table".to_owned() }),
     }

@@ -3,6 +3,7 @@
 use std::{
     fmt,
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
+    str::FromStr,
 };
 
 /// The caller's address as API Gateway saw it. Headers never enter here.
@@ -63,9 +64,179 @@ impl fmt::Debug for ClientAddress {
     }
 }
 
+/// A range of addresses by its prefix (CIDR: RFC 4632, RFC 4291 2.3).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Network {
+    first: IpAddr,
+    length: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum InvalidNetwork {
+    #[error("not a prefix such as 203.0.113.0/24 or 2001:db8::/32")]
+    Malformed,
+    /// A slip of the finger must not shut out a continent.
+    #[error("too wide: at least /8 for IPv4 and /16 for IPv6")]
+    TooWide,
+    #[error("bits are set after the prefix: {0} starts there")]
+    BitsAfterPrefix(Network),
+}
+
+impl Network {
+    /// What an address stands for: itself, or the /64 of an IPv6 address, as with [`ClientAddress::bucket`].
+    pub fn of(address: ClientAddress) -> Self {
+        let length = if address.0.is_ipv4() { 32 } else { 64 };
+        Self { first: masked(address.0, length), length }
+    }
+
+    pub fn contains(&self, address: ClientAddress) -> bool {
+        address.0.is_ipv4() == self.first.is_ipv4() && masked(address.0, self.length) == self.first
+    }
+}
+
+/// The address with nothing set after the first `length` bits.
+fn masked(address: IpAddr, length: u8) -> IpAddr {
+    match address {
+        IpAddr::V4(address) => {
+            let mask = u32::MAX.checked_shl(32_u32.saturating_sub(length.into())).unwrap_or(0);
+            IpAddr::V4(Ipv4Addr::from_bits(address.to_bits() & mask))
+        }
+        IpAddr::V6(address) => {
+            let mask = u128::MAX.checked_shl(128_u32.saturating_sub(length.into())).unwrap_or(0);
+            IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & mask))
+        }
+    }
+}
+
+impl FromStr for Network {
+    type Err = InvalidNetwork;
+
+    fn from_str(text: &str) -> Result<Self, InvalidNetwork> {
+        let (address, length) = text.split_once('/').ok_or(InvalidNetwork::Malformed)?;
+        let address: IpAddr = address.parse().map_err(|_| InvalidNetwork::Malformed)?;
+        // `parse` alone takes "+8" and "08".
+        let plain = length.bytes().all(|byte| byte.is_ascii_digit())
+            && !(length.len() > 1 && length.starts_with('0'));
+        let length: u8 = length.parse().ok().filter(|_| plain).ok_or(InvalidNetwork::Malformed)?;
+        // Callers from a mapped prefix are seen by the IPv4 addresses that it maps.
+        let (first, length) = match address {
+            IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() && (96..=128).contains(&length) => {
+                (address.to_canonical(), length.saturating_sub(96))
+            }
+            other => (other, length),
+        };
+        let (least, most) = if first.is_ipv4() { (8, 32) } else { (16, 128) };
+        if length > most {
+            return Err(InvalidNetwork::Malformed);
+        }
+        if length < least {
+            return Err(InvalidNetwork::TooWide);
+        }
+        let network = Self { first: masked(first, length), length };
+        if network.first == first { Ok(network) } else { Err(InvalidNetwork::BitsAfterPrefix(network)) }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.first, self.length)
+    }
+}
+
+impl fmt::Debug for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    fn network(text: &str) -> Result<Network, InvalidNetwork> {
+        text.parse()
+    }
+
+    /// Bit by bit, as no computer would do it.
+    fn shares_prefix(one: IpAddr, other: IpAddr, length: u8) -> bool {
+        let bits = |address: IpAddr| -> Vec<bool> {
+            let octets = match address {
+                IpAddr::V4(address) => address.octets().to_vec(),
+                IpAddr::V6(address) => address.octets().to_vec(),
+            };
+            octets.iter().flat_map(|octet| (0..8).rev().map(move |bit| octet >> bit & 1 == 1)).collect()
+        };
+        let (one, other) = (bits(one), bits(other));
+        one.len() == other.len() && one.iter().zip(&other).take(length.into()).all(|(a, b)| a == b)
+    }
+
+    /// Pairs that share more than random ones would.
+    fn pair() -> impl Strategy<Value = (IpAddr, IpAddr)> {
+        let v4 = (any::<u32>(), any::<u32>(), 0..=32_u32).prop_map(|(one, noise, shared)| {
+            let other = one ^ noise.checked_shr(shared).unwrap_or(0);
+            (IpAddr::V4(Ipv4Addr::from_bits(one)), IpAddr::V4(Ipv4Addr::from_bits(other)))
+        });
+        let v6 = (any::<u128>(), any::<u128>(), 0..=128_u32).prop_map(|(one, noise, shared)| {
+            let other = one ^ noise.checked_shr(shared).unwrap_or(0);
+            (IpAddr::V6(Ipv6Addr::from_bits(one)), IpAddr::V6(Ipv6Addr::from_bits(other)))
+        });
+        prop_oneof![v4, v6]
+    }
+
+    proptest! {
+        #[test]
+        fn a_prefix_holds_what_shares_its_bits_and_nothing_else((one, other) in pair(), length in 8..=128_u8) {
+            let length = if one.is_ipv4() { length.min(32) } else { length.max(16) };
+            let network = Network { first: masked(one, length), length };
+            let mapped = |address: IpAddr| address.is_ipv6() && address.to_canonical().is_ipv4();
+            prop_assume!(!mapped(one) && !mapped(other));
+            prop_assert!(network.contains(ClientAddress::new(one)));
+            prop_assert_eq!(network.contains(ClientAddress::new(other)), shares_prefix(one, other, length));
+            prop_assert_eq!(network.to_string().parse::<Network>(), Ok(network));
+        }
+
+        #[test]
+        fn an_address_is_blocked_with_what_shares_its_budget((one, other) in pair()) {
+            let (one, other) = (ClientAddress::new(one), ClientAddress::new(other));
+            prop_assert_eq!(Network::of(one).contains(other), one.bucket() == other.bucket());
+        }
+
+        #[test]
+        fn no_text_makes_a_prefix_panic(text in "\\PC{0,50}|[0-9a-f:.]{1,40}/[0-9]{1,4}") {
+            let _parsed = text.parse::<Network>();
+        }
+    }
+
+    #[test]
+    fn a_mapped_prefix_is_the_prefix_it_maps() {
+        assert_eq!(network("::ffff:203.0.113.0/120"), network("203.0.113.0/24"));
+        assert_eq!(network("::ffff:10.0.0.0/100"), Err(InvalidNetwork::TooWide));
+    }
+
+    #[test]
+    fn a_prefix_that_is_no_prefix_says_what_is_wrong() {
+        for text in [
+            "",
+            "/",
+            "1.2.3.4",
+            "1.2.3.4/",
+            "1.2.3.4/33",
+            "1.2.3.4/+8",
+            "1.2.3.4/08",
+            "1.2.3.4/8/8",
+            "::/129",
+            "a/8",
+        ] {
+            assert_eq!(network(text), Err(InvalidNetwork::Malformed), "{text}");
+        }
+        for text in ["0.0.0.0/0", "0.0.0.0/7", "::/0", "2000::/15"] {
+            assert_eq!(network(text), Err(InvalidNetwork::TooWide), "{text}");
+        }
+        let wrong = network("203.0.113.9/24").err().map(|error| error.to_string());
+        assert_eq!(wrong.as_deref(), Some("bits are set after the prefix: 203.0.113.0/24 starts there"));
+    }
 
     fn bucket(text: &str) -> Option<String> {
         ClientAddress::parse(text).map(|address| address.bucket())

@@ -9,7 +9,7 @@ use futures_util::{
 
 use crate::{clock::Clock, store::StoreResult};
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Component {
     Users,
     Sessions,
@@ -27,6 +27,11 @@ impl Component {
             Self::Throttle => "throttle",
             Self::Keyring => "keyring",
         }
+    }
+
+    /// Reads what [`Component::as_str`] wrote.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|component| component.as_str() == name)
     }
 }
 

@@ -10,6 +10,7 @@ pub mod checks;
 pub mod clients;
 pub mod clock;
 pub mod env;
+pub mod flags;
 pub mod ids;
 #[cfg(test)]
 mod interleaving;

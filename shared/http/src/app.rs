@@ -13,6 +13,7 @@ use lambda_http::{Body, Request, RequestExt as _, Response};
 use sallyport_aws::{meter, system::is_cold_start};
 use sallyport_core::{
     env::Env,
+    flags::{Gate, Refusal},
     sessions::Caller,
     tokens::{Audience, TokenError},
 };
@@ -138,11 +139,30 @@ pub struct App {
     platform: Platform,
     paths: Vec<Path>,
     router: matchit::Router<usize>,
+    gate: Option<Gate>,
 }
 
 impl App {
     pub fn new(name: &'static str, platform: &Platform) -> Self {
-        Self { name, platform: platform.clone(), paths: Vec::new(), router: matchit::Router::new() }
+        Self {
+            name,
+            platform: platform.clone(),
+            paths: Vec::new(),
+            router: matchit::Router::new(),
+            gate: None,
+        }
+    }
+
+    /// Puts modes and blocks before every route. An application without a gate, such as health, reads no flags and answers
+    /// whatever is set.
+    #[must_use]
+    pub fn gated(mut self, gate: Gate) -> Self {
+        self.gate = Some(gate);
+        self
+    }
+
+    pub fn is_gated(&self) -> bool {
+        self.gate.is_some()
     }
 
     /// Adds a route. The patterns are the code's own: one that does not parse, or stands twice, is never matched, and the
@@ -237,7 +257,7 @@ impl App {
     async fn dispatch(
         &self,
         request: Request,
-        context: RequestContext,
+        mut context: RequestContext,
         origin: Option<String>,
         facts: Facts,
     ) -> (Result<Reply, Problem>, Option<&'static str>) {
@@ -259,6 +279,11 @@ impl App {
                 pattern,
             );
         };
+        if let Some(gate) = &self.gate
+            && let Err(problem) = self.admit(gate, &mut context).await
+        {
+            return (Err(problem), pattern);
+        }
         let (parts, body) = request.into_parts();
         let body = match body {
             Body::Text(text) => text.into_bytes(),
@@ -277,6 +302,19 @@ impl App {
         let parameters =
             matched.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
         Some((self.paths.get(*matched.value)?, parameters))
+    }
+
+    /// Lets a request through to its handler, or refuses it before anything of its body is looked at.
+    async fn admit(&self, gate: &Gate, context: &mut RequestContext) -> Result<(), Problem> {
+        context.flags = self.platform.flags().await?;
+        let now = self.platform.clock().now();
+        context.flags.admit(gate, context.origin.address, now).map_err(|refusal| match refusal {
+            Refusal::Blocked => Problem::new(Code::Blocked),
+            Refusal::Maintenance { retry_after } => Problem::new(Code::Maintenance).retry_after(retry_after),
+            Refusal::Down { component, retry_after } => Problem::new(Code::DependencyUnavailable)
+                .retry_after(retry_after)
+                .operator(format!("{} is known to be down (sallyport mode status)", component.as_str())),
+        })
     }
 }
 

@@ -1,6 +1,6 @@
 //! What a deployment may set, read once and checked.
 
-use std::{str::FromStr, time::Duration};
+use std::{str::FromStr, sync::Arc, time::Duration};
 
 use sallyport_aws::{Endpoints, Tables};
 use sallyport_core::{
@@ -122,13 +122,15 @@ impl Config {
         })
     }
 
-    /// The rules of the domain under this configuration.
+    /// The rules of the domain under this configuration, while nobody is blocked and no mode is set.
     pub fn rules(&self, issuer: &str) -> Rules {
         Rules {
             audience: Audience { issuer: issuer.to_owned(), audience: self.audience.clone() },
             sessions: SessionPolicy { grace: self.refresh_grace, ..SessionPolicy::default() },
             pool: PoolPolicy::default(),
             address: AddressLimit { requests: self.address_limit, ..AddressLimit::default() },
+            flags: Arc::default(),
+            emergency: None,
         }
     }
 }

@@ -1,8 +1,10 @@
 //! Where a request comes from. The gateway's word counts; headers that a caller can set do not.
 
+use std::sync::Arc;
+
 use http::{HeaderMap, header};
 use lambda_http::{Request, RequestExt as _, request::RequestContext as Gateway};
-use sallyport_core::{address::ClientAddress, audit::Origin};
+use sallyport_core::{address::ClientAddress, audit::Origin, flags::Flags};
 
 /// What is known of a request besides its body.
 #[derive(Debug, Clone)]
@@ -12,6 +14,8 @@ pub struct RequestContext {
     pub trace_id: Option<String>,
     /// The address of the API that it came in by.
     pub api_url: String,
+    /// Modes and blocks as this request found them; none where the application has no gate.
+    pub flags: Arc<Flags>,
 }
 
 /// Longer names of clients are cut.
@@ -52,6 +56,7 @@ impl RequestContext {
                 .filter(|root| root.len() <= 64)
                 .map(str::to_owned),
             api_url,
+            flags: Arc::default(),
         }
     }
 }

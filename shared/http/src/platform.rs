@@ -3,16 +3,18 @@
 use std::sync::Arc;
 
 use sallyport_aws::{
-    Clients, KeyringCache, SecretsKeyring, Store, generate_keyring,
+    Clients, FlagsCache, KeyringCache, SecretsKeyring, Store, generate_keyring,
     system::{OsRandom, SystemClock},
 };
 use sallyport_core::{
+    checks::Component,
     clock::Clock,
     env::Env,
+    flags::{Flags, MAX_AGE, ModeName},
     keyring::{FillKeyring as _, Keyring},
     login::Rules,
     random::Random,
-    store::StoreResult,
+    store::{StoreError, StoreResult},
 };
 
 use crate::{
@@ -32,6 +34,7 @@ struct Inner {
     config: Config,
     store: Store,
     keyring: KeyringCache<SecretsKeyring>,
+    flags: FlagsCache<Store>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     sink: Arc<dyn Sink>,
@@ -72,6 +75,7 @@ impl PlatformBuilder {
         Platform {
             inner: Arc::new(Inner {
                 config: self.config,
+                flags: FlagsCache::new(store.clone(), Arc::clone(&self.clock), MAX_AGE),
                 store,
                 keyring,
                 clock: self.clock,
@@ -120,7 +124,8 @@ impl Platform {
 
     /// The rules that a request is under.
     pub fn rules(&self, context: &RequestContext) -> Rules {
-        self.inner.config.rules(self.issuer(context))
+        let rules = self.inner.config.rules(self.issuer(context));
+        rules.under(Arc::clone(&context.flags), self.inner.clock.now())
     }
 
     /// The configured issuer, or the address of the API that the request came in by. That is the gateway's word, not a
@@ -129,11 +134,28 @@ impl Platform {
         self.inner.config.issuer.as_deref().unwrap_or(&context.api_url)
     }
 
-    /// The keyring.
+    /// Modes and blocks, a few seconds old at most.
+    ///
+    /// # Errors
+    /// 503 `dependency_unavailable` when they were never read: nobody is let in whom an operator may have shut out.
+    pub(crate) async fn flags(&self) -> Result<Arc<Flags>, Problem> {
+        Ok(self.inner.flags.get().await?)
+    }
+
+    /// The keyring. While it is known to be unreachable the last good copy serves, and nobody waits for another.
     ///
     /// # Errors
     /// 503 `keyring_unavailable` when there is none: not fetched, damaged, or not filled yet.
     pub async fn keyring(&self) -> Result<Arc<Keyring>, Problem> {
+        let now = self.inner.clock.now();
+        let degraded = |flags: Arc<Flags>| flags.is_degraded(Component::Keyring, now);
+        if self.inner.flags.last().is_some_and(degraded) {
+            return self.inner.keyring.last().ok_or_else(|| {
+                let mode = ModeName::Degraded(Component::Keyring);
+                Problem::new(Code::KeyringUnavailable)
+                    .operator(format!("{mode} is set, and there is no copy"))
+            });
+        }
         match self.inner.keyring.get().await {
             Ok(Some(keyring)) => Ok(keyring),
             Ok(None) => {
@@ -161,15 +183,26 @@ impl Platform {
     /// What the first request would otherwise wait for: the handshake with DynamoDB and the keyring. Neither may fail the
     /// start: a dependency that is down now is reported by the requests that need it.
     pub async fn warm_up(self) {
-        self.warm_up_for(1).await;
+        let (keyring, ()) = tokio::join!(self.inner.keyring.get(), self.inner.store.warm_up(1));
+        report_cold(keyring.err());
     }
 
-    /// As [`Platform::warm_up`], for requests that make so many calls of DynamoDB side by side.
+    /// As [`Platform::warm_up`], for a gated application whose requests make so many calls of DynamoDB side by side. One of
+    /// the connections is opened by the first read of the flags.
     pub async fn warm_up_for(self, calls: usize) {
-        let (keyring, ()) = tokio::join!(self.inner.keyring.get(), self.inner.store.warm_up(calls));
-        if let Err(error) = keyring {
-            tracing::warn!(%error, "no keyring at start");
-        }
+        let (keyring, flags, ()) = tokio::join!(
+            self.inner.keyring.get(),
+            self.inner.flags.get(),
+            self.inner.store.warm_up(calls.saturating_sub(1))
+        );
+        report_cold(keyring.err());
+        report_cold(flags.err());
+    }
+}
+
+fn report_cold(error: Option<StoreError>) {
+    if let Some(error) = error {
+        tracing::warn!(%error, "not warm at start");
     }
 }
 

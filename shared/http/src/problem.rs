@@ -64,6 +64,8 @@ codes! {
         "A recent sign-in is needed", "Reauthenticate, with the second factor if the account has one, then repeat the request.";
     OriginNotAllowed = "origin_not_allowed", FORBIDDEN,
         "The origin is not allowed", "Requests that use cookies must come from an allowed origin.";
+    Blocked = "blocked", FORBIDDEN,
+        "The address is blocked", "Requests from this address are refused.";
     NotFound = "not_found", NOT_FOUND,
         "Not found", "There is nothing at this path.";
     MethodNotAllowed = "method_not_allowed", METHOD_NOT_ALLOWED,
@@ -76,6 +78,8 @@ codes! {
         "No more factors", "Remove a factor before adding another.";
     FactorAlreadyConfirmed = "factor_already_confirmed", CONFLICT,
         "The factor is confirmed already", "The factor can be used.";
+    Maintenance = "maintenance", SERVICE_UNAVAILABLE,
+        "Closed for maintenance", "Repeat the request after Retry-After.";
     DependencyUnavailable = "dependency_unavailable", SERVICE_UNAVAILABLE,
         "Temporarily unavailable", "A service that this one needs does not answer.";
     KeyringUnavailable = "keyring_unavailable", SERVICE_UNAVAILABLE,
@@ -95,7 +99,7 @@ impl Code {
 
     /// Whether it is the service's own fault.
     pub fn is_fault(self) -> bool {
-        self.status().is_server_error()
+        self.status().is_server_error() && !matches!(self, Self::Maintenance)
     }
 }
 

@@ -21,6 +21,8 @@ use tracing_subscriber::{
 /// The namespace of all metrics.
 pub const NAMESPACE: &str = "Sallyport";
 
+use crate::problem::Code;
+
 /// Takes lines of telemetry.
 pub trait Sink: Send + Sync {
     /// One line, without its end.
@@ -164,6 +166,11 @@ impl Answered<'_> {
         sink.line(&self.wide_event().to_string());
     }
 
+    /// Whether the service failed. Being shut by an operator is no failure, and pages nobody.
+    fn is_failure(&self) -> bool {
+        self.status.is_server_error() && self.code != Some(Code::Maintenance.as_str())
+    }
+
     /// What is not so is left out: log lines are paid for by the byte.
     fn log(&self) {
         let (duration_ms, dependency_ms) = (in_millis(self.duration), in_millis(self.usage.time));
@@ -182,7 +189,7 @@ impl Answered<'_> {
                 )
             };
         }
-        if self.status.is_server_error() {
+        if self.is_failure() {
             tell!(error, "request failed", self.fault);
         } else {
             tell!(info, "request", None::<&str>);
@@ -192,7 +199,7 @@ impl Answered<'_> {
     fn wide_event(&self) -> Value {
         let mut event = WideEvent::new(self.stage, self.function);
         event.by_function("requests", 1);
-        event.by_function("errors", u8::from(self.status.is_server_error()));
+        event.by_function("errors", u8::from(self.is_failure()));
         event.by_function_in_millis("response_time", self.duration);
         event.by_stage("cold_starts", u8::from(self.cold_start));
         event.by_stage_in_millis("dependency_time", self.usage.time);

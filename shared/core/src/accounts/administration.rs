@@ -136,6 +136,28 @@ where
     Ok(())
 }
 
+/// Makes the password unusable until an operator sets another, and ends all sessions: for a password that somebody else may
+/// know. Its hash is gone, so that not even a mistake lets it in again. `false`, and nothing is changed, where there is none.
+///
+/// # Errors
+/// [`AdministrationError::NotFound`], storage.
+pub async fn force_reset<P: ManageAccounts + LoginRecords>(
+    ports: &P,
+    env: Env<'_>,
+    email: &Email,
+    origin: &Origin,
+) -> Result<bool, AdministrationError> {
+    let record = ports.login_record(email).await?.ok_or(AdministrationError::NotFound)?;
+    if record.credential == Credential::None {
+        return Ok(false);
+    }
+    change(ports, env, email, EventKind::PasswordResetForced, origin, |record| {
+        record.credential = Credential::None;
+    })
+    .await?;
+    Ok(true)
+}
+
 /// Ends all sessions, and every sign-in that is under way.
 ///
 /// # Errors

@@ -106,6 +106,8 @@ kinds! {
     /// The hash was renewed with today's parameters at a sign-in.
     PasswordRehashed = "account.password_rehashed", Info;
     SessionsRevoked = "account.sessions_revoked", Warning;
+    /// An operator made the password unusable: somebody else may know it.
+    PasswordResetForced = "password.reset_forced", Warning;
     ClientAdded = "client.added", Warning;
     ClientRemoved = "client.removed", Warning;
     KeyringCreated = "keyring.created", Warning;
@@ -113,6 +115,10 @@ kinds! {
     KeyringRotated = "keyring.rotated", Warning;
     /// A key was taken out of use at once.
     KeyringRevoked = "keyring.revoked", Critical;
+    ModeSet = "mode.set", Warning;
+    ModeCleared = "mode.cleared", Warning;
+    BlockAdded = "block.added", Warning;
+    BlockRemoved = "block.removed", Warning;
 }
 
 /// Whom it happened to.

@@ -3,6 +3,7 @@
 use crate::{
     accounts::{Email, Epoch, LoginRecord, Profile, StoredHash},
     audit::RecordEvent,
+    flags::ClaimWait,
     ids::UserId,
     mfa::FactorPorts,
     sessions::{AddSession, EndSessions, Methods, ReadSessions, Rotation, RotationRequest},
@@ -40,12 +41,19 @@ pub trait Restamp: Send + Sync {
 
 /// All that signing in may touch.
 pub trait SignInPorts:
-    LoginRecords + RenewHash + Attempts + CountAddress + AddSession + EndSessions + RecordEvent
+    LoginRecords + RenewHash + Attempts + CountAddress + ClaimWait + AddSession + EndSessions + RecordEvent
 {
 }
 
 impl<P> SignInPorts for P where
-    P: LoginRecords + RenewHash + Attempts + CountAddress + AddSession + EndSessions + RecordEvent
+    P: LoginRecords
+        + RenewHash
+        + Attempts
+        + CountAddress
+        + ClaimWait
+        + AddSession
+        + EndSessions
+        + RecordEvent
 {
 }
 

@@ -1,6 +1,8 @@
 //! Signing in: two round trips around one hash.
 //!
 //! {read the record ∥ reserve the attempt ∥ count the address} → hash → {add the session ∥ settle the attempt ∥ audit}
+//!
+//! In an emergency a device that the account does not know has one before these: {count the address ∥ claim the wait}.
 
 use std::time::Duration;
 
@@ -14,6 +16,7 @@ use crate::{
     },
     audit::{EventKind, Origin, SecurityEvent, Subject},
     env::Env,
+    flags::WaitKey,
     ids::{DeviceId, FactorId},
     random::RandomUnavailable,
     secret::Secret,
@@ -135,10 +138,25 @@ async fn run<P: SignInPorts>(
         .filter(|token| token.account == account)
         .map(|token| token.device);
     let attempt = Attempt { command, account, known };
+    if let Some(retry_after) = rules.flags.account_wait(account, &rules.pool, env.now()) {
+        // As with a lock: counted, told what is left, and refused whether or not the count succeeded.
+        answer.bucket = attempt.count(ports, env, rules).await.ok();
+        return Err(SignInError::TooManyAttempts { retry_after });
+    }
+    let waited = match rules.emergency {
+        Some(_) if known.is_none() => Some(attempt.wait(ports, env, rules, answer).await?),
+        _ => None,
+    };
 
+    let counting = async {
+        match waited {
+            Some(bucket) => Ok(bucket),
+            None => attempt.count(ports, env, rules).await,
+        }
+    };
     let (record, bucket, strangers, reservation) = join!(
         ports.login_record(&attempt.command.email),
-        ports.count(attempt.command.origin.address, &rules.address, env.now()),
+        counting,
         attempt.strangers_pool(ports),
         throttle::reserve(ports, env, attempt.pool(), &rules.pool),
     );
@@ -167,16 +185,20 @@ async fn run<P: SignInPorts>(
 
 type Admitted = (Option<LoginRecord>, Option<Pool>);
 
+fn exhausted(bucket: BucketState) -> Option<SignInError> {
+    let retry_after = Duration::from_secs(bucket.resets_in);
+    bucket.is_exhausted().then_some(SignInError::AddressExhausted { retry_after })
+}
+
 fn admit(
     bucket: StoreResult<BucketState>,
     record: StoreResult<Option<LoginRecord>>,
     strangers: StoreResult<Option<Pool>>,
 ) -> Result<Admitted, SignInError> {
-    let bucket = bucket?;
-    if bucket.is_exhausted() {
-        return Err(SignInError::AddressExhausted { retry_after: Duration::from_secs(bucket.resets_in) });
+    match exhausted(bucket?) {
+        Some(error) => Err(error),
+        None => Ok((record?, strangers?)),
     }
-    Ok((record?, strangers?))
 }
 
 /// One hash, whoever asks for whom.
@@ -210,6 +232,38 @@ impl Attempt<'_> {
             || PoolKey::strangers(self.account),
             |device| PoolKey::known_device(self.account, device),
         )
+    }
+
+    async fn count<P: SignInPorts>(
+        &self,
+        ports: &P,
+        env: Env<'_>,
+        rules: &Rules,
+    ) -> StoreResult<BucketState> {
+        ports.count(self.command.origin.address, &rules.address, env.now()).await
+    }
+
+    /// What unknown devices do in an emergency: the first attempt claims its wait and is refused. Before the reservation,
+    /// so that whoever does not come back has cost two writes and has taken nobody's place in the pool.
+    async fn wait<P: SignInPorts>(
+        &self,
+        ports: &P,
+        env: Env<'_>,
+        rules: &Rules,
+        answer: &mut SignInAnswer,
+    ) -> Result<BucketState, SignInError> {
+        let key = WaitKey::new(self.account, self.command.origin.address);
+        let now = env.now();
+        let (bucket, waiting) = join!(self.count(ports, env, rules), ports.claim_wait(&key, now));
+        answer.bucket = bucket.as_ref().ok().copied();
+        let bucket = bucket?;
+        if let Some(error) = exhausted(bucket) {
+            return Err(error);
+        }
+        match waiting?.left(now) {
+            Some(retry_after) => Err(SignInError::TooManyAttempts { retry_after }),
+            None => Ok(bucket),
+        }
     }
 
     /// The strangers' pool, which a sign-in from a known device re-opens when it is shut.

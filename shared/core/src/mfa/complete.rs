@@ -109,6 +109,9 @@ async fn run<P: CompletePorts>(
     if bucket.is_exhausted() {
         return Err(CompleteError::AddressExhausted { retry_after: Duration::from_secs(bucket.resets_in) });
     }
+    if let Some(retry_after) = rules.flags.account_wait(claims.account, &rules.pool, env.now()) {
+        return Err(CompleteError::TooManyAttempts { retry_after });
+    }
 
     let strangers_key = PoolKey::strangers(claims.account);
     let strangers = async { if claims.known_device { ports.pool(&strangers_key).await } else { Ok(None) } };

@@ -1,7 +1,7 @@
 //! What limits need of storage.
 
 use super::{AddressLimit, BucketState, Clearing, Pool, PoolKey, PoolPolicy};
-use crate::{address::ClientAddress, clock::Timestamp, ids::OperationId, store::StoreResult};
+use crate::{address::ClientAddress, clock::Timestamp, flags::WaitKey, ids::OperationId, store::StoreResult};
 
 /// What became of a reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,4 +68,18 @@ pub trait CountAddress: Send + Sync {
         limit: &AddressLimit,
         now: Timestamp,
     ) -> impl Future<Output = StoreResult<BucketState>> + Send;
+}
+
+/// For whoever asks why something was refused. Consistent reads, which count nothing.
+pub trait ShowLimits: Send + Sync {
+    /// The budget of an address in the window of `now`.
+    fn counted(
+        &self,
+        address: ClientAddress,
+        limit: &AddressLimit,
+        now: Timestamp,
+    ) -> impl Future<Output = StoreResult<BucketState>> + Send;
+
+    /// When the first attempt of those who wait was made.
+    fn waiting(&self, key: &WaitKey) -> impl Future<Output = StoreResult<Option<Timestamp>>> + Send;
 }
