@@ -12,6 +12,7 @@ pub mod clock;
 pub mod env;
 pub mod flags;
 pub mod ids;
+pub mod incidents;
 #[cfg(test)]
 mod interleaving;
 pub mod keyring;

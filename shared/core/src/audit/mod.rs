@@ -119,6 +119,13 @@ kinds! {
     ModeCleared = "mode.cleared", Warning;
     BlockAdded = "block.added", Warning;
     BlockRemoved = "block.removed", Warning;
+    /// Of the incidents below none is a warning: an incident must not feed the alarms that open incidents.
+    IncidentOpened = "incident.opened", Info;
+    /// It was over, or somebody had it, and it is worse than that.
+    IncidentReopened = "incident.reopened", Info;
+    IncidentAcknowledged = "incident.acknowledged", Info;
+    IncidentEscalated = "incident.escalated", Info;
+    IncidentResolved = "incident.resolved", Info;
 }
 
 /// Whom it happened to.

@@ -1,0 +1,119 @@
+//! The first look, which nobody has to take at night: attached once to every incident.
+
+use std::time::Duration;
+
+use futures_util::future::join;
+
+use super::{
+    ChangeIncident, EntryKind, FindIncident, Incident, NoticeKind, Pointer,
+    open::{ROUNDS, Step, contended},
+    people::applied,
+};
+use crate::{audit::Origin, clock::Timestamp, ids::OperationId, random::Random, store::StoreResult};
+
+/// What the logs are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Question {
+    /// Error codes of answers.
+    Errors,
+    /// Addresses whose requests were refused.
+    Addresses,
+}
+
+/// Looks into the logs, within its own limit of time.
+pub trait Diagnose: Send + Sync {
+    /// The most frequent answers with their counts, the first the most frequent.
+    ///
+    /// # Errors
+    /// What the logs did not say, in a line.
+    fn top(
+        &self,
+        question: Question,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> impl Future<Output = Result<Vec<(String, u64)>, String>> + Send;
+}
+
+/// What is known without the logs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Known {
+    /// What runs, and since when.
+    pub deployment: String,
+    /// Modes and blocks that hold.
+    pub flags: Result<Vec<String>, String>,
+}
+
+/// A diagnosis that has not come to its end by then is begun again.
+const LIMIT: Duration = Duration::from_secs(120);
+/// Before the alarm's own periods.
+const LEAD: Duration = Duration::from_secs(5 * 60);
+const WINDOW: Duration = Duration::from_secs(60 * 60);
+
+/// Diagnoses an incident that has no diagnosis yet, and attaches it. `None` when it has one, or another is at it. What
+/// the logs don't say is attached as well: half a diagnosis now is better than a whole one too late.
+///
+/// # Errors
+/// Storage, randomness; it is begun again later.
+pub async fn diagnose<P, D>(
+    ports: &P,
+    logs: &D,
+    known: &Known,
+    incident: &Incident,
+    now: Timestamp,
+    random: &dyn Random,
+    origin: &Origin,
+) -> StoreResult<Option<Incident>>
+where
+    P: FindIncident + ChangeIncident,
+    D: Diagnose,
+{
+    if incident.diagnosis_from.is_none_or(|from| now < from) {
+        return Ok(None);
+    }
+    let mut claim = Step::of(incident, Pointer::Stays);
+    claim.incident.diagnosis_from = Some(now + LIMIT);
+    let operation = OperationId::generate(random)?;
+    if !applied(ports, &claim.change(now, operation, origin), operation).await? {
+        return Ok(None);
+    }
+    let from = incident.began_at.minus(LEAD).max(now.minus(WINDOW));
+    let (errors, addresses) =
+        join(logs.top(Question::Errors, from, now), logs.top(Question::Addresses, from, now)).await;
+    let minutes = now.since(from).as_secs().div_ceil(60);
+    let errors = format!("top error codes ({minutes} min): {}", listed(&errors));
+    let flags = match &known.flags {
+        Ok(flags) if flags.is_empty() => "none".to_owned(),
+        Ok(flags) => flags.join("; "),
+        Err(fault) => format!("not known: {fault}"),
+    };
+    let rest = format!("modes and blocks: {flags}\ndeployment: {}", known.deployment);
+    let whole = format!("{errors}\ntop addresses ({minutes} min): {}\n{rest}", listed(&addresses));
+    // Who the callers are is not for whoever runs the channels: the timeline knows.
+    let told = format!("{errors}\n{rest}\naddresses: sallyport incident show {}", incident.id);
+
+    let operation = OperationId::generate(random)?;
+    for _ in 0..ROUNDS {
+        let Some(stored) = ports.incident(incident.id).await? else { return Ok(None) };
+        let mut step = Step::of(&stored, Pointer::Stays).entry(EntryKind::Diagnosed, &whole);
+        step.incident.diagnosis_from = None;
+        if stored.is_open() {
+            step = step.notice(NoticeKind::Diagnosed, &told);
+        }
+        let change = step.change(now, operation, origin);
+        if applied(ports, &change, operation).await? {
+            return Ok(Some(change.incident));
+        }
+    }
+    Err(contended())
+}
+
+fn listed(counted: &Result<Vec<(String, u64)>, String>) -> String {
+    match counted {
+        Ok(counted) if counted.is_empty() => "none".to_owned(),
+        Ok(counted) => {
+            let each: Vec<_> = counted.iter().map(|(what, count)| format!("{what} {count}")).collect();
+            each.join(", ")
+        }
+        Err(fault) => format!("not known: {fault}"),
+    }
+}
