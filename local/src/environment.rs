@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::{gateway::STAGE, template::Template};
 
 /// Variables that a person may set for the functions; what says where the services are is not among them.
-pub const OVERRIDABLE: [&str; 11] = [
+pub const OVERRIDABLE: [&str; 13] = [
     "SALLYPORT_ISSUER",
     "SALLYPORT_AUDIENCE",
     "SALLYPORT_ALLOWED_ORIGINS",
@@ -17,6 +17,8 @@ pub const OVERRIDABLE: [&str; 11] = [
     "SALLYPORT_KEYRING_MAX_AGE_SECONDS",
     "SALLYPORT_DOCS_URL",
     "SALLYPORT_CALL_TIMEOUT_MS",
+    "SALLYPORT_AUTO_MITIGATION",
+    "SALLYPORT_INCIDENT_TOPIC",
 ];
 
 /// Variables by name.

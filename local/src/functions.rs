@@ -45,6 +45,10 @@ impl Sink for Lines {
             drop(writeln!(stdout, "{line}").and_then(|()| stdout.flush()));
         }
     }
+
+    fn recent(&self) -> Option<Vec<String>> {
+        Some(self.logs.lines())
+    }
 }
 
 type Entry = (&'static str, fn(&Platform) -> App);
@@ -60,7 +64,7 @@ const FUNCTIONS: [Entry; 5] = [
 type TriggerEntry = (&'static str, fn(&Platform) -> Trigger);
 
 /// Functions that nobody calls over HTTP; `POST /_local/invoke/{name}` hands them an event.
-const TRIGGERS: [TriggerEntry; 0] = [];
+const TRIGGERS: [TriggerEntry; 1] = [("responder", responder::trigger)];
 
 /// Where the functions' lines go.
 pub(crate) fn sink(logs: &Arc<Logs>, quiet: bool) -> Arc<dyn Sink> {

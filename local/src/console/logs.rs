@@ -51,6 +51,11 @@ impl Logs {
             .collect()
     }
 
+    /// All that are remembered, oldest first.
+    pub(crate) fn lines(&self) -> Vec<String> {
+        self.locked().lines.iter().cloned().collect()
+    }
+
     pub(crate) fn clear(&self) {
         self.locked().lines.clear();
     }

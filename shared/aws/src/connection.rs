@@ -1,7 +1,12 @@
 //! Clients of AWS, with timeouts and retries that fit into a function's time.
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
+#[cfg(feature = "responder")]
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::{
     AppName, BehaviorVersion, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig,
     retry::RetryConfig, timeout::TimeoutConfig,
@@ -28,6 +33,8 @@ pub struct Endpoints {
     pub region: Option<String>,
     pub dynamodb: Option<String>,
     pub secrets: Option<String>,
+    pub sns: Option<String>,
+    pub logs: Option<String>,
     /// PEM of further roots to trust, for an endpoint that is not AWS.
     pub ca_file: Option<PathBuf>,
     /// How long one attempt of a call may take; `None` is [`ATTEMPT_TIMEOUT`].
@@ -41,7 +48,9 @@ impl Endpoints {
         Self {
             region: lookup("AWS_REGION").or_else(|| lookup("AWS_DEFAULT_REGION")),
             dynamodb: lookup("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| any.clone()),
-            secrets: lookup("AWS_ENDPOINT_URL_SECRETS_MANAGER").or(any),
+            secrets: lookup("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| any.clone()),
+            sns: lookup("AWS_ENDPOINT_URL_SNS").or_else(|| any.clone()),
+            logs: lookup("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS").or(any),
             ca_file: lookup("AWS_CA_BUNDLE").map(PathBuf::from),
             call_timeout: None,
         }
@@ -58,11 +67,21 @@ pub enum ConnectError {
     Tls(String),
 }
 
-/// The two clients that a function has.
+/// The two clients that a function has, and what further ones are made of.
 #[derive(Debug, Clone)]
 pub struct Clients {
     pub dynamodb: aws_sdk_dynamodb::Client,
     pub secrets: aws_sdk_secretsmanager::Client,
+    #[cfg(feature = "responder")]
+    pub(crate) shared: Option<Shared>,
+}
+
+/// What the clients have in common.
+#[cfg(feature = "responder")]
+#[derive(Debug, Clone)]
+pub(crate) struct Shared {
+    pub(crate) config: aws_types::SdkConfig,
+    pub(crate) endpoints: Endpoints,
 }
 
 impl Clients {
@@ -102,6 +121,19 @@ impl Clients {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         dynamodb.set_endpoint_url(endpoints.dynamodb.clone()).set_app_name(app.clone());
 
+        #[cfg(feature = "responder")]
+        let shared = Shared {
+            config: aws_types::SdkConfig::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new(region.clone()))
+                .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
+                .http_client(http.clone())
+                .timeout_config(timeouts.clone())
+                .retry_config(retries())
+                .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
+                .build(),
+            endpoints: endpoints.clone(),
+        };
         let mut secrets = aws_sdk_secretsmanager::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(region))
@@ -116,24 +148,33 @@ impl Clients {
         Ok(Self {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
             secrets: aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
+            #[cfg(feature = "responder")]
+            shared: Some(shared),
         })
     }
 }
 
 fn http_client(endpoints: &Endpoints) -> Result<SharedHttpClient, ConnectError> {
-    let tls = |error: &dyn std::fmt::Display| ConnectError::Tls(error.to_string());
     let mut roots = RootCertStore::empty();
-    let mut trust = |pem: &[u8]| {
-        CertificateDer::pem_slice_iter(pem).try_for_each(|certificate| {
-            roots.add(certificate.map_err(|error| tls(&error))?).map_err(|error| tls(&error))
-        })
-    };
-    trust(AMAZON_ROOTS)?;
+    trust(&mut roots, AMAZON_ROOTS)?;
     if let Some(path) = &endpoints.ca_file {
-        let pem = std::fs::read(path).map_err(|error| ConnectError::Roots { path: path.clone(), error })?;
-        trust(&pem)?;
+        trust(&mut roots, &read_roots(path)?)?;
     }
-    transport::client(roots, CONNECT_TIMEOUT).map_err(|error| tls(&error))
+    transport::client(roots, CONNECT_TIMEOUT).map_err(tls)
+}
+
+pub(crate) fn trust(roots: &mut RootCertStore, pem: &[u8]) -> Result<(), ConnectError> {
+    CertificateDer::pem_slice_iter(pem)
+        .try_for_each(|certificate| roots.add(certificate.map_err(tls)?).map_err(tls))
+}
+
+pub(crate) fn read_roots(path: &Path) -> Result<Vec<u8>, ConnectError> {
+    std::fs::read(path).map_err(|error| ConnectError::Roots { path: path.to_owned(), error })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
+pub(crate) fn tls(error: impl std::fmt::Display) -> ConnectError {
+    ConnectError::Tls(error.to_string())
 }
 
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -180,6 +221,8 @@ impl Clients {
         Self {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
             secrets: aws_sdk_secretsmanager::Client::new(&config),
+            #[cfg(feature = "responder")]
+            shared: None,
         }
     }
 }

@@ -111,6 +111,13 @@ impl<'a> Reader<'a> {
             .map_err(|_| self.corrupt(attribute, "not a set of strings"))
     }
 
+    /// A list of strings, in its order.
+    pub(crate) fn list(&self, attribute: &str) -> Result<Vec<String>, StoreError> {
+        let corrupt = || self.corrupt(attribute, "not a list of strings");
+        let values = self.required(attribute)?.as_l().map_err(|_| corrupt())?;
+        values.iter().map(|value| value.as_s().cloned().map_err(|_| corrupt())).collect()
+    }
+
     /// A map within the item, as a reader of its own.
     pub(crate) fn map(&self, attribute: &str) -> Result<Reader<'a>, StoreError> {
         let item = self.required(attribute)?.as_m().map_err(|_| self.corrupt(attribute, "not a map"))?;

@@ -40,6 +40,18 @@ pub(crate) fn client(
     roots: RootCertStore,
     connect_timeout: Duration,
 ) -> Result<SharedHttpClient, rustls::Error> {
+    let client = http(roots, connect_timeout)?;
+    Ok(SharedHttpClient::new(Transport(SharedHttpConnector::new(Connections(client)))))
+}
+
+/// Connections that are kept. Redirects are answers like any other.
+pub(crate) type Http = Client<HttpsConnector<TcpConnector>, SdkBody>;
+
+/// As [`client`], without the SDK.
+///
+/// # Errors
+/// As [`client`].
+pub(crate) fn http(roots: RootCertStore, connect_timeout: Duration) -> Result<Http, rustls::Error> {
     // What AWS's own client offers, but for ChaCha20: every processor of Lambda has AES instructions.
     let provider = CryptoProvider {
         cipher_suites: vec![
@@ -62,8 +74,7 @@ pub(crate) fn client(
     tcp.set_connect_timeout(Some(connect_timeout));
     let connector =
         HttpsConnectorBuilder::new().with_tls_config(tls).https_or_http().enable_http1().wrap_connector(tcp);
-    let client = Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector);
-    Ok(SharedHttpClient::new(Transport(SharedHttpConnector::new(Connections(client)))))
+    Ok(Client::builder(TokioExecutor::new()).pool_timer(TokioTimer::new()).build(connector))
 }
 
 /// One set of connections for all calls: their time limits are the same.
@@ -77,7 +88,7 @@ impl HttpClient for Transport {
 }
 
 #[derive(Debug)]
-struct Connections(Client<HttpsConnector<TcpConnector>, SdkBody>);
+struct Connections(Http);
 
 impl HttpConnector for Connections {
     fn call(&self, request: HttpRequest) -> HttpConnectorFuture {

@@ -10,6 +10,7 @@ use crate::{
     accounts::{read_login_record, read_profile},
     clients::read_client,
     flags::read_flags,
+    incidents,
     item::{Item, Reader},
     mfa::{read_factor, read_recovery_codes},
     sessions::read_sessions,
@@ -59,9 +60,16 @@ pub fn validate_item(table: &'static str, item: &Item) -> StoreResult<()> {
                 read_pool(key, item).map(drop)
             }
         }
-        "ops" if reader.text("pk")? == "CLIENT" => read_client(item).map(drop),
-        "ops" if reader.text("pk")? == "FLAGS" => read_flags(item).map(drop),
-        "ops" | "audit" | "outbox" => reader.format(),
+        "ops" => match reader.text("pk")? {
+            "CLIENT" => read_client(item).map(drop),
+            "FLAGS" => read_flags(item).map(drop),
+            incidents::INCIDENTS => incidents::read_incident(item).map(drop),
+            incidents::CAUSES => incidents::read_pointer(item).map(drop),
+            incidents::NOTICES => incidents::read_notice(item).map(drop),
+            pk if pk.starts_with(incidents::TIMELINE) => incidents::read_entry(item).map(drop),
+            _ => reader.format(),
+        },
+        "audit" | "outbox" => reader.format(),
         _ => Err(StoreError::Corrupt { table, key: String::new(), problem: "no such table".to_owned() }),
     }
 }

@@ -43,6 +43,16 @@ pub struct Config {
     /// Whether connections are opened and memory is touched before the first event. Benchmarks switch it off to tell the
     /// start from it.
     pub warm_up: bool,
+    /// Name or ARN of the providers' secret, where a function may read it.
+    pub providers_secret: Option<String>,
+    /// The topic of those who answer incidents.
+    pub incident_topic: Option<String>,
+    /// Whether a spike of failures turns emergency mode on by itself, for a while.
+    pub auto_mitigation: bool,
+    /// The functions' log groups, for a first diagnosis.
+    pub log_groups: Vec<String>,
+    /// Lambda's version of this function.
+    pub function_version: Option<String>,
 }
 
 const DOCS_URL: &str = "https://github.com/sallyport/sallyport/blob/main/docs/errors";
@@ -119,6 +129,24 @@ impl Config {
                     });
                 }
             },
+            providers_secret: read.optional("SALLYPORT_PROVIDERS_SECRET"),
+            incident_topic: read.optional("SALLYPORT_INCIDENT_TOPIC"),
+            auto_mitigation: match read.optional("SALLYPORT_AUTO_MITIGATION").as_deref() {
+                None | Some("off") => false,
+                Some("emergency") => true,
+                Some(other) => {
+                    return Err(ConfigError::Invalid {
+                        name: "SALLYPORT_AUTO_MITIGATION",
+                        value: other.to_owned(),
+                        expected: "off or emergency",
+                    });
+                }
+            },
+            log_groups: read
+                .optional("SALLYPORT_LOG_GROUPS")
+                .map(|groups| groups.split(',').map(|group| group.trim().to_owned()).collect())
+                .unwrap_or_default(),
+            function_version: read.optional("AWS_LAMBDA_FUNCTION_VERSION"),
         })
     }
 

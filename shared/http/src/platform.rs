@@ -32,6 +32,7 @@ pub struct Platform {
 
 struct Inner {
     config: Config,
+    clients: Clients,
     store: Store,
     keyring: KeyringCache<SecretsKeyring>,
     flags: FlagsCache<Store>,
@@ -69,13 +70,14 @@ impl PlatformBuilder {
     }
 
     pub fn build(self) -> Platform {
-        let source = SecretsKeyring::new(self.clients.secrets, &self.config.keyring_secret);
+        let source = SecretsKeyring::new(self.clients.secrets.clone(), &self.config.keyring_secret);
         let keyring = KeyringCache::new(source, Arc::clone(&self.clock), self.config.keyring_max_age);
-        let store = Store::new(self.clients.dynamodb, self.config.tables.clone());
+        let store = Store::new(self.clients.dynamodb.clone(), self.config.tables.clone());
         Platform {
             inner: Arc::new(Inner {
                 config: self.config,
                 flags: FlagsCache::new(store.clone(), Arc::clone(&self.clock), MAX_AGE),
+                clients: self.clients,
                 store,
                 keyring,
                 clock: self.clock,
@@ -107,6 +109,20 @@ impl Platform {
 
     pub fn clock(&self) -> &dyn Clock {
         &*self.inner.clock
+    }
+
+    pub fn random(&self) -> &dyn Random {
+        &*self.inner.random
+    }
+
+    /// For what only some functions call.
+    pub fn clients(&self) -> &Clients {
+        &self.inner.clients
+    }
+
+    /// The last lines of all functions, where they are remembered in this process.
+    pub fn recent_lines(&self) -> Option<Vec<String>> {
+        self.inner.sink.recent()
     }
 
     pub fn keyring_cache(&self) -> &KeyringCache<SecretsKeyring> {

@@ -27,6 +27,11 @@ use crate::problem::Code;
 pub trait Sink: Send + Sync {
     /// One line, without its end.
     fn line(&self, line: &str);
+
+    /// The last lines, where they are remembered: in development, not in the cloud, whose logs are asked instead.
+    fn recent(&self) -> Option<Vec<String>> {
+        None
+    }
 }
 
 /// Where Lambda collects.

@@ -1,0 +1,122 @@
+//! The secret of outside providers, which the operator fills: what they are, and what they are told by.
+
+use aws_sdk_secretsmanager::Client;
+use sallyport_core::{
+    secret::Secret,
+    store::{StoreError, StoreResult},
+};
+use serde::Deserialize;
+
+use crate::store::unavailable;
+
+/// What is set up. A secret that is still empty sets up nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Providers {
+    /// Where incidents are told.
+    pub incident_webhook: Option<WebhookSettings>,
+}
+
+/// A webhook of incidents.
+#[derive(Debug, Clone)]
+pub struct WebhookSettings {
+    pub url: String,
+    pub format: WebhookFormat,
+    /// The key of the signature; for PagerDuty the routing key of the integration.
+    pub secret: Secret<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WebhookFormat {
+    Generic,
+    Slack,
+    PagerDuty,
+}
+
+/// As it is stored. Members that other features need are none of ours.
+#[derive(Deserialize)]
+struct Document {
+    incident_webhook: Option<WebhookDocument>,
+}
+
+#[derive(Deserialize)]
+struct WebhookDocument {
+    url: String,
+    format: WebhookFormat,
+    secret: String,
+}
+
+/// Reads the secret.
+#[derive(Debug, Clone)]
+pub struct SecretsProviders {
+    client: Client,
+    secret: String,
+}
+
+impl SecretsProviders {
+    /// `secret` is its name or ARN.
+    pub fn new(client: Client, secret: impl Into<String>) -> Self {
+        Self { client, secret: secret.into() }
+    }
+
+    /// What is set up now.
+    ///
+    /// # Errors
+    /// Secrets Manager; a text that does not read, which is never shown.
+    pub async fn read(&self) -> StoreResult<Providers> {
+        let answer = self
+            .client
+            .get_secret_value()
+            .secret_id(&self.secret)
+            .send()
+            .await
+            .map_err(unavailable("read providers"))?;
+        parse(answer.secret_string.as_deref().unwrap_or_default())
+    }
+}
+
+fn parse(text: &str) -> StoreResult<Providers> {
+    if text.trim().is_empty() {
+        return Ok(Providers::default());
+    }
+    // What a parser says of a text that does not parse may quote it.
+    let document: Document = serde_json::from_str(text).map_err(|error| StoreError::Corrupt {
+        table: "providers",
+        key: "AWSCURRENT".to_owned(),
+        problem: format!("does not read, line {} column {}", error.line(), error.column()),
+    })?;
+    let incident_webhook = document.incident_webhook.map(|webhook| WebhookSettings {
+        url: webhook.url,
+        format: webhook.format,
+        secret: Secret::new(webhook.secret),
+    });
+    Ok(Providers { incident_webhook })
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+    use super::*;
+
+    #[test]
+    fn an_empty_secret_sets_up_nothing() {
+        assert!(parse("{}").unwrap().incident_webhook.is_none());
+        assert!(parse("").unwrap().incident_webhook.is_none());
+        assert!(parse(r#"{"scrape_token": "x"}"#).unwrap().incident_webhook.is_none());
+    }
+
+    #[test]
+    fn a_webhook_has_a_url_a_format_and_a_secret() {
+        let text = r#"{"incident_webhook": {"url": "https://hooks.example.com/1", "format": "slack", "secret": "s3cret"}}"#;
+        let webhook = parse(text).unwrap().incident_webhook.unwrap();
+        assert_eq!((webhook.format, webhook.secret.expose().as_str()), (WebhookFormat::Slack, "s3cret"));
+        assert!(!format!("{webhook:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn what_does_not_read_is_not_quoted() {
+        let Err(error) = parse(r#"{"incident_webhook": {"url": 1, "secret": "s3cret"}}"#) else { panic!() };
+        assert!(!error.to_string().contains("s3cret"), "{error}");
+    }
+}
