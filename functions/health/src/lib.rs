@@ -1,6 +1,7 @@
 //! Health: whether this process lives, and whether what it depends on answers.
 
 mod probes;
+mod status;
 
 use std::{sync::Arc, time::Duration};
 
@@ -11,6 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use probes::Probes;
+use status::Statuses;
 
 /// How long a dependency has to answer.
 const LIMIT: Duration = Duration::from_millis(300);
@@ -24,6 +26,7 @@ pub fn app(platform: &Platform) -> App {
         .route(Method::GET, "/health/db", &state, database)
         .route(Method::GET, "/health/sessions", &state, sessions)
         .route(Method::GET, "/health/secrets", &state, secrets)
+        .route(Method::GET, "/status", &Arc::new(Statuses::new(platform)), status::status)
 }
 
 #[derive(Serialize)]

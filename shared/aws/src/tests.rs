@@ -15,6 +15,10 @@ use sallyport_core::{
     clock::Timestamp,
     flags::{Block, BlockSubject, Flags, MOST_BLOCKS, Mode, ModeName, Reason},
     ids::{DeviceId, FactorId, OperationId, SessionId, UserId},
+    incidents::{
+        Acknowledgement, AlarmRecord, AlarmState, Cause, Entry, EntryKind, Incident, IncidentId, Notice,
+        NoticeKind, Resolution, Severity,
+    },
     mfa::{CodeHash, Factor, RecoveryCodes, SealedSeed},
     sessions::{Methods, Session},
     store::StoreError,
@@ -25,6 +29,7 @@ use crate::{
     accounts::{read_login_record, read_profile, write_login_record, write_profile},
     clients::{read_client, write_client},
     flags::{read_flags, write_flags},
+    incidents::{read_entry, read_incident, read_notice, write_entry, write_incident, write_notice},
     item::{Item, n},
     mfa::{read_factor, read_recovery_codes, write_factor, write_recovery_codes},
     sessions::{attribute, emptied_item, read_sessions, write_session},

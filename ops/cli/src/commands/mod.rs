@@ -4,6 +4,7 @@ pub(crate) mod calibrate;
 mod client;
 mod completions;
 mod config;
+mod incident;
 mod keys;
 mod migrate;
 mod runbook;
@@ -28,6 +29,9 @@ pub(crate) enum Command {
     /// The configuration of a deployment.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Incidents: who has them, how they go, how they ended.
+    #[command(subcommand)]
+    Incident(incident::IncidentCommand),
     /// Measure password hashing here, and advise parameters and memory size.
     Calibrate(calibrate::CalibrateCommand),
     /// Item formats: what is applied, and whether the data reads.
@@ -52,6 +56,7 @@ pub(crate) async fn run(invocation: Invocation) -> Result<Answer, Failure> {
         Command::Client(command) => command.run(&target).await,
         Command::Keys(command) => command.run(&target).await,
         Command::Config(command) => command.run(&target).await,
+        Command::Incident(command) => command.run(&target).await,
         Command::Calibrate(command) => command.run(),
         Command::Migrate(command) => command.run(&target).await,
         Command::Runbook(command) => command.run(&target, format).await,

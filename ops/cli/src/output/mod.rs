@@ -13,7 +13,7 @@ use serde_json::json;
 
 pub(crate) use self::{
     table::{Facts, Table, plain},
-    time::{ago, moment},
+    time::{ago, moment, span},
 };
 use crate::failure::{Exit, Failure};
 

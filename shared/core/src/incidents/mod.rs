@@ -17,6 +17,7 @@ mod public;
 mod schedule;
 mod signature;
 mod tick;
+mod trial;
 
 pub use alarm::{AlarmChange, AlarmLevel, Classified, classify};
 pub use deliver::{Delivered, deliver};
@@ -36,6 +37,7 @@ pub use public::{Impact, Progress, impact, progress};
 pub use schedule::{Due, due};
 pub use signature::sign;
 pub use tick::{Ticked, tick};
+pub use trial::Trial;
 
 #[cfg(test)]
 mod tests;

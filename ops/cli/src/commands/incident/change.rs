@@ -1,0 +1,139 @@
+//! `sallyport incident ack|note|escalate|resolve`.
+
+use std::fmt;
+
+use sallyport_core::incidents::{self, Incident, IncidentError, IncidentId};
+use serde::Serialize;
+
+use super::{failure, find};
+use crate::{
+    cli::{Change, Target},
+    deployment::Deployment,
+    failure::Failure,
+    output::Answer,
+};
+
+/// What a change came to.
+#[derive(Debug, Serialize)]
+struct Changed {
+    incident: String,
+    /// `acknowledged`, `noted`, `escalated`, `resolved`.
+    change: &'static str,
+    state: &'static str,
+    escalation_level: u32,
+    changed: bool,
+    dry_run: bool,
+}
+
+impl fmt::Display for Changed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let level = match self.change {
+            "escalated" => format!(" to level {}", self.escalation_level),
+            _ => String::new(),
+        };
+        if self.dry_run {
+            writeln!(f, "{} would be {}{level}; nothing was changed", self.incident, self.change)
+        } else {
+            writeln!(f, "{} {}{level}", self.change, self.incident)
+        }
+    }
+}
+
+/// Which change, with what it says.
+enum Asked<'a> {
+    Acknowledge(Option<&'a str>),
+    Note(&'a str),
+    Escalate,
+    Resolve(&'a str, bool),
+}
+
+impl Asked<'_> {
+    const fn name(&self) -> &'static str {
+        match self {
+            Self::Acknowledge(_) => "acknowledged",
+            Self::Note(_) => "noted",
+            Self::Escalate => "escalated",
+            Self::Resolve(..) => "resolved",
+        }
+    }
+}
+
+/// # Errors
+/// There is no such incident; it is so already; AWS.
+pub(super) async fn acknowledge(
+    target: &Target,
+    id: IncidentId,
+    note: Option<&str>,
+    change: Change,
+) -> Result<Answer, Failure> {
+    run(target, id, &Asked::Acknowledge(note), change).await
+}
+
+/// # Errors
+/// As [`acknowledge`].
+pub(super) async fn note(
+    target: &Target,
+    id: IncidentId,
+    text: &str,
+    change: Change,
+) -> Result<Answer, Failure> {
+    run(target, id, &Asked::Note(text), change).await
+}
+
+/// # Errors
+/// As [`acknowledge`].
+pub(super) async fn escalate(target: &Target, id: IncidentId, change: Change) -> Result<Answer, Failure> {
+    run(target, id, &Asked::Escalate, change).await
+}
+
+/// # Errors
+/// As [`acknowledge`]; an alarm rings.
+pub(super) async fn resolve(
+    target: &Target,
+    id: IncidentId,
+    summary: &str,
+    force: bool,
+    change: Change,
+) -> Result<Answer, Failure> {
+    run(target, id, &Asked::Resolve(summary, force), change).await
+}
+
+async fn run(target: &Target, id: IncidentId, asked: &Asked<'_>, change: Change) -> Result<Answer, Failure> {
+    let deployment = Deployment::find(target).await?;
+    let changed = if change.dry_run {
+        let (incident, timeline) = find(&deployment, id).await?;
+        let trial = incidents::Trial::new(incident, timeline);
+        apply(&deployment, &trial, id, asked).await
+    } else {
+        apply(&deployment, &deployment.store, id, asked).await
+    };
+    let incident = changed.map_err(|error| failure(error, id))?;
+    Answer::of(&Changed {
+        incident: id.to_string(),
+        change: asked.name(),
+        state: incident.state().as_str(),
+        escalation_level: incident.escalation_level,
+        changed: !change.dry_run,
+        dry_run: change.dry_run,
+    })
+}
+
+async fn apply<P>(
+    deployment: &Deployment,
+    ports: &P,
+    id: IncidentId,
+    asked: &Asked<'_>,
+) -> Result<Incident, IncidentError>
+where
+    P: incidents::FindIncident + incidents::ChangeIncident + incidents::ReadTimeline,
+{
+    let (now, random, origin) = (deployment.now(), deployment.random(), Deployment::origin());
+    match asked {
+        Asked::Acknowledge(note) => incidents::acknowledge(ports, now, random, id, *note, &origin).await,
+        Asked::Note(text) => incidents::note(ports, now, random, id, text, &origin).await,
+        Asked::Escalate => incidents::escalate(ports, now, random, id, &origin).await,
+        Asked::Resolve(summary, force) => {
+            incidents::resolve(ports, now, random, id, summary, *force, &origin).await
+        }
+    }
+}

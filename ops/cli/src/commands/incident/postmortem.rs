@@ -1,0 +1,127 @@
+//! `sallyport incident postmortem`: what the timeline knows, and the questions that it cannot answer.
+
+use std::{fmt, time::Duration};
+
+use sallyport_core::incidents::{EntryKind, Figures, Incident, IncidentId, figures};
+use serde::Serialize;
+
+use super::{EntryReport, Report, find, show::FiguresReport};
+use crate::{
+    cli::Target,
+    deployment::Deployment,
+    failure::Failure,
+    output::{Answer, moment, plain, span},
+};
+
+#[derive(Serialize)]
+struct Draft {
+    incident: String,
+    figures: FiguresReport,
+    markdown: String,
+}
+
+impl fmt::Display for Draft {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.markdown)
+    }
+}
+
+/// # Errors
+/// There is no such incident; AWS.
+pub(super) async fn run(target: &Target, id: IncidentId) -> Result<Answer, Failure> {
+    let deployment = Deployment::find(target).await?;
+    let (incident, timeline) = find(&deployment, id).await?;
+    let measured = figures(&incident, &timeline);
+    let entries: Vec<_> = timeline.iter().map(EntryReport::of).collect();
+    let diagnosis = timeline.iter().find(|entry| entry.kind == EntryKind::Diagnosed);
+    let markdown = draft(&incident, measured, &entries, diagnosis.map(|entry| entry.text.as_str()));
+    Answer::of(&Draft { incident: id.to_string(), figures: FiguresReport::of(measured), markdown })
+}
+
+/// A cell of a Markdown table: one line, and no bar of its own.
+fn cell(text: &str) -> String {
+    plain(&text.lines().collect::<Vec<_>>().join("; ")).replace('|', "\\|")
+}
+
+fn draft(incident: &Incident, figures: Figures, timeline: &[EntryReport], diagnosis: Option<&str>) -> String {
+    let report = Report::of(incident);
+    let took = |duration: Option<Duration>| duration.map_or_else(|| "not yet".to_owned(), span);
+    let target = span(incident.severity.response());
+    let summary = report.summary.as_deref().unwrap_or("_Not resolved yet._");
+    let alarms: Vec<_> = report.alarms.iter().map(|alarm| format!("`{}`", alarm.name)).collect();
+    let rows: String = timeline
+        .iter()
+        .map(|entry| {
+            let (at, by) = (moment(entry.time), cell(&entry.by));
+            format!("| {at} | {} | {by} | {} |\n", entry.kind.replace('_', " "), cell(&entry.text))
+        })
+        .collect();
+    let first_look = diagnosis.map_or_else(
+        || "_None was attached._\n".to_owned(),
+        |text| text.lines().map(|line| format!("- {}\n", plain(line))).collect(),
+    );
+    let late = figures.acknowledged.is_none_or(|took| took > incident.severity.response());
+    let in_time = if late { "**late**" } else { "in time" };
+    format!(
+        "# Post-mortem: {cause}, {opened}\n\
+        \n\
+        > Draft, filled from the incident's timeline. It is blameless: it asks what made the mistake possible and the\n\
+        > right step hard, not whose it was. Replace what stands in _italics_.\n\
+        \n\
+        | | |\n|---|---|\n\
+        | incident | `{id}` |\n\
+        | severity | {severity} |\n\
+        | state | {state} |\n\
+        | alarms | {alarms} |\n\
+        | answered by | {answered} |\n\
+        \n\
+        ## Summary\n\n{summary}\n\
+        \n\
+        ## Impact\n\n\
+        _Who met what, from when to when, how many: requests, sign-ins, accounts. Was data lost or seen?_\n\
+        \n\
+        ## Figures\n\n\
+        | what | how long | |\n|---|---|---|\n\
+        | to detect (the alarm's periods, to the incident) | {detected} | |\n\
+        | to acknowledge | {acknowledged} | {in_time}: the target is {target} |\n\
+        | to mitigate | {mitigated} | |\n\
+        | to resolve | {resolved} | |\n\
+        | escalations, reminders, reopenings | {escalations}, {reminders}, {reopenings} | |\n\
+        \n\
+        ## Timeline (UTC)\n\n\
+        | at | what | by | |\n|---|---|---|---|\n{rows}\
+        \n\
+        ## First diagnosis\n\n{first_look}\
+        \n\
+        ## Causes\n\n\
+        _Why did it happen, why did that happen, … until an answer can be acted on. What had changed?_\n\
+        \n\
+        ## What went well\n\n- _What shortened it?_\n\
+        \n\
+        ## What went badly\n\n- _What lengthened it? Did the alarm ring soon enough, did the runbook's commands work?_\n\
+        \n\
+        ## Where we were lucky\n\n- _What could have made it worse?_\n\
+        \n\
+        ## Actions\n\n\
+        | action | kind | owner | due | ticket |\n|---|---|---|---|---|\n\
+        | _Prevent it_ | prevent | _who_ | _when_ | |\n\
+        | _Detect it sooner_ | detect | _who_ | _when_ | |\n\
+        | _End it sooner_ | mitigate | _who_ | _when_ | |\n\
+        | _Put the runbook right_ | document | _who_ | _when_ | |\n",
+        cause = incident.cause,
+        opened = moment(incident.opened_at),
+        id = report.id,
+        severity = report.severity,
+        state = report.state,
+        alarms = alarms.join(", "),
+        answered = cell(report.acknowledged_by.as_deref().unwrap_or("nobody")),
+        summary = summary.lines().map(plain).collect::<Vec<_>>().join("\n"),
+        detected = span(figures.detected),
+        acknowledged = took(figures.acknowledged),
+        mitigated = took(figures.mitigated),
+        resolved = took(figures.resolved),
+        escalations = figures.escalations,
+        reminders = figures.reminders,
+        reopenings = figures.reopenings,
+    )
+}
