@@ -84,7 +84,7 @@ async fn timeline(backend: &Backend, id: &str) -> Result<Vec<String>> {
 }
 
 /// Fills the providers' secret as an operator would.
-async fn set_webhook(backend: &Backend, url: &str, format: &str) -> Result<()> {
+pub(crate) async fn set_webhook(backend: &Backend, url: &str, format: &str) -> Result<()> {
     let document = json!({"incident_webhook": {"url": url, "format": format, "secret": SECRET}});
     backend.write_secret_past_everything("SALLYPORT_PROVIDERS_SECRET", &document.to_string()).await
 }
@@ -228,6 +228,15 @@ async fn pagerduty_has_one_alert_an_incident() -> Result<()> {
     tick(&backend).await?;
     let escalated = receiver.calls()[0].json();
     assert_eq!((&escalated["event_action"], &escalated["dedup_key"]), (&json!("trigger"), &json!(id)));
+    // What the operator's command has written, the next tick tells.
+    backend.acknowledge_incident(&id).await?;
+    tick(&backend).await?;
+    assert_eq!(receiver.calls()[0].json()["event_action"], "acknowledge");
+    hear(&backend, "high-error-rate", "OK").await?;
+    backend.resolve_incident(&id).await?;
+    tick(&backend).await?;
+    let calls = receiver.calls();
+    assert_eq!((calls.len(), &calls[0].json()["event_action"]), (1, &json!("resolve")));
     Ok(())
 }
 

@@ -30,3 +30,4 @@ mod prelude;
 mod receiver;
 mod recording;
 mod sessions;
+mod status;

@@ -56,4 +56,5 @@ def routes():
         (event["Properties"]["Method"].upper(), event["Properties"]["Path"], function)
         for function, properties in functions().items()
         for event in properties["Events"].values()
+        if event["Type"] == "Api"
     }

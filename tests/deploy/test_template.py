@@ -64,6 +64,7 @@ def test_secrets_begin_empty():
 def test_sizes_and_times():
     assert {name: p["MemorySize"] for name, p in functions().items()} == {
         "login": 1769, "refresh": 512, "mfa": 512, "keys": 256, "health": 256,
+        "responder": 256,
     }
     everywhere = load()["Globals"]["Function"]
     assert everywhere["Timeout"] <= 10

@@ -214,6 +214,20 @@ impl Backend {
         self.operator.unlock(&account.email).await
     }
 
+    // Incidents
+
+    /// # Errors
+    /// When there is no such incident, or somebody has it.
+    pub async fn acknowledge_incident(&self, id: &str) -> anyhow::Result<()> {
+        self.operator.acknowledge_incident(id).await
+    }
+
+    /// # Errors
+    /// When there is no such incident, when it is over, when an alarm rings.
+    pub async fn resolve_incident(&self, id: &str) -> anyhow::Result<()> {
+        self.operator.resolve_incident(id).await
+    }
+
     // Time
 
     /// Epoch seconds by the backend's clock.

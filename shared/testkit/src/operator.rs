@@ -19,6 +19,7 @@ use sallyport_core::{
     clients::{self, Client, ClientSecret},
     clock::{Clock, Timestamp, Waiting},
     env::Env,
+    incidents,
     keyring::{Keyring, KeyringSource as _, Stored},
 };
 use sallyport_http::Config;
@@ -103,6 +104,18 @@ impl Operator {
 
     pub(crate) async fn unlock(&self, email: &str) -> anyhow::Result<()> {
         Ok(accounts::unlock(&self.store, self.env()?, &address(email)?, &origin()).await?)
+    }
+
+    pub(crate) async fn acknowledge_incident(&self, id: &str) -> anyhow::Result<()> {
+        let id = id.parse()?;
+        incidents::acknowledge(&self.store, self.clock.now(), &OsRandom, id, None, &origin()).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn resolve_incident(&self, id: &str) -> anyhow::Result<()> {
+        let (id, now) = (id.parse()?, self.clock.now());
+        incidents::resolve(&self.store, now, &OsRandom, id, "It is over.", false, &origin()).await?;
+        Ok(())
     }
 
     pub(crate) async fn add_client(&self, id: &str) -> anyhow::Result<String> {

@@ -7,6 +7,7 @@ mod clients;
 mod config;
 mod documentation;
 mod failures;
+mod incidents;
 mod keys;
 mod migrations;
 mod runbooks;

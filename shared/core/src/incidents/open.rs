@@ -139,7 +139,7 @@ where
     P: FindIncident + ChangeIncident,
 {
     let classified = classify(change);
-    let (operation, fresh) = (OperationId::generate(random)?, IncidentId::generate(random, now)?);
+    let operation = OperationId::generate(random)?;
     let mut tried: Option<fn(Incident) -> Taken> = None;
     for _ in 0..ROUNDS {
         let latest = ports.latest_of(&classified.cause).await?;
@@ -149,6 +149,7 @@ where
         {
             return Ok(taken(own.clone()));
         }
+        let fresh = IncidentId::generate(random, now)?;
         let Some(decided) = decide(latest.as_ref(), &classified, change, fresh, now) else {
             return Ok(Taken::Unchanged(latest));
         };

@@ -16,6 +16,7 @@ use crate::{
     audit::{EventKind, Origin},
     clock::Timestamp,
     interleaving::{Actors, Counting, History, explore, finish},
+    random::tests::SeededRandom,
     secret::Secret,
     store::StoreResult,
 };
@@ -52,17 +53,17 @@ fn of_composite(name: &str, children: &[&str]) -> AlarmChange {
 /// A store, and somebody who acts on it one step after the other.
 struct Scene {
     kept: Arc<Mutex<Kept>>,
-    random: Counting,
+    random: SeededRandom,
     now: Timestamp,
 }
 
 impl Scene {
     fn new() -> Self {
-        Self { kept: Arc::default(), random: Counting::of(1), now: START }
+        Self { kept: Arc::default(), random: SeededRandom::new(1), now: START }
     }
 
     fn memory(&self) -> Memory {
-        Memory(Arc::clone(&self.kept))
+        Memory(Arc::clone(&self.kept), 0)
     }
 
     fn after(&mut self, duration: Duration) -> &mut Self {
@@ -422,7 +423,7 @@ impl AtOnce {
         kept.lock().unwrap().lose = lost;
         let mut actors = Actors::default();
         for (index, change) in changes.iter().cloned().enumerate() {
-            let (memory, told) = (Memory(Arc::clone(&kept)), Arc::clone(&told));
+            let (memory, told) = (Memory(Arc::clone(&kept), index), Arc::clone(&told));
             actors.start(async move {
                 let random = Counting::of(index + 1);
                 let taken = take_alarm(&memory, START, &random, &change, &responder()).await.unwrap();

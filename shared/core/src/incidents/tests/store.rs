@@ -2,6 +2,8 @@
 
 use std::{
     collections::BTreeMap,
+    fmt::Debug,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
     sync::{Arc, Mutex, MutexGuard},
 };
 
@@ -22,12 +24,14 @@ pub(super) struct Kept {
     pub(super) events: Vec<SecurityEvent>,
     /// Each call waits for its turn.
     pub(super) turns: bool,
+    /// What each actor was told, all of it in one number.
+    pub(super) told: BTreeMap<usize, u64>,
     /// Every change's reply is lost, and its repetition meets what it wrote.
     pub(super) lose: bool,
 }
 
 #[derive(Clone)]
-pub(super) struct Memory(pub(super) Arc<Mutex<Kept>>);
+pub(super) struct Memory(pub(super) Arc<Mutex<Kept>>, pub(super) usize);
 
 impl Memory {
     async fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -36,15 +40,29 @@ impl Memory {
         }
         self.0.lock().unwrap()
     }
+
+    fn tell<T: Debug>(&self, kept: &mut Kept, reply: T) -> T {
+        let told = kept.told.entry(self.1).or_default();
+        let mut hasher = DefaultHasher::new();
+        (*told, format!("{reply:?}")).hash(&mut hasher);
+        *told = hasher.finish();
+        reply
+    }
 }
 
 impl FindIncident for Memory {
     async fn incident(&self, id: IncidentId) -> StoreResult<Option<Incident>> {
-        Ok(self.kept().await.incidents.get(&id).cloned())
+        let mut kept = self.kept().await;
+        let found = kept.incidents.get(&id).cloned();
+        Ok(self.tell(&mut kept, found))
     }
 
     async fn latest_of(&self, cause: &Cause) -> StoreResult<Option<Incident>> {
-        let id = self.kept().await.causes.get(cause).map(|(id, _)| *id);
+        let id = {
+            let mut kept = self.kept().await;
+            let id = kept.causes.get(cause).map(|(id, _)| *id);
+            self.tell(&mut kept, id)
+        };
         match id {
             Some(id) => self.incident(id).await,
             None => Ok(None),
@@ -104,7 +122,8 @@ impl ChangeIncident for Memory {
     async fn change_incident(&self, change: &IncidentChange) -> StoreResult<bool> {
         let mut kept = self.kept().await;
         let applied = kept.apply(change);
-        Ok(if kept.lose { kept.apply(change) } else { applied })
+        let reply = if kept.lose { kept.apply(change) } else { applied };
+        Ok(self.tell(&mut kept, reply))
     }
 }
 
