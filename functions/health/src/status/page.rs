@@ -75,6 +75,7 @@ fn told(status: &Status) -> &'static str {
     match (&status.incidents, status.overall) {
         (None, _) => "The record of incidents can't be read at the moment.",
         (_, Overall::Operational) => "There is no known problem.",
+        (_, Overall::Maintenance) => "Nobody is signed in or out meanwhile. Tokens that are out stay valid.",
         (Some(incidents), _) if incidents.iter().any(|one| one.resolved_at.is_none()) => {
             "What we know of it stands below."
         }
@@ -124,7 +125,7 @@ fn article(page: &mut String, incident: &Public) -> std::fmt::Result {
 const fn overall_class(overall: Overall) -> &'static str {
     match overall {
         Overall::Operational => "good",
-        Overall::Impaired(Impact::Degraded) => "mild",
+        Overall::Maintenance | Overall::Impaired(Impact::Degraded) => "mild",
         Overall::Impaired(Impact::Disruption | Impact::Outage) => "bad",
     }
 }
