@@ -416,3 +416,50 @@ async fn a_claim_whose_reply_is_lost_still_sends_once() -> Result<()> {
     assert!(kept(&backend, "INCIDENT_NOTICE").await?.is_empty());
     Ok(())
 }
+
+async fn modes(backend: &Backend) -> Result<Value> {
+    Ok(kept(backend, "FLAGS").await?.first().map(|item| item["modes"].clone()).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_spike_of_failures_turns_emergency_mode_on_where_the_deployment_allows_it() -> Result<()> {
+    let careful = Backend::start().await?;
+    hear(&careful, "failure-spike", "ALARM").await?;
+    assert_eq!(modes(&careful).await?, Value::Null);
+
+    let backend = Backend::with(&[("SALLYPORT_AUTO_MITIGATION", "emergency")]).await?;
+    hear(&backend, "service-down", "ALARM").await?;
+    assert_eq!(modes(&backend).await?, Value::Null, "it is no answer to anything else");
+    let event = sns(&backend, "failure-spike", "ALARM");
+    let answer = invoke(&backend, &event).await?.expect(200)?.json();
+    let id = answer["result"]["alarms"][0]["incident"].as_str().unwrap_or_default().to_owned();
+    let emergency = modes(&backend).await?["emergency"].clone();
+    let lasts = emergency["expires_at"].as_u64().unwrap() - emergency["set_at"].as_u64().unwrap();
+    assert_eq!(lasts, 30 * 60 * 1000);
+    assert_eq!(timeline(&backend, &id).await?, ["opened", "mitigated", "diagnosed"]);
+    invoke(&backend, &event).await?.expect(200)?;
+    tick(&backend).await?;
+    let set = audit_kinds(&backend).await?.iter().filter(|kind| *kind == "mode.set").count();
+    assert_eq!(set, 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_mitigation_whose_write_fails_is_made_by_the_repetition() -> Result<()> {
+    let backend = Backend::with(&[("SALLYPORT_AUTO_MITIGATION", "emergency")]).await?;
+    let event = sns(&backend, "failure-spike", "ALARM");
+    for (kind, count) in [("error_500", 4), ("drop_after", 1)] {
+        // The second transaction is the mode's, then it is the first.
+        let nth = if kind == "error_500" { 2 } else { 1 };
+        let rule = json!({"kind": kind, "operation": "TransactWriteItems", "nth": nth, "count": count});
+        backend.fault(rule).await?;
+        let status = invoke(&backend, &event).await?.status;
+        assert_eq!(status == 200, kind == "drop_after");
+        backend.heal().await?;
+    }
+    tick(&backend).await?;
+    assert!(modes(&backend).await?["emergency"].is_object());
+    let set = audit_kinds(&backend).await?.iter().filter(|kind| *kind == "mode.set").count();
+    assert_eq!(set, 1);
+    Ok(())
+}

@@ -11,6 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sallyport_core::{
     checks::{Component, check},
     clock::Timestamp,
+    flags::{ModeName, ReadFlags as _},
     incidents::{Impact, Incident, IncidentId, ListIncidents as _, Progress, impact, progress},
 };
 use sallyport_http::{Call, Platform, Problem, Reply};
@@ -45,6 +46,8 @@ pub(crate) struct Status {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Overall {
     Operational,
+    /// Nobody is served, and that is meant.
+    Maintenance,
     Impaired(Impact),
 }
 
@@ -52,6 +55,7 @@ impl Overall {
     const fn as_str(self) -> &'static str {
         match self {
             Self::Operational => "operational",
+            Self::Maintenance => "maintenance",
             Self::Impaired(impact) => impact.as_str(),
         }
     }
@@ -59,6 +63,7 @@ impl Overall {
     const fn words(self) -> &'static str {
         match self {
             Self::Operational => "Everything works.",
+            Self::Maintenance => "The service is being maintained.",
             Self::Impaired(Impact::Degraded) => "The service works, with limits.",
             Self::Impaired(Impact::Disruption) => "The service is disrupted.",
             Self::Impaired(Impact::Outage) => "The service is not available.",
@@ -187,7 +192,8 @@ impl Statuses {
 async fn look(platform: &Platform, now: Timestamp) -> Status {
     let probes = Probes::new(platform);
     let probing = check(&probes, platform.clock(), &Component::ALL, LIMIT);
-    let (findings, incidents) = tokio::join!(probing, recent(platform, now));
+    let (findings, incidents, maintained) =
+        tokio::join!(probing, recent(platform, now), maintained(platform, now));
     let down = |component: &Component| {
         findings.iter().any(|finding| finding.component == *component && finding.fault.is_some())
     };
@@ -195,8 +201,21 @@ async fn look(platform: &Platform, now: Timestamp) -> Status {
         Service::ALL.into_iter().map(|service| (service, !service.needs().iter().any(down))).collect();
     let of_services = services.iter().any(|(_, works)| !works).then_some(Impact::Outage);
     let of_incidents = incidents.iter().flatten().filter_map(Public::now).min();
-    let overall = of_services.into_iter().chain(of_incidents).min();
-    Status { at: now, overall: overall.map_or(Overall::Operational, Overall::Impaired), services, incidents }
+    let overall = match of_services.into_iter().chain(of_incidents).min() {
+        _ if maintained => Overall::Maintenance,
+        Some(impact) => Overall::Impaired(impact),
+        None => Overall::Operational,
+    };
+    Status { at: now, overall, services, incidents }
+}
+
+/// Whether operators have closed the service for a while. What can't be read is not said.
+async fn maintained(platform: &Platform, now: Timestamp) -> bool {
+    let flags = tokio::select! {
+        flags = platform.store().flags() => flags.ok(),
+        () = platform.clock().sleep(LIMIT) => None,
+    };
+    flags.is_some_and(|flags| flags.mode(ModeName::Maintenance, now).is_some())
 }
 
 /// The incidents that concern the public, the newest first: those that go on, and those of the last days.

@@ -1,9 +1,6 @@
 //! The ways to people: a topic and a webhook.
 
-use sallyport_aws::{
-    SecretsProviders, WebhookSettings,
-    responder::{Topic, WebhookUrl, Webhooks},
-};
+use sallyport_aws::responder::{InvalidUrl, Topic, WebhookSecret, WebhookSettings, WebhookUrl, Webhooks};
 use sallyport_core::incidents::{Channels, Incident, Notice, sign};
 use sallyport_http::Platform;
 
@@ -19,7 +16,7 @@ const DELIVERY: &str = "x-sallyport-delivery";
 pub(crate) struct People {
     platform: Platform,
     topic: Option<Topic>,
-    providers: Option<SecretsProviders>,
+    secret: Option<WebhookSecret>,
     webhooks: Result<Webhooks, String>,
 }
 
@@ -27,18 +24,14 @@ impl People {
     pub(crate) fn new(platform: &Platform, webhooks: Result<Webhooks, String>) -> Self {
         let (config, clients) = (platform.config(), platform.clients());
         let topic = config.incident_topic.as_ref().and_then(|arn| Topic::new(clients, arn));
-        let providers = config
-            .providers_secret
-            .as_ref()
-            .map(|secret| SecretsProviders::new(clients.secrets.clone(), secret));
-        Self { platform: platform.clone(), topic, providers, webhooks }
+        let secret = config.providers_secret.as_ref();
+        let secret = secret.map(|secret| WebhookSecret::new(clients.secrets.clone(), secret));
+        Self { platform: platform.clone(), topic, secret, webhooks }
     }
 
     async fn webhook(&self) -> Result<Option<WebhookSettings>, String> {
-        match &self.providers {
-            Some(providers) => {
-                Ok(providers.read().await.map_err(|error| error.to_string())?.incident_webhook)
-            }
+        match &self.secret {
+            Some(secret) => secret.read().await.map_err(|error| error.to_string()),
             None => Ok(None),
         }
     }
@@ -47,8 +40,7 @@ impl People {
         // Read for each notice: there are few, and a secret that was just put right counts at once.
         let Some(webhook) = self.webhook().await? else { return Ok(()) };
         let Some(body) = formats::body(webhook.format, told, &webhook.secret) else { return Ok(()) };
-        let url: WebhookUrl =
-            webhook.url.parse().map_err(|error: sallyport_aws::responder::InvalidUrl| error.to_string())?;
+        let url: WebhookUrl = webhook.url.parse().map_err(|error: InvalidUrl| error.to_string())?;
         let body = body.to_string();
         let signature = sign(&webhook.secret, self.platform.clock().now(), body.as_bytes());
         let headers = [(SIGNATURE, signature), (DELIVERY, told.delivery())];

@@ -1,6 +1,6 @@
 //! Bodies of the webhook.
 
-use sallyport_aws::WebhookFormat;
+use sallyport_aws::responder::WebhookFormat;
 use sallyport_core::{
     incidents::{NoticeKind, Severity},
     secret::Secret,

@@ -1,7 +1,14 @@
-//! Emergency mode, without a person's word.
+//! Emergency mode without a person's word, and what holds by anybody's.
+
+use std::time::Duration;
 
 use sallyport_core::{
-    audit::Origin, clock::Timestamp, ids::OperationId, incidents::Mitigate, store::StoreResult,
+    audit::Origin,
+    clock::Timestamp,
+    flags::{self, FlagsError, ModeName, NewMode, ReadFlags as _, Reason},
+    ids::OperationId,
+    incidents::Mitigate,
+    store::{StoreError, StoreResult},
 };
 use sallyport_http::Platform;
 
@@ -19,16 +26,39 @@ impl<'a> Flags<'a> {
 impl Mitigate for Flags<'_> {
     async fn emergency(
         &self,
-        _now: Timestamp,
-        _operation: OperationId,
-        _until: Timestamp,
-        _reason: &str,
+        now: Timestamp,
+        operation: OperationId,
+        until: Timestamp,
+        reason: &str,
     ) -> StoreResult<bool> {
-        Ok(false)
+        let refused = |reason: String| StoreError::Unavailable { operation: "set emergency mode", reason };
+        let reason = Reason::new(reason).map_err(|error| refused(error.to_string()))?;
+        let mode = NewMode::new(ModeName::Emergency, until, reason);
+        match flags::set_mode(self.platform.store(), now, operation, mode, self.origin).await {
+            Ok(_) => Ok(true),
+            // Somebody was faster, or wants it for longer: his word stands.
+            Err(FlagsError::ModeSet(..)) => Ok(false),
+            Err(FlagsError::Store(error)) => Err(error),
+            Err(error) => Err(refused(error.to_string())),
+        }
     }
 }
 
-/// Modes and blocks that hold.
-pub(crate) async fn holding(_platform: &Platform) -> Result<Vec<String>, String> {
-    Ok(Vec::new())
+/// Modes that hold and the number of blocks, read past the copy: it is looked at once an incident.
+pub(crate) async fn holding(platform: &Platform) -> Result<Vec<String>, String> {
+    let (flags, now) =
+        (platform.store().flags().await.map_err(|error| error.to_string())?, platform.clock().now());
+    let minutes = |duration: Duration| duration.as_secs().div_ceil(60);
+    let mut holding: Vec<_> = flags
+        .modes_at(now)
+        .map(|(name, mode)| {
+            let left = minutes(mode.expires_at.since(now));
+            format!("{name} for {left} min by {}: {}", mode.by, mode.reason)
+        })
+        .collect();
+    let blocks = flags.blocks_at(now).count();
+    if blocks > 0 {
+        holding.push(format!("{blocks} blocks"));
+    }
+    Ok(holding)
 }

@@ -16,7 +16,6 @@ mod keyring;
 mod messages;
 pub mod meter;
 mod mfa;
-mod providers;
 #[cfg(feature = "responder")]
 pub mod responder;
 mod retries;
@@ -34,6 +33,5 @@ pub use connection::{ATTEMPT_TIMEOUT, Clients, ConnectError, Endpoints};
 pub use connection::{ProfileOptions, shared_config};
 pub use flags::FlagsCache;
 pub use keyring::{KeyMaker, KeyringCache, SecretsKeyring, generate_keyring};
-pub use providers::{Providers, SecretsProviders, WebhookFormat, WebhookSettings};
 pub use store::{Store, Tables};
 pub use validate::{ITEM_FORMAT, validate_item};

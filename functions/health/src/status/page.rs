@@ -75,8 +75,9 @@ fn told(status: &Status) -> &'static str {
     match (&status.incidents, status.overall) {
         (None, _) => "The record of incidents can't be read at the moment.",
         (_, Overall::Operational) => "There is no known problem.",
+        (_, Overall::Maintenance) => "Nobody is signed in or out meanwhile. Tokens that are out stay valid.",
         (Some(incidents), _) if incidents.iter().any(|one| one.resolved_at.is_none()) => {
-            "What we know of it stands below."
+            "What we know stands below."
         }
         _ if broken => "Something that the service depends on does not answer.",
         _ => "",
@@ -90,11 +91,9 @@ fn past(page: &mut String, status: &Status) -> std::fmt::Result {
     };
     let over: Vec<_> = incidents.iter().filter(|one| one.resolved_at.is_some()).collect();
     if over.is_empty() {
-        return writeln!(
-            page,
-            "<p class=\"soft\">No incident that is over since {}.</p>",
-            date(status.at.minus(DAY * 7))
-        );
+        let other = if incidents.is_empty() { "" } else { " other" };
+        let since = date(status.at.minus(DAY * 7));
+        return writeln!(page, "<p class=\"soft\">No{other} incident since {since}.</p>");
     }
     over.into_iter().try_for_each(|incident| article(page, incident))
 }
@@ -105,7 +104,8 @@ fn article(page: &mut String, incident: &Public) -> std::fmt::Result {
         (Progress::Monitoring, _) | (_, Impact::Degraded) => "mild",
         (_, Impact::Outage | Impact::Disruption) => "bad",
     };
-    let until = incident.resolved_at.map(|at| format!(" to {}", time(at))).unwrap_or_default();
+    let until = incident.resolved_at.map(|at| format!(" to {}", until(incident.started_at, at)));
+    let until = until.unwrap_or_default();
     writeln!(
         page,
         "<article class=\"{class}\">\n<h3>{}</h3>\n<p>{} {}</p>\n<p class=\"soft\">{}{until} · <code>{}</code></p>\n</article>",
@@ -124,7 +124,7 @@ fn article(page: &mut String, incident: &Public) -> std::fmt::Result {
 const fn overall_class(overall: Overall) -> &'static str {
     match overall {
         Overall::Operational => "good",
-        Overall::Impaired(Impact::Degraded) => "mild",
+        Overall::Maintenance | Overall::Impaired(Impact::Degraded) => "mild",
         Overall::Impaired(Impact::Disruption | Impact::Outage) => "bad",
     }
 }
@@ -141,8 +141,17 @@ fn date(at: Timestamp) -> String {
     formatted(at, "%-d %B %Y")
 }
 
-/// With the machine's way beside people's.
+/// The end of something: without its date where that is the beginning's.
+fn until(began: Timestamp, ended: Timestamp) -> String {
+    if date(began) == date(ended) { marked(ended, "%H:%M") } else { time(ended) }
+}
+
 fn time(at: Timestamp) -> String {
+    marked(at, "%-d %B %Y, %H:%M")
+}
+
+/// With the machine's way beside people's.
+fn marked(at: Timestamp, format: &str) -> String {
     let machine = formatted(at, "%Y-%m-%dT%H:%M:%SZ");
-    format!("<time datetime=\"{machine}\">{}</time>", formatted(at, "%-d %B %Y, %H:%M"))
+    format!("<time datetime=\"{machine}\">{}</time>", formatted(at, format))
 }

@@ -43,12 +43,13 @@ async fn an_incident_is_listed_taken_on_noted_and_resolved() -> anyhow::Result<(
     assert!(ringing.1.contains("service-down"), "{}", ringing.1);
     ring(&world, "service-down", "OK", CLEARED).await?;
     shell.run(&format!("incident resolve {id} --summary done --dry-run --json"))?.json(0)?;
-    let resolved = shell.run(&format!("incident resolve {id} --summary done --json"))?.json(0)?;
+    let resolved = shell.run(&format!("incident resolve {id} --json"))?.json(0)?;
     assert_eq!((&resolved["state"], &resolved["changed"]), (&json!("resolved"), &json!(true)));
 
     assert_eq!(shell.run("incident list --json")?.json(0)?["incidents"], json!([]));
     let all = shell.run("incident list --days 7 --json")?.json(0)?;
     assert_eq!(all["incidents"][0]["resolved_by"], "grace@desk");
+    assert_eq!(all["incidents"][0]["summary"], "restarting", "the last note, where no summary is given");
     let shown = shell.run(&format!("incident show {id} --json"))?.json(0)?;
     let kinds: Vec<_> = shown["timeline"].as_array().into_iter().flatten().map(|e| &e["kind"]).collect();
     assert_eq!(kinds, ["opened", "diagnosed", "acknowledged", "note", "alarm_cleared", "resolved"]);
@@ -101,6 +102,9 @@ async fn an_incident_that_is_not_there_is_one_line_for_every_command() -> anyhow
         assert_eq!(run.stderr, format!("error: there is no incident {id}\n"));
     }
     assert_eq!(world.shell.run("incident show inc_1 --json")?.error(2)?.0, "usage");
+    let id = ring(&world, "key-age", "ALARM", RANG).await?;
+    let wordless = world.shell.run(&format!("incident resolve {id} --force --json"))?.error(2)?;
+    assert_eq!(wordless.0, "invalid_text");
     Ok(())
 }
 

@@ -162,13 +162,13 @@ pub async fn resolve<P>(
 where
     P: FindIncident + ChangeIncident,
 {
-    check(summary)?;
     change(ports, now, random, id, origin, |incident| {
         unresolved(incident)?;
         let ringing: Vec<_> = incident.ringing().collect();
         if !ringing.is_empty() && !force {
             return Err(IncidentError::Ringing(ringing.join(", ")));
         }
+        check(summary)?;
         let by = author(origin).to_owned();
         let mut step = Step::of(incident, Pointer::Marks)
             .entry(EntryKind::Resolved, summary)

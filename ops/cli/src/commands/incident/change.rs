@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sallyport_core::incidents::{self, Incident, IncidentError, IncidentId};
+use sallyport_core::incidents::{self, EntryKind, Incident, IncidentError, IncidentId};
 use serde::Serialize;
 
 use super::{failure, find};
@@ -44,7 +44,7 @@ enum Asked<'a> {
     Acknowledge(Option<&'a str>),
     Note(&'a str),
     Escalate,
-    Resolve(&'a str, bool),
+    Resolve(Option<&'a str>, bool),
 }
 
 impl Asked<'_> {
@@ -91,7 +91,7 @@ pub(super) async fn escalate(target: &Target, id: IncidentId, change: Change) ->
 pub(super) async fn resolve(
     target: &Target,
     id: IncidentId,
-    summary: &str,
+    summary: Option<&str>,
     force: bool,
     change: Change,
 ) -> Result<Answer, Failure> {
@@ -133,7 +133,18 @@ where
         Asked::Note(text) => incidents::note(ports, now, random, id, text, &origin).await,
         Asked::Escalate => incidents::escalate(ports, now, random, id, &origin).await,
         Asked::Resolve(summary, force) => {
-            incidents::resolve(ports, now, random, id, summary, *force, &origin).await
+            let summary = match summary {
+                Some(summary) => (*summary).to_owned(),
+                None => last_note(ports, id).await?,
+            };
+            incidents::resolve(ports, now, random, id, &summary, *force, &origin).await
         }
     }
+}
+
+/// What was said last; nothing where nobody has said anything, which is no summary.
+async fn last_note<P: incidents::ReadTimeline>(ports: &P, id: IncidentId) -> Result<String, IncidentError> {
+    let timeline = ports.timeline(id).await?;
+    let note = timeline.into_iter().rfind(|entry| entry.kind == EntryKind::Note);
+    Ok(note.map(|entry| entry.text).unwrap_or_default())
 }

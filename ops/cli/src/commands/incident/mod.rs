@@ -62,9 +62,9 @@ pub(crate) enum IncidentCommand {
     Resolve {
         /// Its id.
         id: IncidentId,
-        /// What it was and what ended it.
+        /// What it was and what ended it. Left out, it is the last note.
         #[arg(long, value_name = "TEXT")]
-        summary: String,
+        summary: Option<String>,
         /// Also while an alarm rings, such as one whose metric is gone.
         #[arg(long)]
         force: bool,
@@ -89,7 +89,7 @@ impl IncidentCommand {
             Self::Note { id, text, change } => change::note(target, id, &text, change).await,
             Self::Escalate { id, change } => change::escalate(target, id, change).await,
             Self::Resolve { id, summary, force, change } => {
-                change::resolve(target, id, &summary, force, change).await
+                change::resolve(target, id, summary.as_deref(), force, change).await
             }
             Self::Postmortem { id } => postmortem::run(target, id).await,
         }

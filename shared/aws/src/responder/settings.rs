@@ -1,4 +1,4 @@
-//! The secret of outside providers, which the operator fills: what they are, and what they are told by.
+//! The webhook, as the operator has set it up in the secret of outside providers.
 
 use aws_sdk_secretsmanager::Client;
 use sallyport_core::{
@@ -8,13 +8,6 @@ use sallyport_core::{
 use serde::Deserialize;
 
 use crate::store::unavailable;
-
-/// What is set up. A secret that is still empty sets up nothing.
-#[derive(Debug, Clone, Default)]
-pub struct Providers {
-    /// Where incidents are told.
-    pub incident_webhook: Option<WebhookSettings>,
-}
 
 /// A webhook of incidents.
 #[derive(Debug, Clone)]
@@ -46,24 +39,24 @@ struct WebhookDocument {
     secret: String,
 }
 
-/// Reads the secret.
+/// The secret that it is a member of.
 #[derive(Debug, Clone)]
-pub struct SecretsProviders {
+pub struct WebhookSecret {
     client: Client,
     secret: String,
 }
 
-impl SecretsProviders {
+impl WebhookSecret {
     /// `secret` is its name or ARN.
     pub fn new(client: Client, secret: impl Into<String>) -> Self {
         Self { client, secret: secret.into() }
     }
 
-    /// What is set up now.
+    /// The webhook that is set up now, if any is.
     ///
     /// # Errors
     /// Secrets Manager; a text that does not read, which is never shown.
-    pub async fn read(&self) -> StoreResult<Providers> {
+    pub async fn read(&self) -> StoreResult<Option<WebhookSettings>> {
         let answer = self
             .client
             .get_secret_value()
@@ -75,9 +68,9 @@ impl SecretsProviders {
     }
 }
 
-fn parse(text: &str) -> StoreResult<Providers> {
+fn parse(text: &str) -> StoreResult<Option<WebhookSettings>> {
     if text.trim().is_empty() {
-        return Ok(Providers::default());
+        return Ok(None);
     }
     // What a parser says of a text that does not parse may quote it.
     let document: Document = serde_json::from_str(text).map_err(|error| StoreError::Corrupt {
@@ -85,12 +78,11 @@ fn parse(text: &str) -> StoreResult<Providers> {
         key: "AWSCURRENT".to_owned(),
         problem: format!("does not read, line {} column {}", error.line(), error.column()),
     })?;
-    let incident_webhook = document.incident_webhook.map(|webhook| WebhookSettings {
+    Ok(document.incident_webhook.map(|webhook| WebhookSettings {
         url: webhook.url,
         format: webhook.format,
         secret: Secret::new(webhook.secret),
-    });
-    Ok(Providers { incident_webhook })
+    }))
 }
 
 #[cfg(test)]
@@ -101,15 +93,15 @@ mod tests {
 
     #[test]
     fn an_empty_secret_sets_up_nothing() {
-        assert!(parse("{}").unwrap().incident_webhook.is_none());
-        assert!(parse("").unwrap().incident_webhook.is_none());
-        assert!(parse(r#"{"scrape_token": "x"}"#).unwrap().incident_webhook.is_none());
+        assert!(parse("{}").unwrap().is_none());
+        assert!(parse("").unwrap().is_none());
+        assert!(parse(r#"{"scrape_token": "x"}"#).unwrap().is_none());
     }
 
     #[test]
     fn a_webhook_has_a_url_a_format_and_a_secret() {
         let text = r#"{"incident_webhook": {"url": "https://hooks.example.com/1", "format": "slack", "secret": "s3cret"}}"#;
-        let webhook = parse(text).unwrap().incident_webhook.unwrap();
+        let webhook = parse(text).unwrap().unwrap();
         assert_eq!((webhook.format, webhook.secret.expose().as_str()), (WebhookFormat::Slack, "s3cret"));
         assert!(!format!("{webhook:?}").contains("s3cret"));
     }
