@@ -49,7 +49,11 @@ async fn record() -> Result<()> {
             made.insert(format!("dynamodb:{} {table}", part["action"].as_str().unwrap_or_default()));
         }
         if call["service"] == "secretsmanager" {
-            made.insert(format!("secretsmanager:{} keyring", call["operation"].as_str().unwrap_or_default()));
+            let secret = call["secret"].as_str().unwrap_or_default().rsplit('-').next().unwrap_or_default();
+            made.insert(format!(
+                "secretsmanager:{} {secret}",
+                call["operation"].as_str().unwrap_or_default()
+            ));
         }
     }
     // An empty keyring is filled at the very first start, before calls are recorded.
@@ -78,6 +82,7 @@ async fn walk(backend: &Backend, mut account: Account) -> Result<()> {
     {
         actor.get(path).await?.expect(200)?;
     }
+    actor.get("/metrics").await?.expect(404)?;
     let client = backend.client().await?;
 
     // Passwords: right, wrong, locked, shut out and let in again, from known devices and strangers.

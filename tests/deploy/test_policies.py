@@ -19,6 +19,9 @@ KEY_ACTIONS = {
     "secretsmanager:PutSecretValue": {"kms:Decrypt", "kms:GenerateDataKey"},
 }
 
+# What IAM grants for all resources or none.
+WITHOUT_RESOURCE = {"cloudwatch:GetMetricData"}
+
 
 def statements(function):
     for policy in functions()[function]["Policies"]:
@@ -27,6 +30,8 @@ def statements(function):
 
 def target(resource):
     """`!GetAtt Data.Outputs.UsersTableArn` → `Users`, `!GetAtt Data.Outputs.KeyringSecret` → `keyring`."""
+    if resource == "*":
+        return resource
     output = resource["Fn::GetAtt"][1].removeprefix("Outputs.")
     if output.endswith("TableArn"):
         return output.removesuffix("TableArn")
@@ -73,7 +78,10 @@ def test_no_wildcards(function):
     for statement in statements(function):
         assert isinstance(statement["Action"], list), statement["Sid"]
         assert [action for action in statement["Action"] if "*" in action] == [], statement["Sid"]
-        assert "Fn::GetAtt" in statement["Resource"], f"{statement['Sid']}: name one resource"
+        if set(statement["Action"]) <= WITHOUT_RESOURCE:
+            assert statement["Resource"] == "*"
+        else:
+            assert "Fn::GetAtt" in statement["Resource"], f"{statement['Sid']}: name one resource"
         assert statement["Effect"] == "Allow"
 
 
@@ -105,6 +113,12 @@ def leading_keys(function):
         f"{target(statement['Resource'])} {key}"
         for statement in statements(function)
         for key in statement.get("Condition", {}).get("ForAllValues:StringEquals", {}).get("dynamodb:LeadingKeys", [])
+    }
+
+
+def test_health_alone_reads_metrics():
+    assert {f: g for f in functions() if (g := granted(f, {"cloudwatch"}))} == {
+        "health": {"cloudwatch:GetMetricData *"},
     }
 
 

@@ -1,5 +1,7 @@
-//! Health: whether this process lives, and whether what it depends on answers.
+//! Health: whether this process lives, whether what it depends on answers, and the figures of the deployment.
 
+mod exposition;
+mod metrics;
 mod probes;
 
 use std::{sync::Arc, time::Duration};
@@ -18,12 +20,14 @@ const LIMIT: Duration = Duration::from_millis(300);
 /// The routes of this function.
 pub fn app(platform: &Platform) -> App {
     let state = Arc::new(platform.clone());
+    let scraped = Arc::new(metrics::State::new(platform));
     App::new("health", platform)
         .route(Method::GET, "/health/live", &state, live)
         .route(Method::GET, "/health/ready", &state, ready)
         .route(Method::GET, "/health/db", &state, database)
         .route(Method::GET, "/health/sessions", &state, sessions)
         .route(Method::GET, "/health/secrets", &state, secrets)
+        .route(Method::GET, "/metrics", &scraped, metrics::handle)
 }
 
 #[derive(Serialize)]

@@ -12,7 +12,10 @@ mod item;
 mod keyring;
 mod messages;
 pub mod meter;
+#[cfg(feature = "cloudwatch")]
+mod metrics;
 mod mfa;
+mod providers;
 mod retries;
 mod sessions;
 mod store;
@@ -27,5 +30,8 @@ pub use connection::{ATTEMPT_TIMEOUT, Clients, ConnectError, Endpoints};
 #[cfg(feature = "profile")]
 pub use connection::{ProfileOptions, shared_config};
 pub use keyring::{KeyringCache, SecretsKeyring, generate_keyring};
+#[cfg(feature = "cloudwatch")]
+pub use metrics::CloudWatchMetrics;
+pub use providers::SecretsProviders;
 pub use store::{Store, Tables};
 pub use validate::{ITEM_FORMAT, validate_item};

@@ -29,6 +29,8 @@ pub struct Config {
     pub endpoints: Endpoints,
     /// Name or ARN of the keyring's secret.
     pub keyring_secret: String,
+    /// Name or ARN of the providers' secret, for those who may read it.
+    pub providers_secret: Option<String>,
     pub keyring_max_age: Duration,
     pub signing_algorithm: SigningAlgorithm,
     /// `None`: the address of the API that a request came in by.
@@ -81,6 +83,7 @@ impl Config {
                 ..Endpoints::from_lookup(lookup)
             },
             keyring_secret: read.required("SALLYPORT_KEYRING_SECRET")?,
+            providers_secret: read.optional("SALLYPORT_PROVIDERS_SECRET"),
             keyring_max_age: Duration::from_secs(read.number(
                 "SALLYPORT_KEYRING_MAX_AGE_SECONDS",
                 300,
