@@ -111,10 +111,11 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
     let environment = environment::of(&template, &services_url, &url, &options.environment);
 
     let (clock, logs) = (Arc::new(ShiftingClock::default()), Arc::new(Logs::default()));
-    let sink = functions::sink(&logs, options.quiet);
+    let metrics = Arc::default();
+    let sink = functions::sink(&logs, &metrics, options.quiet);
     sallyport_http::telemetry::install(Arc::clone(&sink));
     let config = functions::config(&environment)?;
-    let functions = functions::all(&environment, &clock, &sink)?;
+    let functions = functions::all(&environment, &clock, &sink, &metrics)?;
     functions.warm_up().await;
     let gateway = Gateway {
         routes: Routes::of(&functions.handlers)?,
@@ -165,10 +166,12 @@ pub(crate) async fn start_services(
 ) -> anyhow::Result<(Services, JoinSet<()>)> {
     let (template, stop) = (template.clone(), stop.clone());
     let (data, port, latency) = (options.data.clone(), options.dynamodb_port, options.latency);
+    let providers = options.providers.clone();
     let starting = threads.spawn(async move {
         let mut servers = JoinSet::new();
         let services =
-            services::start(&template, data.as_deref(), port, latency, &stop, &mut servers).await?;
+            services::start(&template, data.as_deref(), &providers, port, latency, &stop, &mut servers)
+                .await?;
         anyhow::Ok((services, servers))
     });
     starting.await?

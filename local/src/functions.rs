@@ -5,7 +5,7 @@ use std::{io::Write as _, sync::Arc};
 use http::Method;
 use lambda_http::Request;
 use sallyport_aws::Clients;
-use sallyport_core::clock::Clock;
+use sallyport_core::{clock::Clock, metrics::ReadMetrics};
 use sallyport_http::{App, Config, Platform, Trigger, telemetry::Sink};
 
 use crate::{
@@ -13,6 +13,7 @@ use crate::{
     console::Logs,
     environment::Environment,
     gateway::{Answer, Function},
+    metrics::Registry,
 };
 
 impl Function for App {
@@ -33,12 +34,14 @@ impl Function for App {
 #[derive(Debug)]
 struct Lines {
     logs: Arc<Logs>,
+    metrics: Arc<Registry>,
     quiet: bool,
 }
 
 impl Sink for Lines {
     fn line(&self, line: &str) {
         self.logs.push(line);
+        self.metrics.take(line);
         if !self.quiet {
             let mut stdout = std::io::stdout().lock();
             // Nobody reads what cannot be written.
@@ -67,8 +70,8 @@ type TriggerEntry = (&'static str, fn(&Platform) -> Trigger);
 const TRIGGERS: [TriggerEntry; 1] = [("responder", responder::trigger)];
 
 /// Where the functions' lines go.
-pub(crate) fn sink(logs: &Arc<Logs>, quiet: bool) -> Arc<dyn Sink> {
-    Arc::new(Lines { logs: Arc::clone(logs), quiet })
+pub(crate) fn sink(logs: &Arc<Logs>, metrics: &Arc<Registry>, quiet: bool) -> Arc<dyn Sink> {
+    Arc::new(Lines { logs: Arc::clone(logs), metrics: Arc::clone(metrics), quiet })
 }
 
 /// All functions, not yet warm.
@@ -79,6 +82,7 @@ pub(crate) fn all(
     environment: &Environment,
     clock: &Arc<ShiftingClock>,
     sink: &Arc<dyn Sink>,
+    metrics: &Arc<Registry>,
 ) -> anyhow::Result<Functions> {
     let mut functions = Functions { handlers: Vec::new(), triggers: Vec::new(), platforms: Vec::new() };
     let platform = |name: &'static str| -> anyhow::Result<Platform> {
@@ -86,6 +90,7 @@ pub(crate) fn all(
         Ok(Platform::builder(config.clone(), connect(environment, &config, name)?)
             .clock(Arc::clone(clock) as Arc<dyn Clock>)
             .sink(Arc::clone(sink))
+            .metrics(Arc::clone(metrics) as Arc<dyn ReadMetrics>)
             .build())
     };
     for (name, app) in FUNCTIONS {

@@ -17,6 +17,7 @@ mod functions;
 mod gateway;
 mod identifier;
 mod loopback;
+mod metrics;
 mod options;
 mod proxy;
 mod routes;

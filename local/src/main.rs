@@ -1,6 +1,7 @@
 //! `cargo run -p local`: the whole backend on this machine.
 
 use std::{
+    collections::BTreeMap,
     io::{self, Write as _},
     path::PathBuf,
     process::ExitCode,
@@ -26,6 +27,15 @@ struct Cli {
     /// The password of the demo accounts; one is generated otherwise.
     #[arg(long, env = "SALLYPORT_DEMO_PASSWORD", hide_env_values = true)]
     demo_password: Option<String>,
+    /// The token by which GET /metrics may be scraped; empty for none.
+    #[arg(
+        long,
+        env = "SALLYPORT_METRICS_TOKEN",
+        value_name = "TOKEN",
+        hide_env_values = true,
+        default_value = "local-metrics-token"
+    )]
+    metrics_token: String,
     /// Create no demo accounts.
     #[arg(long)]
     no_demo: bool,
@@ -87,6 +97,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         demo: !cli.no_demo,
         demo_password: cli.demo_password,
         quiet: cli.quiet,
+        providers: BTreeMap::from([("metrics_token".to_owned(), cli.metrics_token)]),
         faults: cli.fault,
         environment: overrides(),
         answers: cli.answers,
@@ -122,7 +133,8 @@ fn addresses(backend: &Backend) -> String {
     let (url, dynamodb) = (backend.url(), backend.dynamodb_url());
     let port = |url: &str| url.rsplit(':').next().unwrap_or_default().to_owned();
     format!(
-        "\nOutbox    {url}/_local/outbox\nDatabase  {dynamodb}\nOperator  \
+        "\nOutbox    {url}/_local/outbox\nMetrics   {url}/metrics, with the token of --metrics-token\n\
+         Database  {dynamodb}\nOperator  \
          eval \"$(cargo run -q -p local -- env --port {} --dynamodb-port {})\"; cargo run -q -p sallyport -- --help\n\n\
          listening on {url}",
         port(url),

@@ -19,6 +19,8 @@ pub struct Options {
     pub demo_password: Option<String>,
     /// Keeps the functions' lines off stdout; the console shows them in any case.
     pub quiet: bool,
+    /// What the secret of outside providers holds from the start, such as `metrics_token`.
+    pub providers: BTreeMap<String, String>,
     /// Faults that stand from the start, as `/_local/faults` takes them; with `"service": "secretsmanager"` of the keyring.
     pub faults: Vec<String>,
     /// Variables of the functions that differ from the local defaults, such as `SALLYPORT_ADDRESS_LIMIT`.

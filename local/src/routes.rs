@@ -22,8 +22,9 @@ pub fn routes() -> anyhow::Result<Vec<Route>> {
     let template = Template::of_the_stack()?;
     let nowhere = "http://127.0.0.1:1";
     let environment = environment::of(&template, nowhere, nowhere, &environment::Environment::new());
-    let sink = functions::sink(&Arc::default(), true);
-    let mut routes: Vec<_> = functions::all(&environment, &Arc::default(), &sink)?
+    let metrics = Arc::default();
+    let sink = functions::sink(&Arc::default(), &metrics, true);
+    let mut routes: Vec<_> = functions::all(&environment, &Arc::default(), &sink, &metrics)?
         .handlers
         .iter()
         .flat_map(|function| {

@@ -1,6 +1,6 @@
 //! The embedded database and keyring behind one port.
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use tokio::task::JoinSet;
@@ -31,6 +31,7 @@ pub(crate) struct Services {
 pub(crate) async fn start(
     template: &Template,
     data: Option<&Path>,
+    providers: &BTreeMap<String, String>,
     port: u16,
     latency: Duration,
     stop: &Stop,
@@ -42,7 +43,7 @@ pub(crate) async fn start(
             .with_context(|| format!("cannot create {}", directory.display()))?;
     }
     let database = Database::open(data, template)?;
-    let secrets = Secrets::open(data, template)?;
+    let secrets = Secrets::open(data, template, providers)?;
     let dynamodb = listen(loopback::ADDRESS, 0, "--dynamodb-port").await?;
     let secretsmanager = listen(loopback::ADDRESS, 0, "--dynamodb-port").await?;
     let services = Services {

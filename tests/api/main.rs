@@ -22,6 +22,7 @@ mod keyring;
 mod limits;
 mod login;
 mod logs;
+mod metrics;
 mod mfa;
 mod naughty;
 mod oauth;

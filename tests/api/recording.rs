@@ -86,6 +86,7 @@ async fn walk(backend: &Backend, mut account: Account) -> Result<()> {
     {
         actor.get(path).await?.expect(200)?;
     }
+    actor.get("/metrics").await?.expect(404)?;
     let client = backend.client().await?;
 
     // Passwords: right, wrong, locked, shut out and let in again, from known devices and strangers.

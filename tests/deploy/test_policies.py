@@ -19,6 +19,9 @@ KEY_ACTIONS = {
     "secretsmanager:PutSecretValue": {"kms:Decrypt", "kms:GenerateDataKey"},
 }
 
+# IAM takes no resource for these: https://docs.aws.amazon.com/service-authorization/latest/reference/
+WITHOUT_RESOURCE = {"cloudwatch:GetMetricData", "logs:GetQueryResults"}
+
 
 def statements(function):
     for policy in functions()[function]["Policies"]:
@@ -27,6 +30,8 @@ def statements(function):
 
 def target(resource):
     """`!GetAtt Data.Outputs.UsersTableArn` → `Users`, `!GetAtt Data.Outputs.KeyringSecret` → `keyring`."""
+    if resource == "*":
+        return resource
     output = resource["Fn::GetAtt"][1].removeprefix("Outputs.")
     if output.endswith("TableArn"):
         return output.removesuffix("TableArn")
@@ -68,16 +73,14 @@ def test_recording_knows_no_other_functions(recorded):
     assert set(recorded) - set(functions()) == set()
 
 
-# IAM takes no resource for these: https://docs.aws.amazon.com/service-authorization/latest/reference/
-WITHOUT_RESOURCE = {"logs:GetQueryResults"}
-
-
 @pytest.mark.parametrize("function", sorted(functions()))
 def test_no_wildcards(function):
     for statement in statements(function):
         assert isinstance(statement["Action"], list), statement["Sid"]
         assert [action for action in statement["Action"] if "*" in action] == [], statement["Sid"]
-        if not set(statement["Action"]) <= WITHOUT_RESOURCE:
+        if set(statement["Action"]) <= WITHOUT_RESOURCE:
+            assert statement["Resource"] == "*"
+        else:
             named = statement["Resource"] if isinstance(statement["Resource"], list) else [statement["Resource"]]
             assert all("Fn::GetAtt" in resource for resource in named), f"{statement['Sid']}: name resources"
         assert statement["Effect"] == "Allow"
@@ -111,6 +114,12 @@ def leading_keys(function):
         f"{target(statement['Resource'])} {key}"
         for statement in statements(function)
         for key in statement.get("Condition", {}).get("ForAllValues:StringEquals", {}).get("dynamodb:LeadingKeys", [])
+    }
+
+
+def test_health_alone_reads_metrics():
+    assert {f: g for f in functions() if (g := granted(f, {"cloudwatch"}))} == {
+        "health": {"cloudwatch:GetMetricData *"},
     }
 
 

@@ -1,5 +1,7 @@
-//! Health: whether this process lives, and whether what it depends on answers.
+//! Health: whether this process lives, whether what it depends on answers, and the figures of the deployment.
 
+mod exposition;
+mod metrics;
 mod probes;
 mod status;
 
@@ -20,6 +22,7 @@ const LIMIT: Duration = Duration::from_millis(300);
 /// The routes of this function.
 pub fn app(platform: &Platform) -> App {
     let state = Arc::new(platform.clone());
+    let scraped = Arc::new(metrics::State::new(platform));
     App::new("health", platform)
         .route(Method::GET, "/health/live", &state, live)
         .route(Method::GET, "/health/ready", &state, ready)
@@ -27,6 +30,7 @@ pub fn app(platform: &Platform) -> App {
         .route(Method::GET, "/health/sessions", &state, sessions)
         .route(Method::GET, "/health/secrets", &state, secrets)
         .route(Method::GET, "/status", &Arc::new(Statuses::new(platform)), status::status)
+        .route(Method::GET, "/metrics", &scraped, metrics::handle)
 }
 
 #[derive(Serialize)]

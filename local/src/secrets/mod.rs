@@ -4,6 +4,7 @@ mod file;
 mod store;
 
 use std::{
+    collections::BTreeMap,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
@@ -35,10 +36,17 @@ impl Secrets {
     ///
     /// # Errors
     /// When the file cannot be read or written.
-    pub(crate) fn open(directory: Option<&Path>, template: &Template) -> anyhow::Result<Self> {
+    pub(crate) fn open(
+        directory: Option<&Path>,
+        template: &Template,
+        providers: &BTreeMap<String, String>,
+    ) -> anyhow::Result<Self> {
         let mut store = Store::open(directory.map(|directory| directory.join("secrets.json")))?;
         for secret in &template.secrets {
-            let created = store.create(&secret.name, &secret.initial, now());
+            // What an operator enters in the cloud is given at the start here.
+            let given = (secret.logical == "Providers").then(|| json!(providers).to_string());
+            let initial = given.as_deref().unwrap_or(&secret.initial);
+            let created = store.create(&secret.name, initial, now());
             created.map_err(|refusal| anyhow!(refusal.message))?;
         }
         Ok(Self(Arc::new(Mutex::new(store))))

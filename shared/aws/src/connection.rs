@@ -35,6 +35,7 @@ pub struct Endpoints {
     pub secrets: Option<String>,
     pub sns: Option<String>,
     pub logs: Option<String>,
+    pub cloudwatch: Option<String>,
     /// PEM of further roots to trust, for an endpoint that is not AWS.
     pub ca_file: Option<PathBuf>,
     /// How long one attempt of a call may take; `None` is [`ATTEMPT_TIMEOUT`].
@@ -50,7 +51,8 @@ impl Endpoints {
             dynamodb: lookup("AWS_ENDPOINT_URL_DYNAMODB").or_else(|| any.clone()),
             secrets: lookup("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| any.clone()),
             sns: lookup("AWS_ENDPOINT_URL_SNS").or_else(|| any.clone()),
-            logs: lookup("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS").or(any),
+            logs: lookup("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS").or_else(|| any.clone()),
+            cloudwatch: lookup("AWS_ENDPOINT_URL_CLOUDWATCH").or(any),
             ca_file: lookup("AWS_CA_BUNDLE").map(PathBuf::from),
             call_timeout: None,
         }
@@ -72,6 +74,8 @@ pub enum ConnectError {
 pub struct Clients {
     pub dynamodb: aws_sdk_dynamodb::Client,
     pub secrets: aws_sdk_secretsmanager::Client,
+    #[cfg(feature = "cloudwatch")]
+    pub cloudwatch: aws_sdk_cloudwatch::Client,
     #[cfg(feature = "responder")]
     pub(crate) shared: Option<Shared>,
 }
@@ -106,7 +110,7 @@ impl Clients {
         );
         let region = endpoints.region.clone().ok_or(ConnectError::Missing("AWS_REGION"))?;
         let http = http_client(endpoints)?;
-        let timeouts = timeouts(endpoints.call_timeout.unwrap_or(ATTEMPT_TIMEOUT));
+        let timeouts = time_limits(endpoints.call_timeout.unwrap_or(ATTEMPT_TIMEOUT));
         let app = AppName::new(app).ok();
 
         let mut dynamodb = aws_sdk_dynamodb::Config::builder()
@@ -134,6 +138,21 @@ impl Clients {
                 .build(),
             endpoints: endpoints.clone(),
         };
+        #[cfg(feature = "cloudwatch")]
+        let cloudwatch = {
+            let mut cloudwatch = aws_sdk_cloudwatch::Config::builder()
+                .behavior_version(BehaviorVersion::latest())
+                .region(Region::new(region.clone()))
+                .credentials_provider(credentials.clone())
+                .http_client(http.clone())
+                .timeout_config(time_limits(QUERY_TIMEOUT))
+                .retry_config(retries())
+                .interceptor(CallMeter)
+                .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+            cloudwatch.set_endpoint_url(endpoints.cloudwatch.clone()).set_app_name(app.clone());
+            aws_sdk_cloudwatch::Client::from_conf(cloudwatch.build())
+        };
+
         let mut secrets = aws_sdk_secretsmanager::Config::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::new(region))
@@ -150,6 +169,8 @@ impl Clients {
             secrets: aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
             #[cfg(feature = "responder")]
             shared: Some(shared),
+            #[cfg(feature = "cloudwatch")]
+            cloudwatch,
         })
     }
 }
@@ -182,8 +203,12 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long an attempt of a call may take, unless the deployment says otherwise.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(700);
 
+/// CloudWatch adds up what it is asked for while it is asked.
+#[cfg(feature = "cloudwatch")]
+const QUERY_TIMEOUT: Duration = Duration::from_millis(2500);
+
 /// Three lost attempts fit into the time of a call. A request has three calls in a row at most, and a function ten seconds.
-fn timeouts(attempt: Duration) -> TimeoutConfig {
+fn time_limits(attempt: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)
         .operation_attempt_timeout(attempt)
@@ -223,6 +248,8 @@ impl Clients {
             secrets: aws_sdk_secretsmanager::Client::new(&config),
             #[cfg(feature = "responder")]
             shared: None,
+            #[cfg(feature = "cloudwatch")]
+            cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
         }
     }
 }

@@ -15,7 +15,10 @@ mod item;
 mod keyring;
 mod messages;
 pub mod meter;
+#[cfg(feature = "cloudwatch")]
+mod metrics;
 mod mfa;
+mod providers;
 #[cfg(feature = "responder")]
 pub mod responder;
 mod retries;
@@ -33,5 +36,8 @@ pub use connection::{ATTEMPT_TIMEOUT, Clients, ConnectError, Endpoints};
 pub use connection::{ProfileOptions, shared_config};
 pub use flags::FlagsCache;
 pub use keyring::{KeyMaker, KeyringCache, SecretsKeyring, generate_keyring};
+#[cfg(feature = "cloudwatch")]
+pub use metrics::CloudWatchMetrics;
+pub use providers::SecretsProviders;
 pub use store::{Store, Tables};
 pub use validate::{ITEM_FORMAT, validate_item};

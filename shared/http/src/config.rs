@@ -29,6 +29,8 @@ pub struct Config {
     pub endpoints: Endpoints,
     /// Name or ARN of the keyring's secret.
     pub keyring_secret: String,
+    /// Name or ARN of the providers' secret, for those who may read it.
+    pub providers_secret: Option<String>,
     pub keyring_max_age: Duration,
     pub signing_algorithm: SigningAlgorithm,
     /// `None`: the address of the API that a request came in by.
@@ -43,8 +45,6 @@ pub struct Config {
     /// Whether connections are opened and memory is touched before the first event. Benchmarks switch it off to tell the
     /// start from it.
     pub warm_up: bool,
-    /// Name or ARN of the providers' secret, where a function may read it.
-    pub providers_secret: Option<String>,
     /// The topic of those who answer incidents.
     pub incident_topic: Option<String>,
     /// Whether a spike of failures turns emergency mode on by itself, for a while.
@@ -91,6 +91,7 @@ impl Config {
                 ..Endpoints::from_lookup(lookup)
             },
             keyring_secret: read.required("SALLYPORT_KEYRING_SECRET")?,
+            providers_secret: read.optional("SALLYPORT_PROVIDERS_SECRET"),
             keyring_max_age: Duration::from_secs(read.number(
                 "SALLYPORT_KEYRING_MAX_AGE_SECONDS",
                 300,
@@ -129,7 +130,6 @@ impl Config {
                     });
                 }
             },
-            providers_secret: read.optional("SALLYPORT_PROVIDERS_SECRET"),
             incident_topic: read.optional("SALLYPORT_INCIDENT_TOPIC"),
             auto_mitigation: match read.optional("SALLYPORT_AUTO_MITIGATION").as_deref() {
                 None | Some("off") => false,

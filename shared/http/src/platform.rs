@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sallyport_aws::{
-    Clients, FlagsCache, KeyringCache, SecretsKeyring, Store, generate_keyring,
+    Clients, FlagsCache, KeyringCache, SecretsKeyring, SecretsProviders, Store, generate_keyring,
     system::{OsRandom, SystemClock},
 };
 use sallyport_core::{
@@ -13,6 +13,7 @@ use sallyport_core::{
     flags::{Flags, MAX_AGE, ModeName},
     keyring::{FillKeyring as _, Keyring},
     login::Rules,
+    metrics::ReadMetrics,
     random::Random,
     store::{StoreError, StoreResult},
 };
@@ -36,9 +37,11 @@ struct Inner {
     store: Store,
     keyring: KeyringCache<SecretsKeyring>,
     flags: FlagsCache<Store>,
+    providers: Option<SecretsProviders>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     sink: Arc<dyn Sink>,
+    metrics: Option<Arc<dyn ReadMetrics>>,
 }
 
 /// Builds a [`Platform`]; what is not given is the real thing.
@@ -48,6 +51,7 @@ pub struct PlatformBuilder {
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
     sink: Arc<dyn Sink>,
+    metrics: Option<Arc<dyn ReadMetrics>>,
 }
 
 impl PlatformBuilder {
@@ -69,7 +73,27 @@ impl PlatformBuilder {
         self
     }
 
+    /// Where the deployment's figures are, if not in CloudWatch.
+    #[must_use]
+    pub fn metrics(mut self, metrics: Arc<dyn ReadMetrics>) -> Self {
+        self.metrics = Some(metrics);
+        self
+    }
+
     pub fn build(self) -> Platform {
+        #[cfg(feature = "cloudwatch")]
+        let metrics = self.metrics.or_else(|| {
+            let figures =
+                sallyport_aws::CloudWatchMetrics::new(self.clients.cloudwatch.clone(), &self.config.stage);
+            Some(Arc::new(figures))
+        });
+        #[cfg(not(feature = "cloudwatch"))]
+        let metrics = self.metrics;
+        let providers = self
+            .config
+            .providers_secret
+            .as_ref()
+            .map(|secret| SecretsProviders::new(self.clients.secrets.clone(), secret));
         let source = SecretsKeyring::new(self.clients.secrets.clone(), &self.config.keyring_secret);
         let keyring = KeyringCache::new(source, Arc::clone(&self.clock), self.config.keyring_max_age);
         let store = Store::new(self.clients.dynamodb.clone(), self.config.tables.clone());
@@ -80,9 +104,11 @@ impl PlatformBuilder {
                 clients: self.clients,
                 store,
                 keyring,
+                providers,
                 clock: self.clock,
                 random: self.random,
                 sink: self.sink,
+                metrics,
             }),
         }
     }
@@ -96,6 +122,7 @@ impl Platform {
             clock: Arc::new(SystemClock),
             random: Arc::new(OsRandom),
             sink: Arc::new(Stdout),
+            metrics: None,
         }
     }
 
@@ -127,6 +154,16 @@ impl Platform {
 
     pub fn keyring_cache(&self) -> &KeyringCache<SecretsKeyring> {
         &self.inner.keyring
+    }
+
+    /// The secret of outside providers, where the function is told of it.
+    pub fn providers(&self) -> Option<&SecretsProviders> {
+        self.inner.providers.as_ref()
+    }
+
+    /// The deployment's figures, for the function that shows them.
+    pub fn metrics(&self) -> Option<&dyn ReadMetrics> {
+        self.inner.metrics.as_deref()
     }
 
     pub(crate) fn sink(&self) -> &dyn Sink {

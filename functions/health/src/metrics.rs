@@ -1,0 +1,81 @@
+//! `GET /metrics`
+
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use http::StatusCode;
+use sallyport_core::{
+    clock::Timestamp,
+    providers::{Providers, ReadProviders as _, Scrape},
+    store::StoreResult,
+};
+use sallyport_http::{Call, Code, Platform, Problem, Reply, bearer_token};
+
+use crate::exposition::{self, CONTENT_TYPE};
+
+/// How long a copy of the scrape token serves: a new one counts from then on.
+const MAX_AGE: Duration = Duration::from_secs(60);
+
+/// After a failed fetch the last copy serves on, and nobody asks again for so long.
+const RETRY: Duration = Duration::from_secs(5);
+
+pub(crate) struct State {
+    platform: Platform,
+    copy: Mutex<Option<Copied>>,
+}
+
+struct Copied {
+    providers: Arc<Providers>,
+    fresh_until: Timestamp,
+}
+
+impl State {
+    pub(crate) fn new(platform: &Platform) -> Self {
+        Self { platform: platform.clone(), copy: Mutex::new(None) }
+    }
+
+    /// What operators have entered. Anonymous callers reach this: it asks Secrets Manager once a minute.
+    async fn providers(&self) -> StoreResult<Arc<Providers>> {
+        let now = self.platform.clock().now();
+        let held = self.locked().as_ref().map(|copied| (Arc::clone(&copied.providers), copied.fresh_until));
+        if let Some((providers, fresh_until)) = &held
+            && now < *fresh_until
+        {
+            return Ok(Arc::clone(providers));
+        }
+        let Some(secret) = self.platform.providers() else {
+            return Ok(Arc::new(Providers::default()));
+        };
+        let (providers, age) = match (secret.providers().await, held) {
+            (Ok(providers), _) => (Arc::new(providers), MAX_AGE),
+            (Err(error), Some((providers, _))) => {
+                tracing::warn!(%error, "the providers' secret could not be fetched, the last good one serves on");
+                (providers, RETRY)
+            }
+            (Err(error), None) => return Err(error),
+        };
+        *self.locked() = Some(Copied { providers: Arc::clone(&providers), fresh_until: now + age });
+        Ok(providers)
+    }
+
+    fn locked(&self) -> std::sync::MutexGuard<'_, Option<Copied>> {
+        self.copy.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Problem> {
+    let providers = state.providers().await?;
+    match providers.scrape(bearer_token(&call.headers).ok()) {
+        Scrape::Off => return Err(Problem::new(Code::NotFound)),
+        Scrape::Refused => return Err(Problem::invalid_token()),
+        Scrape::Allowed => {}
+    }
+    let platform = &state.platform;
+    let source = platform.metrics().ok_or_else(|| Problem::new(Code::NotFound))?;
+    let figures = source.read(platform.clock().now()).await?;
+    let text = exposition::text(&platform.config().stage, figures)
+        .map_err(|error| Problem::new(Code::InternalError).operator(error))?;
+    Ok(Reply::text(StatusCode::OK, CONTENT_TYPE, text))
+}
