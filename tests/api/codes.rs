@@ -176,6 +176,7 @@ async fn each_code_is_reached_with_its_status() -> Result<()> {
     exhaust(&mut seen).await?;
     corrupt(&backend, &mut seen).await?;
     no_keyring(&mut seen).await?;
+    shut(&backend, &mut seen).await?;
 
     let expected: BTreeMap<_, _> =
         Code::ALL.iter().map(|code| (code.as_str().to_owned(), code.status().as_u16())).collect();
@@ -227,6 +228,16 @@ async fn exhaust(seen: &mut Seen) -> Result<()> {
             break;
         }
     }
+    Ok(())
+}
+
+async fn shut(backend: &Backend, seen: &mut Seen) -> Result<()> {
+    let actor = backend.actor();
+    backend.block_prefix(&format!("{}/32", actor.address()), 600).await?;
+    backend.set_mode("maintenance", 600).await?;
+    backend.advance(5).await?;
+    seen.note(&actor.try_refresh("spr_forged").await?);
+    seen.note(&backend.actor().try_refresh("spr_forged").await?);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use crate::prelude::*;
 
 /// All of an answer but what differs between any two requests: ids, dates, and when the address's window ends.
-fn face(answer: &Answer) -> String {
+pub(crate) fn face(answer: &Answer) -> String {
     let mut lines = vec![answer.status.to_string()];
     for (name, value) in &answer.headers {
         let value = value.to_str().unwrap_or("?");

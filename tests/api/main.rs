@@ -14,6 +14,7 @@ mod cors;
 mod documents;
 mod enumeration;
 mod failures;
+mod flags;
 mod forging;
 mod headers;
 mod health;

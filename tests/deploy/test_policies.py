@@ -130,5 +130,7 @@ def test_health_reads_only_what_it_probes_with():
     assert leading_keys("health") == {f"{table} HEALTH" for table in probed} | told
 
 
-def test_refresh_reads_only_clients_of_the_operators_table():
-    assert leading_keys("refresh") == {"Ops CLIENT"}
+def test_of_the_operators_table_functions_read_flags_and_refresh_clients_besides():
+    assert leading_keys("login") == leading_keys("mfa") == {"Ops FLAGS"}
+    assert leading_keys("refresh") == {"Ops CLIENT", "Ops FLAGS"}
+    assert {f for f in functions() if "dynamodb:GetItem Ops" in granted(f, {"dynamodb"})} >= {"login", "mfa", "refresh"}

@@ -101,8 +101,9 @@ async fn run_clean(world: &World, scenario: Scenario) -> anyhow::Result<Clean> {
     Ok(Clean { sites, change, addresses })
 }
 
+/// The read of modes and blocks belongs to no use case: it comes when the copy of them is five seconds old.
 fn is_subject(scenario: Scenario, call: &Value) -> bool {
-    (call["function"] == "operator") == scenario.is_operators()
+    call["parts"][0]["kind"] != "FLAGS" && (call["function"] == "operator") == scenario.is_operators()
 }
 
 async fn run_fault(

@@ -21,7 +21,7 @@ pub(crate) struct Part {
     /// The action of the IAM statement, such as `PutItem` or `ConditionCheckItem`.
     pub(crate) action: String,
     pub(crate) table: String,
-    /// What kind of item, where the partition key says so: what stands before its first `#`.
+    /// What kind of item, where the partition key says so: what stands before its first `#`, or a key in capitals.
     pub(crate) kind: Option<String>,
 }
 
@@ -187,8 +187,12 @@ struct Text<'a> {
 
 impl Key<'_> {
     fn kind(&self) -> Option<String> {
-        let (kind, _) = self.pk.as_ref()?.text.as_ref()?.split_once('#')?;
-        Some(kind.to_owned())
+        let key = self.pk.as_ref()?.text.as_ref()?;
+        match key.split_once('#') {
+            Some((kind, _)) => Some(kind.to_owned()),
+            // A key without an id, such as FLAGS: the kind alone.
+            None => key.bytes().all(|byte| byte.is_ascii_uppercase()).then(|| key.clone().into_owned()),
+        }
     }
 }
 
@@ -300,6 +304,16 @@ mod tests {
                 "{body}"
             );
         }
+    }
+
+    #[test]
+    fn a_key_in_capitals_is_the_kind_itself_and_an_id_is_none() {
+        let kind = |key: &str| {
+            let body = format!(r#"{{"TableName":"Ops","Key":{{"pk":{{"S":"{key}"}}}}}}"#);
+            Call::describe(&request("X.GetItem", &body)).parts[0].kind.clone()
+        };
+        assert_eq!(kind("FLAGS").as_deref(), Some("FLAGS"));
+        assert_eq!(kind("usr_AAAA"), None);
     }
 
     #[test]

@@ -10,7 +10,11 @@ use std::{
 };
 
 use anyhow::Context as _;
-use sallyport_core::{accounts::Status, clock::Clock as _};
+use sallyport_core::{
+    accounts::{Email, Status},
+    clock::Clock as _,
+    flags::BlockSubject,
+};
 use serde_json::{Value, json};
 
 use crate::{
@@ -226,6 +230,54 @@ impl Backend {
     /// When there is no such incident, when it is over, when an alarm rings.
     pub async fn resolve_incident(&self, id: &str) -> anyhow::Result<()> {
         self.operator.resolve_incident(id).await
+    }
+
+    /// Makes an account's password unusable. `false` when there was none left.
+    ///
+    /// # Errors
+    /// When there is no such account.
+    pub async fn force_reset(&self, account: &Account) -> anyhow::Result<bool> {
+        self.operator.force_reset(&account.email).await
+    }
+
+    // Modes and blocks
+
+    /// Sets a mode, such as `maintenance` or `degraded.users`. An emergency divides by 4.
+    ///
+    /// # Errors
+    /// When there is no such mode, when it is set already.
+    pub async fn set_mode(&self, name: &str, seconds: u64) -> anyhow::Result<()> {
+        self.operator.set_mode(name.parse()?, Duration::from_secs(seconds), 4).await
+    }
+
+    /// # Errors
+    /// When it is not set.
+    pub async fn clear_mode(&self, name: &str) -> anyhow::Result<()> {
+        self.operator.clear_mode(name.parse()?).await
+    }
+
+    /// Blocks a prefix.
+    ///
+    /// # Errors
+    /// When it is none, when it is blocked already.
+    pub async fn block_prefix(&self, prefix: &str, seconds: u64) -> anyhow::Result<()> {
+        let subject = BlockSubject::Network(prefix.parse()?);
+        self.operator.block(subject, Duration::from_secs(seconds)).await
+    }
+
+    /// # Errors
+    /// When it is not blocked.
+    pub async fn unblock_prefix(&self, prefix: &str) -> anyhow::Result<()> {
+        self.operator.unblock(BlockSubject::Network(prefix.parse()?)).await
+    }
+
+    /// Blocks an account, whether or not it exists.
+    ///
+    /// # Errors
+    /// When it is blocked already.
+    pub async fn block_account(&self, email: &str, seconds: u64) -> anyhow::Result<()> {
+        let account = email.parse::<Email>()?.account_key();
+        self.operator.block(BlockSubject::Account(account), Duration::from_secs(seconds)).await
     }
 
     // Time

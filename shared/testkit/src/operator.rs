@@ -19,6 +19,8 @@ use sallyport_core::{
     clients::{self, Client, ClientSecret},
     clock::{Clock, Timestamp, Waiting},
     env::Env,
+    flags::{self, BlockSubject, ModeName, NewBlock, NewMode, Reason},
+    ids::OperationId,
     incidents,
     keyring::{Keyring, KeyringSource as _, Stored},
 };
@@ -118,6 +120,35 @@ impl Operator {
         Ok(())
     }
 
+    pub(crate) async fn set_mode(&self, name: ModeName, lasts: Duration, factor: u32) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        let new = NewMode::new(name, now + lasts, Reason::new("suite")?);
+        let new = if name == ModeName::Emergency { new.factor(factor) } else { new };
+        flags::set_mode(&self.store, now, operation()?, new, &origin()).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn clear_mode(&self, name: ModeName) -> anyhow::Result<()> {
+        flags::clear_mode(&self.store, self.clock.now(), operation()?, name, &origin()).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn block(&self, subject: BlockSubject, lasts: Duration) -> anyhow::Result<()> {
+        let now = self.clock.now();
+        let new = NewBlock::new(subject, now + lasts, Reason::new("suite")?);
+        flags::add_block(&self.store, now, operation()?, new, &origin()).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn unblock(&self, subject: BlockSubject) -> anyhow::Result<()> {
+        flags::remove_block(&self.store, self.clock.now(), operation()?, subject, &origin()).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn force_reset(&self, email: &str) -> anyhow::Result<bool> {
+        Ok(accounts::force_reset(&self.store, self.env()?, &address(email)?, &origin()).await?)
+    }
+
     pub(crate) async fn add_client(&self, id: &str) -> anyhow::Result<String> {
         let secret = ClientSecret::generate(&OsRandom)?;
         self.add_client_with(id, secret.expose()).await?;
@@ -136,6 +167,10 @@ impl Operator {
             bail!("there is a client {id} already")
         }
     }
+}
+
+fn operation() -> anyhow::Result<OperationId> {
+    Ok(OperationId::generate(&OsRandom)?)
 }
 
 fn address(email: &str) -> anyhow::Result<Email> {
