@@ -145,7 +145,8 @@ async fn ten_ticks_at_once_remind_and_escalate_once() -> Result<()> {
     let (_, id) = hear(&backend, "service-down", "ALARM").await?;
     receiver.calls();
     backend.advance(15 * 60).await?;
-    let answers = join_all((0..10).map(|_| invoke(&backend, &json!({"task": "tick"})))).await;
+    let event = json!({"task": "tick"});
+    let answers = join_all((0..10).map(|_| invoke(&backend, &event))).await;
     let (mut escalations, mut reminders) = (0, 0);
     for answer in answers {
         let result = answer?.expect(200)?.field("result");
