@@ -35,6 +35,8 @@ struct SnsMessage {
 #[serde(rename_all = "PascalCase")]
 struct Notification {
     alarm_name: String,
+    #[serde(default)]
+    alarm_description: Option<String>,
     new_state_value: String,
     #[serde(default)]
     new_state_reason: String,
@@ -105,7 +107,7 @@ fn parse(message: &str, level: Option<AlarmLevel>) -> Result<AlarmChange, String
         changed_at,
         began_at: changed_at.minus(notification.trigger.as_ref().map_or(Duration::ZERO, Trigger::span)),
         reason: notification.new_state_reason,
-        level,
+        level: notification.alarm_description.as_deref().and_then(stated).or(level),
         children: notification
             .triggering_children
             .iter()
@@ -131,12 +133,21 @@ fn moment(text: &str) -> Option<Timestamp> {
     u64::try_from(at.as_millisecond()).ok().map(Timestamp::from_millis)
 }
 
+/// What the alarm's own description says, as those of infra/alarms.yaml do: `Severity: critical`.
+fn stated(description: &str) -> Option<AlarmLevel> {
+    description.lines().find_map(|line| line.trim().strip_prefix("Severity: ")).and_then(named)
+}
+
 /// The topics are named after their levels, whatever CloudFormation puts around the name.
 fn level(topic: &str) -> Option<AlarmLevel> {
-    let name = topic.rsplit(':').next().unwrap_or_default().to_ascii_lowercase();
+    named(topic.rsplit(':').next().unwrap_or_default())
+}
+
+fn named(text: &str) -> Option<AlarmLevel> {
+    let text = text.to_ascii_lowercase();
     [("critical", AlarmLevel::Critical), ("warning", AlarmLevel::Warning), ("info", AlarmLevel::Info)]
         .into_iter()
-        .find(|(word, _)| name.contains(word))
+        .find(|(word, _)| text.contains(word))
         .map(|(_, level)| level)
 }
 
@@ -157,7 +168,7 @@ mod tests {
     #[test]
     fn a_metric_alarm_began_its_periods_before() {
         let message = json!({
-            "AlarmName": "sallyport-prod-failure-spike", "NewStateValue": "ALARM",
+            "AlarmName": "sallyport-prod-failure-spike", "NewStateValue": "ALARM", "AlarmDescription": null,
             "NewStateReason": "Threshold Crossed", "StateChangeTime": "2026-07-31T14:02:11.500+0000",
             "Trigger": {"Period": 60, "EvaluationPeriods": 3},
         });
@@ -193,6 +204,15 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(change.changed_at.since(change.began_at), Duration::from_secs(120));
+    }
+
+    #[test]
+    fn an_alarm_is_as_grave_as_its_description_says() {
+        let change = one(&json!({
+            "AlarmName": "ours", "NewStateValue": "ALARM", "StateChangeTime": "2026-07-31T14:02:11Z",
+            "AlarmDescription": "Mail is late.\nSeverity: warning\nRunbook: https://example.com/critical",
+        }));
+        assert_eq!(change.unwrap().level, Some(AlarmLevel::Warning));
     }
 
     #[test]

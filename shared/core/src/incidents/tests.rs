@@ -143,6 +143,39 @@ fn severities_are_the_documents() {
     }
 }
 
+/// The template's alarms, by name, with the severity that their descriptions state.
+fn shipped() -> Vec<(String, String)> {
+    let template = include_str!("../../../../infra/alarms.yaml");
+    let alarms = template.split("AlarmName: !Sub \"${Deployment}-").skip(1);
+    alarms
+        .map(|alarm| {
+            let severity = alarm.split("Severity: ").nth(1).unwrap().lines().next().unwrap();
+            (alarm.split('"').next().unwrap().to_owned(), severity.to_owned())
+        })
+        .collect()
+}
+
+#[test]
+fn every_alarm_of_the_template_is_known_and_as_grave_as_it_says() {
+    let shipped = shipped();
+    assert_eq!(shipped.len(), 28, "{shipped:?}");
+    for (name, severity) in shipped {
+        // As if nothing but its name were known.
+        let change = AlarmChange { level: Some(AlarmLevel::Info), ..of_composite(&name, &[]) };
+        let classified = classify(&change);
+        let expected: &[Severity] = match severity.as_str() {
+            "critical" => &[Severity::Sev1, Severity::Sev2],
+            "warning" => &[Severity::Sev3],
+            _ => &[Severity::Sev4],
+        };
+        assert_eq!(
+            classified.alarm, name,
+            "not among the known alarms of shared/core/src/incidents/alarm.rs"
+        );
+        assert!(expected.contains(&classified.severity), "{name}: {severity}, {}", classified.severity);
+    }
+}
+
 #[test]
 fn alarms_of_one_cause_share_an_incident_and_others_do_not() {
     let cause = |name: &str| classify(&of_composite(name, &[])).cause.as_str().to_owned();
