@@ -33,7 +33,7 @@ pub use connection::{ATTEMPT_TIMEOUT, Clients, ConnectError, Endpoints};
 #[cfg(feature = "profile")]
 pub use connection::{ProfileOptions, shared_config};
 pub use flags::FlagsCache;
-pub use keyring::{KeyMaker, KeyringCache, SecretsKeyring, generate_keyring};
 pub use providers::{Providers, SecretsProviders, WebhookFormat, WebhookSettings};
+pub use keyring::{KeyMaker, KeyringCache, KeyringVault, SecretsKeyring, generate_keyring};
 pub use store::{Store, Tables};
 pub use validate::{ITEM_FORMAT, validate_item};
