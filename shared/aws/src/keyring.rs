@@ -33,7 +33,10 @@ use sallyport_core::{
     store::{StoreError, StoreResult},
 };
 
-use crate::{cache::LastGood, store::unavailable};
+use crate::{
+    cache::LastGood,
+    store::{Store, unavailable},
+};
 
 /// The idempotency token of the first version. It is always the same: Secrets Manager takes one content under a token, so
 /// that of two that fill the secret at once one wins and the other is told.

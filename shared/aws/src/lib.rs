@@ -11,6 +11,7 @@ mod clients;
 mod connection;
 mod flags;
 mod incidents;
+mod gauge;
 mod item;
 mod keyring;
 mod messages;
@@ -19,6 +20,8 @@ mod mfa;
 mod providers;
 #[cfg(feature = "responder")]
 pub mod responder;
+mod proofs;
+mod recovery;
 mod retries;
 mod sessions;
 mod store;
@@ -26,6 +29,8 @@ pub mod system;
 #[cfg(test)]
 mod tests;
 mod throttle;
+#[cfg(feature = "maintenance")]
+mod topics;
 mod transport;
 mod validate;
 
@@ -34,6 +39,9 @@ pub use connection::{ATTEMPT_TIMEOUT, Clients, ConnectError, Endpoints};
 pub use connection::{ProfileOptions, shared_config};
 pub use flags::FlagsCache;
 pub use providers::{Providers, SecretsProviders, WebhookFormat, WebhookSettings};
+pub use gauge::session_ends;
 pub use keyring::{KeyMaker, KeyringCache, KeyringVault, SecretsKeyring, generate_keyring};
 pub use store::{Store, Tables};
+#[cfg(feature = "maintenance")]
+pub use topics::SnsTopics;
 pub use validate::{ITEM_FORMAT, validate_item};

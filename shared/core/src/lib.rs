@@ -20,6 +20,7 @@ pub mod login;
 pub mod messages;
 pub mod mfa;
 pub mod random;
+pub mod recovery;
 pub mod secret;
 pub mod sessions;
 pub mod store;
