@@ -27,6 +27,9 @@ use tokio::net::TcpListener;
 use self::store::{Move, Put, Refusal, Secret, Store};
 use crate::{identifier, stop::Stop, template::Template};
 
+/// The secret that template.yaml has a rotation schedule for.
+const ROTATED: &str = "Keyring";
+
 /// The secrets of the stack.
 #[derive(Debug, Clone)]
 pub(crate) struct Secrets(Arc<Mutex<Store>>);
@@ -48,6 +51,9 @@ impl Secrets {
             let initial = given.as_deref().unwrap_or(&secret.initial);
             let created = store.create(&secret.name, initial, now());
             created.map_err(|refusal| anyhow!(refusal.message))?;
+            if secret.logical == ROTATED {
+                store.enable_rotation(&secret.name).map_err(|refusal| anyhow!(refusal.message))?;
+            }
         }
         Ok(Self(Arc::new(Mutex::new(store))))
     }
@@ -57,6 +63,17 @@ impl Secrets {
         let shutdown = async move { stop.requested().await };
         let router = Router::new().route("/", post(answer)).with_state(self);
         drop(axum::serve(listener, router).with_graceful_shutdown(shutdown).await);
+    }
+
+    /// Begins a rotation: the ARN of the secret, and the version that the rotation function is to fill.
+    ///
+    /// # Errors
+    /// What RotateSecret would answer.
+    pub(crate) fn begin_rotation(&self, name: &str) -> anyhow::Result<(String, String)> {
+        let token = identifier::uuid()?;
+        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let arn = store.reserve(name, &token, now()).map_err(|refusal| anyhow!(refusal.message))?;
+        Ok((arn, token))
     }
 
     fn call(&self, operation: &str, request: Request) -> Result<Value, Refusal> {
@@ -112,7 +129,7 @@ fn description(secret: &Secret) -> Value {
         .collect();
     json!({
         "ARN": secret.arn, "Name": secret.name, "CreatedDate": secret.created, "LastChangedDate": secret.changed,
-        "VersionIdsToStages": stages,
+        "VersionIdsToStages": stages, "RotationEnabled": secret.rotation_enabled,
     })
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 const CURRENT: &str = "AWSCURRENT";
 const PREVIOUS: &str = "AWSPREVIOUS";
+const PENDING: &str = "AWSPENDING";
 
 /// A refusal: the exception's name and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +28,8 @@ fn not_found<T>() -> Result<T, Refusal> {
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Version {
-    pub(crate) value: String,
+    /// None of a version that a rotation has reserved and not filled yet.
+    pub(crate) value: Option<String>,
     pub(crate) stages: BTreeSet<String>,
     /// Seconds since the Unix epoch.
     pub(crate) created: u64,
@@ -39,6 +41,8 @@ pub(crate) struct Secret {
     pub(crate) arn: String,
     pub(crate) created: u64,
     pub(crate) changed: u64,
+    #[serde(default)]
+    pub(crate) rotation_enabled: bool,
     pub(crate) versions: BTreeMap<String, Version>,
 }
 
@@ -112,12 +116,14 @@ impl Store {
         if self.secrets.contains_key(name) {
             return Ok(());
         }
-        let version = Version { value: value.to_owned(), stages: [CURRENT.to_owned()].into(), created: now };
+        let version =
+            Version { value: Some(value.to_owned()), stages: [CURRENT.to_owned()].into(), created: now };
         let secret = Secret {
             name: name.to_owned(),
             arn: format!("arn:aws:secretsmanager:us-east-1:000000000000:secret:{name}-LoCaL1"),
             created: now,
             changed: now,
+            rotation_enabled: false,
             versions: [("00000000-0000-4000-8000-000000000000".to_owned(), version)].into(),
         };
         self.secrets.insert(name.to_owned(), secret);
@@ -145,6 +151,7 @@ impl Store {
         let found = secret.versions.iter().find(|(id, found)| {
             version.is_none_or(|version| version == id.as_str())
                 && wanted_stage.is_none_or(|stage| found.stages.contains(stage))
+                && found.value.is_some()
         });
         match found {
             Some((id, version)) => Ok((secret, id, version)),
@@ -179,16 +186,17 @@ impl Store {
         let name = self.describe(&put.secret)?.name.clone();
         let Some(secret) = self.secrets.get_mut(&name) else { return not_found() };
         match secret.versions.get(&put.token) {
-            Some(version) if version.value != put.value => {
+            Some(Version { value: Some(held), .. }) if *held != put.value => {
                 return refuse(
                     "ResourceExistsException",
                     format!("A resource with the ID {} already exists with a different value.", put.token),
                 );
             }
-            Some(_) => {}
-            None => {
+            Some(Version { value: Some(_), .. }) => {}
+            reserved => {
+                let held = reserved.map(|version| version.stages.clone()).unwrap_or_default();
                 let stages = if put.stages.is_empty() { vec![CURRENT.to_owned()] } else { put.stages };
-                let version = Version { value: put.value, stages: BTreeSet::new(), created: now };
+                let version = Version { value: Some(put.value), stages: held, created: now };
                 secret.versions.insert(put.token.clone(), version);
                 for stage in &stages {
                     secret.attach(stage, &put.token);
@@ -200,6 +208,48 @@ impl Store {
         let secret = self.describe(&name)?;
         let stages = secret.versions.get(&put.token).map(|version| version.stages.iter().cloned().collect());
         Ok((secret, stages.unwrap_or_default()))
+    }
+
+    /// Sets a secret up for rotation, as a rotation schedule does.
+    ///
+    /// # Errors
+    /// When there is no such secret.
+    pub(crate) fn enable_rotation(&mut self, id: &str) -> Result<(), Refusal> {
+        let name = self.describe(id)?.name.clone();
+        if let Some(secret) = self.secrets.get_mut(&name) {
+            secret.rotation_enabled = true;
+        }
+        self.save()
+    }
+
+    /// Begins a rotation as RotateSecret does: a version is reserved, pending, and holds nothing. Answers the secret's ARN.
+    ///
+    /// # Errors
+    /// When the secret is not set up for rotation, when a rotation is under way or has left its stage behind.
+    pub(crate) fn reserve(&mut self, id: &str, token: &str, now: u64) -> Result<String, Refusal> {
+        let secret = self.describe(id)?;
+        let name = secret.name.clone();
+        if !secret.rotation_enabled {
+            return refuse(
+                "InvalidRequestException",
+                "You tried to enable rotation on a secret that doesn't already have a Lambda function ARN configured \
+                 and you didn't include such an ARN as a parameter in this call.",
+            );
+        }
+        let (pending, current) = (secret.holder(PENDING), secret.holder(CURRENT));
+        if pending.is_some() && pending != current {
+            return refuse(
+                "InvalidRequestException",
+                "A previous rotation isn't complete. That rotation will be reattempted.",
+            );
+        }
+        let Some(secret) = self.secrets.get_mut(&name) else { return not_found() };
+        let version = Version { value: None, stages: BTreeSet::new(), created: now };
+        secret.versions.entry(token.to_owned()).or_insert(version);
+        secret.attach(PENDING, token);
+        let arn = secret.arn.clone();
+        self.save()?;
+        Ok(arn)
     }
 
     /// Moves a stage from one version to another, or takes it away.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-#[cfg(feature = "responder")]
+#[cfg(any(feature = "responder", feature = "maintenance"))]
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::{
     AppName, BehaviorVersion, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig,
@@ -76,12 +76,12 @@ pub struct Clients {
     pub secrets: aws_sdk_secretsmanager::Client,
     #[cfg(feature = "cloudwatch")]
     pub cloudwatch: aws_sdk_cloudwatch::Client,
-    #[cfg(feature = "responder")]
+    #[cfg(any(feature = "responder", feature = "maintenance"))]
     pub(crate) shared: Option<Shared>,
 }
 
 /// What the clients have in common.
-#[cfg(feature = "responder")]
+#[cfg(any(feature = "responder", feature = "maintenance"))]
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     pub(crate) config: aws_types::SdkConfig,
@@ -125,7 +125,7 @@ impl Clients {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         dynamodb.set_endpoint_url(endpoints.dynamodb.clone()).set_app_name(app.clone());
 
-        #[cfg(feature = "responder")]
+        #[cfg(any(feature = "responder", feature = "maintenance"))]
         let shared = Shared {
             config: aws_types::SdkConfig::builder()
                 .behavior_version(BehaviorVersion::latest())
@@ -167,7 +167,7 @@ impl Clients {
         Ok(Self {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
             secrets: aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
-            #[cfg(feature = "responder")]
+            #[cfg(any(feature = "responder", feature = "maintenance"))]
             shared: Some(shared),
             #[cfg(feature = "cloudwatch")]
             cloudwatch,
@@ -246,7 +246,7 @@ impl Clients {
         Self {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
             secrets: aws_sdk_secretsmanager::Client::new(&config),
-            #[cfg(feature = "responder")]
+            #[cfg(any(feature = "responder", feature = "maintenance"))]
             shared: None,
             #[cfg(feature = "cloudwatch")]
             cloudwatch: aws_sdk_cloudwatch::Client::new(&config),

@@ -20,6 +20,7 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
 use sallyport_core::{
+    audit::{RecordEvent, SecurityEvent},
     clock::{Clock, Timestamp},
     keyring::{
         FillKeyring, KeyId, KeyState, Keyring, KeyringDocument, KeyringSource, SecretKeyEntry,
@@ -32,7 +33,10 @@ use sallyport_core::{
     store::{StoreError, StoreResult},
 };
 
-use crate::{cache::LastGood, store::unavailable};
+use crate::{
+    cache::LastGood,
+    store::{Store, unavailable},
+};
 
 /// The idempotency token of the first version. It is always the same: Secrets Manager takes one content under a token, so
 /// that of two that fill the secret at once one wins and the other is told.
@@ -189,6 +193,41 @@ impl KeyringVersions for SecretsKeyring {
             }
             Err(error) => Err(unavailable("unstage keyring")(error)),
         }
+    }
+}
+
+/// The secret and the table of events: what a rotation changes.
+#[derive(Debug, Clone, Copy)]
+pub struct KeyringVault<'a> {
+    pub secret: &'a SecretsKeyring,
+    pub store: &'a Store,
+}
+
+impl KeyringVersions for KeyringVault<'_> {
+    async fn versions(&self) -> StoreResult<Versions> {
+        self.secret.versions().await
+    }
+
+    async fn version(&self, id: &str) -> StoreResult<Option<Secret<String>>> {
+        self.secret.version(id).await
+    }
+
+    async fn put_pending(&self, id: &str, document: &KeyringDocument) -> StoreResult<bool> {
+        self.secret.put_pending(id, document).await
+    }
+
+    async fn make_current(&self, to: &str, from: &str) -> StoreResult<bool> {
+        self.secret.make_current(to, from).await
+    }
+
+    async fn drop_pending(&self, id: &str) -> StoreResult<()> {
+        self.secret.drop_pending(id).await
+    }
+}
+
+impl RecordEvent for KeyringVault<'_> {
+    async fn record(&self, event: &SecurityEvent) -> StoreResult<()> {
+        self.store.record(event).await
     }
 }
 

@@ -10,6 +10,7 @@ mod checks;
 mod clients;
 mod connection;
 mod flags;
+mod gauge;
 mod incidents;
 mod item;
 mod keyring;
@@ -18,7 +19,9 @@ pub mod meter;
 #[cfg(feature = "cloudwatch")]
 mod metrics;
 mod mfa;
+mod proofs;
 mod providers;
+mod recovery;
 #[cfg(feature = "responder")]
 pub mod responder;
 mod retries;
@@ -28,6 +31,8 @@ pub mod system;
 #[cfg(test)]
 mod tests;
 mod throttle;
+#[cfg(feature = "maintenance")]
+mod topics;
 mod transport;
 mod validate;
 
@@ -35,9 +40,12 @@ pub use connection::{ATTEMPT_TIMEOUT, Clients, ConnectError, Endpoints};
 #[cfg(feature = "profile")]
 pub use connection::{ProfileOptions, shared_config};
 pub use flags::FlagsCache;
-pub use keyring::{KeyMaker, KeyringCache, SecretsKeyring, generate_keyring};
+pub use gauge::session_ends;
+pub use keyring::{KeyMaker, KeyringCache, KeyringVault, SecretsKeyring, generate_keyring};
 #[cfg(feature = "cloudwatch")]
 pub use metrics::CloudWatchMetrics;
 pub use providers::SecretsProviders;
 pub use store::{Store, Tables};
+#[cfg(feature = "maintenance")]
+pub use topics::SnsTopics;
 pub use validate::{ITEM_FORMAT, validate_item};

@@ -162,6 +162,82 @@ fn entry() -> impl Strategy<Value = (Reason, Timestamp, Timestamp, String)> {
     (reason, instant(), instant(), "\\PC{0,60}")
 }
 
+fn incident_id() -> impl Strategy<Value = IncidentId> {
+    any::<[u8; 10]>().prop_map(IncidentId::from_bytes)
+}
+
+fn alarm_record() -> impl Strategy<Value = AlarmRecord> {
+    let states = [AlarmState::Alarm, AlarmState::Ok, AlarmState::InsufficientData];
+    let children = collection::vec("[a-z-]{1,20}", 0..4);
+    (prop::sample::select(states.to_vec()), instant(), children)
+        .prop_map(|(state, changed_at, children)| AlarmRecord { state, changed_at, children })
+}
+
+prop_compose! {
+    fn incident()(
+        id in incident_id(), cause in "[a-z-]{1,30}", severity in prop::sample::select(Severity::ALL.to_vec()),
+        times in (instant(), instant(), instant(), instant()),
+        acknowledged in option::of((instant(), "\\PC{1,20}")),
+        resolved in option::of((instant(), "\\PC{1,20}", "\\PC{1,80}")),
+        later in (option::of(instant()), option::of(instant()), option::of(instant()), option::of(instant())),
+        escalation_level: u32, alarms in collection::btree_map("[a-z-]{1,20}", alarm_record(), 0..5),
+        version: u64, operation: [u8; 16],
+    ) -> Incident {
+        Incident {
+            id, cause: Cause::new(cause), severity, began_at: times.0, opened_at: times.1, waiting_since: times.2,
+            acknowledged: acknowledged.map(|(at, by)| Acknowledgement { at, by }),
+            resolved: resolved.map(|(at, by, summary)| Resolution { at, by, summary }),
+            status_at: times.3, reminded_at: later.0, escalation_level, escalated_at: later.1, alarms,
+            diagnosis_from: later.2, mitigated_for: later.3, version, operation: OperationId::from_bytes(operation),
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_incident_reads_back(incident in incident()) {
+        let item = write_incident(&incident);
+        prop_assert_eq!(validate_item("ops", &item), Ok(()));
+        prop_assert_eq!(read_incident(&item), Ok(incident));
+    }
+
+    #[test]
+    fn a_damaged_incident_is_corrupt_and_named(incident in incident(), victim: prop::sample::Index, gone: bool) {
+        let item = write_incident(&incident);
+        let may_lack = [
+            "pk", "sk", "acknowledged", "resolved", "reminded_at", "escalated_at", "diagnosis_from", "mitigated_for",
+        ];
+        let names: Vec<_> = item.keys().filter(|name| !may_lack.contains(&name.as_str())).cloned().collect();
+        let name: &String = victim.get(&names);
+        let outcome = read_incident(&damage(item, name, gone));
+        prop_assert!(matches!(&outcome, Err(StoreError::Corrupt { table: "ops", problem, .. }) if problem.contains(name.as_str())), "{:?}", outcome);
+    }
+
+    #[test]
+    fn an_entry_of_a_timeline_reads_back(
+        incident in incident_id(), version in 0..100_000_000_u64, index: u8, at in instant(),
+        kind in prop::sample::select(EntryKind::ALL.to_vec()), by in "\\PC{1,20}", text in "\\PC{0,80}",
+    ) {
+        let entry = Entry { incident, version, index, at, kind, by, text };
+        let item = write_entry(&entry);
+        prop_assert_eq!(validate_item("ops", &item), Ok(()));
+        prop_assert_eq!(read_entry(&item), Ok(entry));
+    }
+
+    #[test]
+    fn a_notice_reads_back(
+        incident in incident_id(), version in 0..100_000_000_u64, at in instant(), due_at in instant(),
+        kind in prop::sample::select(NoticeKind::ALL.to_vec()), text in "\\PC{0,80}", attempts: u32,
+        claim in option::of(any::<[u8; 16]>()), sent in collection::btree_set("[a-z]{1,8}", 0..3),
+    ) {
+        let claim = claim.map(OperationId::from_bytes);
+        let notice = Notice { incident, version, kind, at, text, due_at, attempts, claim, sent };
+        let item = write_notice(&notice);
+        prop_assert_eq!(validate_item("ops", &item), Ok(()));
+        prop_assert_eq!(read_notice(&item), Ok(notice));
+    }
+}
+
 proptest! {
     #[test]
     fn flags_read_back(flags in flags()) {

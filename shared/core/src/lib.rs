@@ -22,6 +22,7 @@ pub mod metrics;
 pub mod mfa;
 pub mod providers;
 pub mod random;
+pub mod recovery;
 pub mod secret;
 pub mod sessions;
 pub mod store;

@@ -40,6 +40,12 @@ pub struct Config {
     pub refresh_grace: Duration,
     pub address_limit: u64,
     pub password: HashParameters,
+    /// The topics that alarms are sent to, where a function looks after them.
+    pub alarm_topics: Vec<String>,
+    /// Whether the deployment refuses to lose its tables.
+    pub data_protected: bool,
+    /// What the names of a restore drill's tables begin with.
+    pub scratch_prefix: String,
     /// Where the pages of the error codes are.
     pub docs_url: String,
     /// Whether connections are opened and memory is touched before the first event. Benchmarks switch it off to tell the
@@ -118,18 +124,13 @@ impl Config {
                 iterations: read.number("SALLYPORT_PASSWORD_ITERATIONS", 2, 1..=16)?,
                 lanes: 1,
             },
+            alarm_topics: read.list("SALLYPORT_ALARM_TOPICS"),
+            data_protected: read.switch("SALLYPORT_DATA_PROTECTION", false)?,
+            scratch_prefix: read
+                .optional("SALLYPORT_SCRATCH_PREFIX")
+                .unwrap_or_else(|| "sallyport-drill".to_owned()),
             docs_url: read.optional("SALLYPORT_DOCS_URL").unwrap_or_else(|| DOCS_URL.to_owned()),
-            warm_up: match read.optional("SALLYPORT_WARM_UP").as_deref() {
-                None | Some("on") => true,
-                Some("off") => false,
-                Some(other) => {
-                    return Err(ConfigError::Invalid {
-                        name: "SALLYPORT_WARM_UP",
-                        value: other.to_owned(),
-                        expected: "on or off",
-                    });
-                }
-            },
+            warm_up: read.switch("SALLYPORT_WARM_UP", true)?,
             incident_topic: read.optional("SALLYPORT_INCIDENT_TOPIC"),
             auto_mitigation: match read.optional("SALLYPORT_AUTO_MITIGATION").as_deref() {
                 None | Some("off") => false,
@@ -142,10 +143,7 @@ impl Config {
                     });
                 }
             },
-            log_groups: read
-                .optional("SALLYPORT_LOG_GROUPS")
-                .map(|groups| groups.split(',').map(|group| group.trim().to_owned()).collect())
-                .unwrap_or_default(),
+            log_groups: read.list("SALLYPORT_LOG_GROUPS"),
             function_version: read.optional("AWS_LAMBDA_FUNCTION_VERSION"),
         })
     }
@@ -178,6 +176,20 @@ impl Lookup<'_> {
 
     fn required(&self, name: &'static str) -> Result<String, ConfigError> {
         self.optional(name).ok_or(ConfigError::Missing(name))
+    }
+
+    fn list(&self, name: &str) -> Vec<String> {
+        let value = self.optional(name).unwrap_or_default();
+        value.split(',').map(str::trim).filter(|entry| !entry.is_empty()).map(str::to_owned).collect()
+    }
+
+    fn switch(&self, name: &'static str, default: bool) -> Result<bool, ConfigError> {
+        match self.optional(name).as_deref() {
+            None => Ok(default),
+            Some("on") => Ok(true),
+            Some("off") => Ok(false),
+            Some(other) => Err(ConfigError::Invalid { name, value: other.to_owned(), expected: "on or off" }),
+        }
     }
 
     fn number<T>(

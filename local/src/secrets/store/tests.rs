@@ -21,14 +21,17 @@ fn put(token: &str, value: &str, stages: &[&str]) -> Put {
 }
 
 fn value(store: &Store, stage: &str) -> Result<String, &'static str> {
-    store.get(KEYRING, None, Some(stage)).map(|(_, _, v)| v.value.clone()).map_err(|refusal| refusal.kind)
+    store
+        .get(KEYRING, None, Some(stage))
+        .map(|(_, _, v)| v.value.clone().unwrap_or_default())
+        .map_err(|refusal| refusal.kind)
 }
 
 #[test]
 fn a_new_secret_has_its_initial_value_and_is_found_by_name_and_arn() {
     let store = store();
     let (secret, id, version) = store.get(KEYRING, None, None).unwrap();
-    assert_eq!((id, version.value.as_str()), (FIRST, "{}"));
+    assert_eq!((id, version.value.as_deref()), (FIRST, Some("{}")));
     let arn = secret.arn.clone();
     assert!(store.get(&arn, None, None).is_ok());
     assert!(store.get(arn.strip_suffix("-LoCaL1").unwrap(), None, None).is_ok());
@@ -116,4 +119,28 @@ fn a_file_keeps_the_secrets_for_their_owner_only() {
     }
     std::fs::write(&file, "garbage").unwrap();
     assert!(Store::open(Some(file)).is_err());
+}
+
+#[test]
+fn a_rotation_reserves_a_version_that_holds_nothing_until_it_is_filled() {
+    let mut store = store();
+    assert_eq!(store.reserve(KEYRING, A, 2).unwrap_err().kind, "InvalidRequestException");
+    store.enable_rotation(KEYRING).unwrap();
+    store.reserve(KEYRING, A, 2).unwrap();
+    assert_eq!(value(&store, "AWSPENDING"), Err("ResourceNotFoundException"));
+    let stages = &store.describe(KEYRING).unwrap().versions[A].stages;
+    assert!(stages.contains("AWSPENDING"));
+    // It stays under way until its stage is gone.
+    assert_eq!(store.reserve(KEYRING, B, 3).unwrap_err().kind, "InvalidRequestException");
+    store.put(put(A, "next", &["AWSPENDING"]), 3).unwrap();
+    assert_eq!(value(&store, "AWSPENDING").unwrap(), "next");
+    assert_eq!(value(&store, "AWSCURRENT").unwrap(), "{}");
+    let order = Move {
+        secret: KEYRING.to_owned(),
+        stage: "AWSPENDING".to_owned(),
+        to: None,
+        from: Some(A.to_owned()),
+    };
+    store.move_stage(&order, 4).unwrap();
+    store.reserve(KEYRING, B, 5).unwrap();
 }

@@ -103,6 +103,11 @@ impl StoredHash {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+
+    /// Which pepper it needs.
+    pub fn pepper(&self) -> Option<KeyId> {
+        Parsed::read(&self.0).ok()?.pepper
+    }
 }
 
 impl FromStr for StoredHash {

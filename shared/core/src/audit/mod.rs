@@ -18,6 +18,15 @@ pub struct Origin {
 }
 
 impl Origin {
+    /// A function that acts by itself, on a schedule.
+    pub fn function(name: &str) -> Self {
+        Self {
+            address: ClientAddress::unknown(),
+            agent: format!("function {name}"),
+            request_id: String::new(),
+        }
+    }
+
     /// An operator at the command line.
     pub fn operator(name: &str) -> Self {
         Self {
@@ -126,6 +135,9 @@ kinds! {
     IncidentAcknowledged = "incident.acknowledged", Info;
     IncidentEscalated = "incident.escalated", Info;
     IncidentResolved = "incident.resolved", Info;
+    /// A backup was restored, read, and signed in to.
+    RestoreProven = "restore.proven", Info;
+    RestoreFailed = "restore.failed", Warning;
 }
 
 /// Whom it happened to.

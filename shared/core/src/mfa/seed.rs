@@ -81,6 +81,11 @@ impl SealedSeed {
         &self.0
     }
 
+    /// Which key it is sealed with.
+    pub fn key(&self) -> Option<KeyId> {
+        self.0.first_chunk::<2>().map(|id| KeyId(u16::from_be_bytes(*id)))
+    }
+
     /// # Errors
     /// [`SeedError::Damaged`], [`SeedError::KeyMissing`].
     pub fn open(&self, keyring: &Keyring, user: UserId, factor: FactorId) -> Result<Seed, SeedError> {

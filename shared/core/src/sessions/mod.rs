@@ -3,6 +3,7 @@
 mod begin;
 mod caller;
 mod end;
+pub mod gauge;
 mod grant;
 mod model;
 mod ports;

@@ -1,0 +1,91 @@
+//! Gauges that alarms read.
+
+use sallyport_core::{
+    keyring::{KeyringDocument, KeyringSource as _, Stored, rotation},
+    recovery::{InspectTables as _, Proof, Proofs as _, Role, Topics as _, backup_gaps, gaps},
+    store::StoreError,
+};
+use sallyport_http::{TriggerError, telemetry::Facts};
+use serde_json::{Value, json};
+
+use crate::State;
+
+const DAY: f64 = 24.0 * 60.0 * 60.0;
+
+/// How old the key is that signs now.
+pub(crate) async fn key_age(state: &State, facts: &Facts) -> Result<Value, TriggerError> {
+    let unreadable = |problem: &str| StoreError::Corrupt {
+        table: "keyring",
+        key: "AWSCURRENT".to_owned(),
+        problem: problem.to_owned(),
+    };
+    let document: KeyringDocument = match state.platform.keyring_cache().source().read().await? {
+        Stored::Empty => return Err(TriggerError::Refused("the keyring has not been filled yet".to_owned())),
+        // serde's message could quote what it read; what it read is keys.
+        Stored::Filled(text) => {
+            serde_json::from_str(text.expose()).map_err(|_| unreadable("it does not read"))?
+        }
+    };
+    let created = rotation::signing_key_created_at(&document).ok_or_else(|| unreadable("no key signs"))?;
+    let days = state.platform.clock().now().since(created).as_secs_f64() / DAY;
+    facts.measure("signing_key_age_days", days);
+    Ok(json!({"signing_key_age_days": days}))
+}
+
+/// Which tables lack what their contents ask for.
+pub(crate) async fn recovery(state: &State, facts: &Facts) -> Result<Value, TriggerError> {
+    let mut missing = Vec::new();
+    let mut tables = 0_u64;
+    for role in Role::ALL {
+        let protection = state.platform.store().protection(role).await?;
+        let found = gaps(&protection, state.platform.config().data_protected);
+        tables += u64::from(!found.is_empty());
+        missing.extend(found.into_iter().map(|gap| format!("{}: {}", gap.role.as_str(), gap.problem)));
+    }
+    for problem in &missing {
+        tracing::warn!(%problem, "a table is not protected");
+    }
+    facts.count("tables_without_recovery", tables);
+    Ok(json!({"tables_without_recovery": tables, "problems": missing}))
+}
+
+/// Which of the alarms' topics nobody listens to.
+pub(crate) async fn topics(state: &State, facts: &Facts) -> Result<Value, TriggerError> {
+    let mut unheard = Vec::new();
+    for topic in &state.platform.config().alarm_topics {
+        let listeners = state.topics.listeners(topic).await?;
+        if listeners.confirmed == 0 {
+            tracing::warn!(%topic, "nobody listens to the topic");
+            unheard.push(listeners.topic);
+        }
+    }
+    facts.count("unheard_alarm_topics", unheard.len() as u64);
+    Ok(json!({"unheard_alarm_topics": unheard.len(), "topics": unheard}))
+}
+
+/// Whether the tables that must be kept could be restored now.
+pub(crate) async fn backups(state: &State) -> Result<Value, TriggerError> {
+    let store = state.platform.store();
+    let now = state.platform.clock().now();
+    let (mut tables, mut problems) = (Vec::new(), Vec::new());
+    for role in Role::RETAINED {
+        let protection = store.protection(role).await?;
+        let on_demand = store.backups(role).await?;
+        let window = protection.point_in_time.flatten();
+        tables.push(json!({
+            "table": role.as_str(),
+            "earliest": window.map(|window| window.earliest.seconds()),
+            "latest": window.map(|window| window.latest.seconds()),
+            "backups_on_demand": on_demand.map(|backups| backups.number),
+        }));
+        problems.extend(
+            backup_gaps(&protection, now)
+                .into_iter()
+                .map(|gap| format!("{}: {}", gap.role.as_str(), gap.problem)),
+        );
+    }
+    let report = json!({"ok": problems.is_empty(), "tables": tables, "problems": problems});
+    let name = Proof::BACKUP_VERIFY.to_owned();
+    store.keep_proof(&Proof { name, at: now, ok: problems.is_empty(), report: report.to_string() }).await?;
+    Ok(report)
+}

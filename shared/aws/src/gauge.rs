@@ -1,0 +1,203 @@
+//! Ops table: how many sessions end when. An item a day, an attribute per five minutes, and one item per shard of the stream.
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::types::{Put, Update};
+use sallyport_core::{
+    clock::Timestamp,
+    sessions::gauge::{Bucket, CountSessions, Deltas, HORIZON_DAYS, Sequence},
+    store::StoreResult,
+};
+use serde_json::Value;
+
+use crate::{
+    ITEM_FORMAT,
+    item::{Item, Reader, n, s},
+    store::{Committed, Store, Transaction, unavailable, unbuildable},
+};
+
+const TABLE: &str = "ops";
+pub(crate) const PARTITION: &str = "GAUGE";
+
+fn key(sort: &str) -> Item {
+    HashMap::from([("pk".to_owned(), s(PARTITION)), ("sk".to_owned(), s(sort))])
+}
+
+/// Sorted by time.
+fn day_key(day: u64) -> String {
+    format!("DAY#{day:06}")
+}
+
+fn shard_key(shard: &str) -> String {
+    format!("SHARD#{shard}")
+}
+
+/// The counts of a day.
+fn read_day(item: &Item) -> StoreResult<Vec<(Bucket, i64)>> {
+    let reader = Reader::new(TABLE, PARTITION, item);
+    reader.format()?;
+    let day = reader.text("sk")?.strip_prefix("DAY#").and_then(|day| day.parse().ok());
+    let day = day.ok_or_else(|| reader.corrupt("sk", "not a day"))?;
+    reader
+        .named("b")
+        .map(|(name, slot)| {
+            let slot = slot.parse().map_err(|_| reader.corrupt(name, "not a bucket"))?;
+            Ok((Bucket::new(day, slot), reader.number(name)?))
+        })
+        .collect()
+}
+
+fn read_shard(item: &Item) -> StoreResult<Sequence> {
+    let reader = Reader::new(TABLE, PARTITION, item);
+    reader.format()?;
+    Sequence::new(reader.text("last")?).ok_or_else(|| reader.corrupt("last", "not a number"))
+}
+
+/// Decodes an item of the partition.
+pub(crate) fn validate(item: &Item) -> StoreResult<()> {
+    let reader = Reader::new(TABLE, PARTITION, item);
+    if reader.text("sk")?.starts_with("SHARD#") {
+        read_shard(item).map(drop)
+    } else {
+        read_day(item).map(drop)
+    }
+}
+
+impl CountSessions for Store {
+    async fn counted(&self, shard: &str) -> StoreResult<Option<Sequence>> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.tables.ops)
+            .set_key(Some(key(&shard_key(shard))))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(unavailable("read shard"))?;
+        answer.item.map(|item| read_shard(&item)).transpose()
+    }
+
+    async fn count_in(
+        &self,
+        shard: &str,
+        before: Option<&Sequence>,
+        last: &Sequence,
+        deltas: &Deltas,
+    ) -> StoreResult<bool> {
+        let operation = "count sessions";
+        let mut item = key(&shard_key(shard));
+        item.insert("v".to_owned(), n(ITEM_FORMAT));
+        item.insert("last".to_owned(), s(last.as_str()));
+        let mut put = Put::builder().table_name(&self.tables.ops).set_item(Some(item));
+        put = match before {
+            None => put.condition_expression("attribute_not_exists(pk)"),
+            Some(before) => put
+                .condition_expression("#last = :before")
+                .expression_attribute_names("#last", "last")
+                .expression_attribute_values(":before", s(before.as_str())),
+        };
+        let mut transaction = Transaction::default().put(put.build().map_err(unbuildable(operation))?);
+        let mut days: BTreeMap<u64, Vec<(Bucket, i64)>> = BTreeMap::new();
+        for (bucket, delta) in deltas {
+            days.entry(bucket.day()).or_default().push((*bucket, *delta));
+        }
+        for (day, changes) in days {
+            let mut update = Update::builder()
+                .table_name(&self.tables.ops)
+                .set_key(Some(key(&day_key(day))))
+                .expression_attribute_values(":v", n(ITEM_FORMAT));
+            let mut added = Vec::new();
+            for (bucket, delta) in changes {
+                let slot = bucket.slot();
+                added.push(format!("b{slot} :d{slot}"));
+                update = update.expression_attribute_values(format!(":d{slot}"), n(delta));
+            }
+            let expression = format!("SET v = :v ADD {}", added.join(", "));
+            let update = update.update_expression(expression).build().map_err(unbuildable(operation))?;
+            transaction = transaction.update(update);
+        }
+        Ok(transaction.commit(&self.client, operation).await? == Committed::Yes)
+    }
+
+    async fn sum(&self, first: Bucket) -> StoreResult<i64> {
+        let mut days = self
+            .client
+            .query()
+            .table_name(&self.tables.ops)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
+            .expression_attribute_values(":pk", s(PARTITION))
+            .expression_attribute_values(":first", s(day_key(first.day())))
+            .expression_attribute_values(":last", s(day_key(first.day() + HORIZON_DAYS)))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        let mut sum = 0;
+        while let Some(item) = days.next().await {
+            let counts = read_day(&item.map_err(unavailable("read gauge"))?)?;
+            sum += counts.iter().filter(|(bucket, _)| *bucket >= first).map(|(_, count)| count).sum::<i64>();
+        }
+        Ok(sum)
+    }
+
+    async fn forget_before(&self, day: u64) -> StoreResult<()> {
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.tables.ops)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :first AND :last")
+            .expression_attribute_values(":pk", s(PARTITION))
+            .expression_attribute_values(":first", s(day_key(0)))
+            .expression_attribute_values(":last", s(day_key(day.saturating_sub(1))))
+            .projection_expression("sk")
+            .send()
+            .await
+            .map_err(unavailable("read gauge"))?;
+        for item in answer.items() {
+            let reader = Reader::new(TABLE, PARTITION, item);
+            self.client
+                .delete_item()
+                .table_name(&self.tables.ops)
+                .set_key(Some(key(reader.text("sk")?)))
+                .send()
+                .await
+                .map_err(unavailable("forget gauge"))?;
+        }
+        Ok(())
+    }
+}
+
+/// When the sessions of an item end, by an image of it as a stream carries it, and how many of them do not read. A record
+/// that does not read must not stop those behind it.
+pub fn session_ends(image: &Value) -> (Vec<Timestamp>, u64) {
+    let (mut ends, mut unreadable) = (Vec::new(), 0);
+    let sessions = image.as_object().into_iter().flatten().filter(|(name, _)| name.starts_with("s_"));
+    for (_, session) in sessions {
+        let time = |name: &str| {
+            session.get("M")?.get(name)?.get("N")?.as_str()?.parse().ok().map(Timestamp::from_millis)
+        };
+        match (time("i"), time("a")) {
+            (Some(idle), Some(absolute)) => ends.push(idle.min(absolute)),
+            _ => unreadable += 1,
+        }
+    }
+    (ends, unreadable)
+}
+
+impl Store {
+    /// Counts the live sessions by reading them all: exact, slow, and paid for by the item.
+    ///
+    /// # Errors
+    /// Storage.
+    pub async fn scan_sessions(&self, now: Timestamp) -> StoreResult<u64> {
+        let mut live = 0;
+        let mut items = self.client.scan().table_name(&self.tables.sessions).into_paginator().items().send();
+        while let Some(item) = items.next().await {
+            let item = item.map_err(unavailable("scan sessions"))?;
+            let user = Reader::new("sessions", "scan", &item).parsed("user_id")?;
+            let sessions = crate::sessions::read_sessions(user, &item)?;
+            live += sessions.sessions.iter().filter(|session| session.is_live(now)).count() as u64;
+        }
+        Ok(live)
+    }
+}
