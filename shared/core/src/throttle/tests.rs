@@ -447,21 +447,9 @@ fn a_failure_whose_reply_was_lost_still_says_that_it_locked_the_pool() {
 fn attempts_of_a_pool_that_was_forgotten_meanwhile_change_nothing() {
     let scene = Scene::new();
     let (first, second) = (scene.reserve().unwrap(), scene.reserve().unwrap());
-    finish(scene.port().forget(&key(), None)).unwrap();
+    finish(scene.port().forget(&key())).unwrap();
     assert!(!scene.fail(&first));
     scene.succeed(&second);
-    assert_eq!(scene.store().pool, None);
-}
-
-#[test]
-fn a_pool_that_somebody_used_meanwhile_is_not_forgotten() {
-    let scene = Scene::new();
-    scene.guess_wrong();
-    let seen = scene.pool().version;
-    scene.guess_wrong();
-    finish(scene.port().forget(&key(), Some(seen))).unwrap();
-    assert_eq!(scene.pool().used, 2);
-    finish(scene.port().forget(&key(), Some(scene.pool().version))).unwrap();
     assert_eq!(scene.store().pool, None);
 }
 
@@ -544,8 +532,8 @@ impl Attempts for Contended {
         self.port.pool(key).await
     }
 
-    async fn forget(&self, key: &PoolKey, seen: Option<u64>) -> StoreResult<()> {
-        self.port.forget(key, seen).await
+    async fn forget(&self, key: &PoolKey) -> StoreResult<()> {
+        self.port.forget(key).await
     }
 }
 
