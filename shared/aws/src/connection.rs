@@ -141,7 +141,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long an attempt of a call may take, unless the deployment says otherwise.
 pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(700);
 
-/// Three lost attempts fit into the time of a call. A request has three calls in a row at most, and a function ten seconds.
+/// Three lost attempts fit into the time of a call. A request makes up to six calls in a row (`tests/usage`), and as many again
+/// where its pool is busy: the deadline of a request ends those that are slow one after the other, before the function's own.
 fn timeouts(attempt: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)

@@ -474,11 +474,14 @@ struct Contended {
     port: Port,
     losses: Mutex<u32>,
     writes: Mutex<u32>,
+    /// How long each write takes.
+    takes: Duration,
 }
 
 impl Contended {
     fn lose(&self) -> bool {
         *self.writes.lock().unwrap() += 1;
+        self.port.clock.advance(self.takes);
         let mut losses = self.losses.lock().unwrap();
         *losses = losses.saturating_sub(1);
         *losses > 0
@@ -537,11 +540,34 @@ impl Attempts for Contended {
     }
 }
 
+fn contended(scene: &Scene, losses: u32, takes: Duration) -> Contended {
+    Contended { port: scene.port(), losses: Mutex::new(losses), writes: Mutex::new(0), takes }
+}
+
+#[test]
+fn an_attempt_that_others_keep_overtaking_gives_up_when_its_patience_is_over() {
+    for takes in [100, 700, 2_100] {
+        let scene = Scene::new();
+        let ports = contended(&scene, 100, MILLI * takes);
+        assert!(matches!(
+            finish(reserve(&ports, scene.env(), key(), &scene.policy)),
+            Err(ReserveError::Locked { .. })
+        ));
+        let waited = scene.now().since(START);
+        assert!(waited >= scene.policy.patience, "{waited:?}");
+        assert!(waited < scene.policy.patience + MILLI * takes, "{waited:?}");
+    }
+    // The first look counts, however late its answer was.
+    let scene = Scene::new();
+    let ports = contended(&scene, 2, scene.policy.patience);
+    assert!(finish(reserve(&ports, scene.env(), key(), &scene.policy)).is_ok());
+}
+
 #[test]
 fn an_attempt_makes_40_conditional_writes_at_most_and_never_loses_one_that_it_won() {
     for losses in [1, 2, 20, 39, 40, 41, 42, 100] {
         let scene = Scene::new();
-        let ports = Contended { port: scene.port(), losses: Mutex::new(losses), writes: Mutex::new(0) };
+        let ports = contended(&scene, losses, Duration::ZERO);
         let outcome = finish(reserve(&ports, scene.env(), key(), &scene.policy));
         let writes = *ports.writes.lock().unwrap();
         assert!(writes <= 40, "{writes} writes");
