@@ -164,6 +164,40 @@ fn one_guess_is_checked_at_the_end_of_a_lock_however_many_come() {
     assert_eq!(scene.refused_for(), SECOND * 60);
 }
 
+/// The times of the most guesses that fit before `end`, for somebody who knows the rules and the clock: after each guess
+/// either the next as soon as there is one, or a rest until the failures so far are forgotten.
+fn best_guesses(pool: &Pool, policy: &PoolPolicy, now: Timestamp, end: Timestamp) -> Vec<Timestamp> {
+    if now >= end {
+        return Vec::new();
+    }
+    let operation = OperationId::from_bytes([1; 16]);
+    let mut next = match pool.decide(operation, policy, now) {
+        Decision::Admit(next) => next,
+        Decision::Locked(wait) => return best_guesses(pool, policy, now + wait, end),
+        Decision::Busy | Decision::Shut => return Vec::new(),
+    };
+    next.reserved.clear();
+    let rest = next.locked_until(policy, now).unwrap_or(now) + policy.window;
+    let (sooner, later) = (best_guesses(&next, policy, now, end), best_guesses(&next, policy, rest, end));
+    let mut best = if later.len() > sooner.len() { later } else { sooner };
+    best.insert(0, now);
+    best
+}
+
+/// Promise 8's ceiling.
+#[test]
+fn perfectly_timed_guesses_of_an_hour_are_29_at_most() {
+    let scene = Scene::new();
+    let times = best_guesses(&Pool::default(), &scene.policy, START, START + SECOND * 60 * 60);
+    assert_eq!(times.len(), 29, "{times:?}");
+    // And they are checked indeed, all of them.
+    for time in times {
+        scene.clock.advance(time.since(scene.now()));
+        scene.guess_wrong();
+    }
+    assert_eq!(scene.pool().total, 29);
+}
+
 #[test]
 fn a_success_forgets_the_failures_before_it() {
     let scene = Scene::new();
