@@ -127,9 +127,9 @@ impl Functions {
     pub(crate) async fn warm_up(&self) {
         for Started { name, platform, .. } in &self.platforms {
             if *name == "keys"
-                && let Err(error) = platform.fill_keyring().await
+                && let Err(error) = platform.fill_keyring(name).await
             {
-                tracing::warn!(%error, "the keyring could not be filled");
+                tracing::warn!(%error, "filling the keyring failed");
             }
         }
         for Started { platform, gated, .. } in &self.platforms {

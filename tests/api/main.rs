@@ -13,6 +13,7 @@ mod cookies;
 mod cors;
 mod documents;
 mod enumeration;
+mod events;
 mod failures;
 mod flags;
 mod forging;

@@ -126,7 +126,7 @@ async fn run_fault(
     let (change, addresses) = after.since(&before);
 
     if lasts {
-        if scenario.is_refused_without(&site.table, site.item.as_deref()) {
+        if scenario.is_answered_without(&site.table, site.item.as_deref(), kind) {
             ensure!(outcome.is(scenario.answers()), "{outcome:?}");
         } else {
             ensure!(outcome.is((503, "dependency_unavailable")), "{outcome:?}");

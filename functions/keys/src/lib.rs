@@ -23,8 +23,8 @@ pub fn app(platform: &Platform) -> App {
 
 /// Fills an empty keyring at start. This function alone may: it takes no input that could be turned against it.
 pub async fn prepare(platform: Platform) {
-    if let Err(error) = platform.fill_keyring().await {
-        tracing::error!(%error, "the keyring could not be filled");
+    if let Err(error) = platform.fill_keyring("keys").await {
+        tracing::error!(%error, "filling the keyring failed");
     }
 }
 

@@ -2,10 +2,7 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::{
-    operation::update_item::UpdateItemError,
-    types::{AttributeValue, Put, Update},
-};
+use aws_sdk_dynamodb::types::{AttributeValue, Put, Update};
 use sallyport_core::{
     accounts::{
         CreateAccount, Credential, Email, Epoch, FactorKind, FactorSummary, LoginRecord, ManageAccounts,
@@ -150,30 +147,29 @@ impl LoginRecords for Store {
 }
 
 impl RenewHash for Store {
-    async fn renew_hash(&self, email: &Email, checked: &StoredHash, renewed: &StoredHash) -> StoreResult<()> {
-        let sent = self
-            .client
-            .update_item()
+    async fn renew_hash(
+        &self,
+        email: &Email,
+        checked: &StoredHash,
+        renewed: &StoredHash,
+        event: &SecurityEvent,
+    ) -> StoreResult<()> {
+        let operation = "renew hash";
+        let renewal = Update::builder()
             .table_name(&self.tables.users)
             .set_key(Some(login_key(email)))
             .update_expression("SET password = :renewed")
             .condition_expression("password = :checked")
             .expression_attribute_values(":renewed", s(renewed.as_str()))
             .expression_attribute_values(":checked", s(checked.as_str()))
-            .send()
-            .await;
-        match sent {
-            Ok(_) => Ok(()),
-            // Somebody set another password, or renewed it first, or this is the second try of a write that was applied.
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(unavailable("renew hash")(error)),
-        }
+            .build()
+            .map_err(unbuildable(operation))?;
+        let transaction = Transaction::default().update(renewal).put(self.event_put(event)?);
+        // Refused: somebody set another password, or renewed it first. Contended: many sign-ins at once renew the same
+        // hash, and one of them will do.
+        let committed = transaction.commit_unless_contended(&self.client, operation).await?;
+        self.announce_if(committed == Some(Committed::Yes), [event]);
+        Ok(())
     }
 }
 

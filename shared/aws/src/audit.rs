@@ -51,7 +51,10 @@ fn partition(subject: Subject) -> String {
 
 impl Store {
     /// An event as a part of a transaction.
-    pub(crate) fn event_put(&self, event: &SecurityEvent) -> StoreResult<Put> {
+    ///
+    /// # Errors
+    /// The SDK does not build it.
+    pub fn event_put(&self, event: &SecurityEvent) -> StoreResult<Put> {
         Put::builder()
             .table_name(&self.tables.audit)
             .set_item(Some(write_event(event)))

@@ -207,7 +207,8 @@ pub const ATTEMPT_TIMEOUT: Duration = Duration::from_millis(700);
 #[cfg(feature = "cloudwatch")]
 const QUERY_TIMEOUT: Duration = Duration::from_millis(2500);
 
-/// Three lost attempts fit into the time of a call. A request has three calls in a row at most, and a function ten seconds.
+/// Three lost attempts fit into the time of a call. A request makes up to six calls in a row (`tests/usage`), and as many again
+/// where its pool is busy: the deadline of a request ends those that are slow one after the other, before the function's own.
 fn time_limits(attempt: Duration) -> TimeoutConfig {
     TimeoutConfig::builder()
         .connect_timeout(CONNECT_TIMEOUT)

@@ -156,12 +156,20 @@ impl FactorPorts for Store {
         answer.item.map(|item| read_recovery_codes(user, &item)).transpose()
     }
 
-    /// A transaction of one part: its idempotency token tells a repeated write from a second use.
-    async fn claim(&self, user: UserId, claim: &Claim, now: Timestamp) -> StoreResult<bool> {
-        let committed = Transaction::default()
-            .update(self.taking_update(user, claim, now)?)
-            .commit(&self.client, "take code")
-            .await?;
+    /// A transaction, be it of one part: its idempotency token tells a repeated write from a second use.
+    async fn claim(
+        &self,
+        user: UserId,
+        claim: &Claim,
+        events: &[SecurityEvent],
+        now: Timestamp,
+    ) -> StoreResult<bool> {
+        let mut transaction = Transaction::default().update(self.taking_update(user, claim, now)?);
+        for event in events {
+            transaction = transaction.put(self.event_put(event)?);
+        }
+        let committed = transaction.commit(&self.client, "take code").await?;
+        self.announce_if(committed == Committed::Yes, events);
         Ok(committed == Committed::Yes)
     }
 }
@@ -312,8 +320,10 @@ impl ManageFactors for Store {
             .expression_attribute_values(":seen", n(confirmation.seen))
             .build()
             .map_err(unbuildable(operation))?;
-        let mut transaction =
-            Transaction::default().update(confirm).update(offer).put(self.event_put(confirmation.event)?);
+        let mut transaction = Transaction::default().update(confirm).update(offer);
+        for event in confirmation.events {
+            transaction = transaction.put(self.event_put(event)?);
+        }
         if let Some(codes) = confirmation.recovery_codes {
             let put = Put::builder()
                 .table_name(&self.tables.users)
@@ -323,7 +333,7 @@ impl ManageFactors for Store {
             transaction = transaction.put(put);
         }
         let committed = transaction.commit(&self.client, operation).await?;
-        self.announce_if(committed == Committed::Yes, [confirmation.event]);
+        self.announce_if(committed == Committed::Yes, confirmation.events);
         Ok(change(&committed))
     }
 

@@ -53,7 +53,7 @@ impl ClassifyRetry for TransactionConflicts {
 }
 
 /// Whether a conflict, and nothing but conflicts, cancelled the transaction.
-fn conflicted(error: &TransactWriteItemsError) -> bool {
+pub(crate) fn conflicted(error: &TransactWriteItemsError) -> bool {
     let TransactWriteItemsError::TransactionCanceledException(cancelled) = error else {
         return false;
     };

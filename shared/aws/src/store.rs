@@ -8,6 +8,8 @@ use aws_sdk_dynamodb::{
 };
 use sallyport_core::store::{StoreError, StoreResult};
 
+use crate::retries::conflicted;
+
 /// Names of the tables of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tables {
@@ -92,24 +94,44 @@ impl Transaction {
 
     /// Commits. The SDK sends one idempotency token with every try, so that a commit whose reply was lost is not refused.
     pub(crate) async fn commit(self, client: &Client, operation: &'static str) -> StoreResult<Committed> {
-        let sent = client.transact_write_items().set_transact_items(Some(self.items)).send().await;
-        let Err(error) = sent else {
-            return Ok(Committed::Yes);
-        };
-        if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) =
-            error.as_service_error()
-        {
-            let refused: Vec<_> = cancelled
-                .cancellation_reasons()
-                .iter()
-                .enumerate()
-                .filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"))
-                .map(|(index, _)| index)
-                .collect();
-            if !refused.is_empty() {
-                return Ok(Committed::Refused(refused));
-            }
-        }
-        Err(unavailable(operation)(error))
+        self.send(client).await.or_else(|error| refused(error, operation))
     }
+
+    /// As [`Transaction::commit`]; `None` when every try met another transaction on the same items.
+    pub(crate) async fn commit_unless_contended(
+        self,
+        client: &Client,
+        operation: &'static str,
+    ) -> StoreResult<Option<Committed>> {
+        match self.send(client).await {
+            Err(error) if error.as_service_error().is_some_and(conflicted) => Ok(None),
+            sent => sent.or_else(|error| refused(error, operation)).map(Some),
+        }
+    }
+
+    async fn send(self, client: &Client) -> Result<Committed, SdkError<TransactWriteItemsError>> {
+        client
+            .transact_write_items()
+            .set_transact_items(Some(self.items))
+            .send()
+            .await
+            .map(|_| Committed::Yes)
+    }
+}
+
+/// Whether the transaction failed by its conditions.
+fn refused(error: SdkError<TransactWriteItemsError>, operation: &'static str) -> StoreResult<Committed> {
+    if let Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) = error.as_service_error() {
+        let refused: Vec<_> = cancelled
+            .cancellation_reasons()
+            .iter()
+            .enumerate()
+            .filter(|(_, reason)| reason.code() == Some("ConditionalCheckFailed"))
+            .map(|(index, _)| index)
+            .collect();
+        if !refused.is_empty() {
+            return Ok(Committed::Refused(refused));
+        }
+    }
+    Err(unavailable(operation)(error))
 }

@@ -3,26 +3,27 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::{
-    operation::{delete_item::DeleteItemError, put_item::PutItemError, update_item::UpdateItemError},
-    types::{ReturnValue, ReturnValuesOnConditionCheckFailure},
+    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    types::{Delete, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sallyport_core::{
     address::ClientAddress,
+    audit::SecurityEvent,
     clock::Timestamp,
     flags::{ClaimWait, WAIT, WAIT_WINDOW, WaitKey, Waiting},
     ids::OperationId,
     store::StoreResult,
     throttle::{
-        AddressLimit, Attempts, BucketState, Clearing, CountAddress, Pool, PoolKey, PoolPolicy, Reserved,
-        ShowLimits,
+        AddressLimit, Attempts, BucketState, Clearing, CountAddress, Pool, PoolKey, PoolPolicy, ReopenPool,
+        Reserved, ShowLimits,
     },
 };
 
 use crate::{
     ITEM_FORMAT,
     item::{Item, Reader, millis, n, s},
-    store::{Store, unavailable},
+    store::{Committed, Store, Transaction, unavailable, unbuildable},
 };
 
 const TABLE: &str = "throttle";
@@ -224,22 +225,26 @@ impl Attempts for Store {
         answer.item.map(|item| read_pool(&key.to_string(), &item)).transpose()
     }
 
-    async fn forget(&self, key: &PoolKey, seen: Option<u64>) -> StoreResult<()> {
-        let mut delete = self.client.delete_item().table_name(&self.tables.throttle).key("key", s(key));
-        if let Some(seen) = seen {
-            delete = delete.condition_expression("ver = :seen").expression_attribute_values(":seen", n(seen));
-        }
-        match delete.send().await {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(DeleteItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(unavailable("forget pool")(error)),
-        }
+    async fn forget(&self, key: &PoolKey) -> StoreResult<()> {
+        let delete = self.client.delete_item().table_name(&self.tables.throttle).key("key", s(key));
+        delete.send().await.map(drop).map_err(unavailable("forget pool"))
+    }
+}
+
+impl ReopenPool for Store {
+    async fn reopen(&self, key: &PoolKey, seen: u64, event: &SecurityEvent) -> StoreResult<()> {
+        let operation = "re-open pool";
+        let delete = Delete::builder()
+            .table_name(&self.tables.throttle)
+            .key("key", s(key))
+            .condition_expression("ver = :seen")
+            .expression_attribute_values(":seen", n(seen))
+            .build()
+            .map_err(unbuildable(operation))?;
+        let transaction = Transaction::default().delete(delete).put(self.event_put(event)?);
+        let committed = transaction.commit(&self.client, operation).await?;
+        self.announce_if(committed == Committed::Yes, [event]);
+        Ok(())
     }
 }
 

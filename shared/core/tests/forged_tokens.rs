@@ -530,8 +530,9 @@ impl Forger<'_> {
     }
 
     fn times(&mut self) {
-        for claim in ["exp", "iat"] {
-            let right = self.kind.claims()[claim].clone();
+        for claim in ["exp", "iat", "nbf"] {
+            // No kind has an `nbf`; one that is there is read all the same.
+            let right = self.kind.claims().get(claim).cloned().unwrap_or_else(|| json!(NOW));
             for (name, value) in [
                 ("a text of digits", json!(right.to_string())),
                 ("a date", json!("2027-01-15T08:00:00Z")),
@@ -564,6 +565,11 @@ impl Forger<'_> {
                     &text(self.kind.header()),
                     &raw(self.kind.claims(), claim, &value),
                 );
+            }
+            if claim == "nbf" {
+                let claims = with(self.kind.claims(), claim, Some(json!(NOW + 31)));
+                self.signed("nbf half a minute and a second ahead", &text(self.kind.header()), &claims);
+                continue;
             }
             let claims = with(self.kind.claims(), claim, None);
             self.signed(format!("{claim} missing"), &text(self.kind.header()), &claims);
@@ -961,6 +967,10 @@ fn the_tokens_that_the_forgeries_differ_from_are_accepted() {
         }
         let spaced = text(kind.claims()).replace(',', " ,\n");
         assert_eq!(keys.verify(kind, &keys.es256(&keys.current, &text(kind.header()), &spaced)), Ok(()));
+        for not_before in [0, NOW, NOW + 30] {
+            let claims = with(kind.claims(), "nbf", Some(json!(not_before)));
+            assert_eq!(keys.verify(kind, &keys.es256(&keys.current, &text(kind.header()), &claims)), Ok(()));
+        }
         let unknown = with(kind.claims(), "unknown", Some(json!(1)));
         assert_eq!(keys.verify(kind, &keys.es256(&keys.current, &text(kind.header()), &unknown)), Ok(()));
     }

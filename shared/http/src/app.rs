@@ -133,12 +133,20 @@ impl Path {
     }
 }
 
+/// A request is answered within this time, come what may: a function has ten seconds, and one that is killed at their end
+/// answers nothing and leaves no line. Calls that are slow one after the other could take longer.
+const DEADLINE: Duration = Duration::from_secs(8);
+
+/// Attempts of a call that fit into [`DEADLINE`]. Where attempts may take longer than in Lambda, requests may too.
+const ATTEMPTS: u32 = 11;
+
 /// The routes of a function.
 pub struct App {
     name: &'static str,
     platform: Platform,
     paths: Vec<Path>,
     router: matchit::Router<usize>,
+    deadline: Duration,
     gate: Option<Gate>,
 }
 
@@ -149,8 +157,16 @@ impl App {
             platform: platform.clone(),
             paths: Vec::new(),
             router: matchit::Router::new(),
+            deadline: DEADLINE.max(platform.config().call_timeout() * ATTEMPTS),
             gate: None,
         }
+    }
+
+    /// Another deadline than that of a function in Lambda.
+    #[must_use]
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.deadline = deadline;
+        self
     }
 
     /// Puts modes and blocks before every route. An application without a gate, such as health, reads no flags and answers
@@ -215,12 +231,13 @@ impl App {
             cors::allowed(request.headers(), &self.platform.config().allowed_origins).map(str::to_owned);
         let facts = Facts::default();
 
-        let mut route = "unmatched";
-        let ((outcome, reached), usage) =
-            meter::metered(self.dispatch(request, context.clone(), origin.clone(), facts.clone())).await;
-        if let Some(reached) = reached {
-            route = reached;
-        }
+        let route = self.find(request.raw_http_path()).map_or("unmatched", |(path, _)| path.pattern);
+        let dispatched = self.dispatch(request, context.clone(), origin.clone(), facts.clone());
+        let (outcome, usage) = meter::metered(tokio::time::timeout(self.deadline, dispatched)).await;
+        let outcome = outcome.unwrap_or_else(|_elapsed| {
+            let message = format!("no answer within {:?}", self.deadline);
+            Err(Problem::new(Code::DependencyUnavailable).operator(message))
+        });
         let code = outcome.as_ref().err().map(|problem| problem.code.as_str());
         let fault = outcome.as_ref().err().and_then(|problem| problem.operator_message().map(str::to_owned));
         let mut response = outcome.map_or_else(
@@ -260,29 +277,21 @@ impl App {
         mut context: RequestContext,
         origin: Option<String>,
         facts: Facts,
-    ) -> (Result<Reply, Problem>, Option<&'static str>) {
-        let path = request.raw_http_path().to_owned();
-        let Some((path, parameters)) = self.find(&path) else {
-            return (Err(Problem::new(Code::NotFound)), None);
+    ) -> Result<Reply, Problem> {
+        let Some((path, parameters)) = self.find(request.raw_http_path()) else {
+            return Err(Problem::new(Code::NotFound));
         };
-        let pattern = Some(path.pattern);
         if request.method() == Method::OPTIONS {
-            return (Ok(cors::preflight(&path.allow(), origin.as_deref())), pattern);
+            return Ok(cors::preflight(&path.allow(), origin.as_deref()));
         }
         let Some(handler) = path.handler(request.method()) else {
             let problem = Problem::new(Code::MethodNotAllowed);
             let allow = HeaderValue::from_str(&path.allow());
-            return (
-                Err(allow.map_or(Problem::new(Code::MethodNotAllowed), |allow| {
-                    problem.header(header::ALLOW, allow)
-                })),
-                pattern,
-            );
+            return Err(allow
+                .map_or(Problem::new(Code::MethodNotAllowed), |allow| problem.header(header::ALLOW, allow)));
         };
-        if let Some(gate) = &self.gate
-            && let Err(problem) = self.admit(gate, &mut context).await
-        {
-            return (Err(problem), pattern);
+        if let Some(gate) = &self.gate {
+            self.admit(gate, &mut context).await?;
         }
         let (parts, body) = request.into_parts();
         let body = match body {
@@ -291,10 +300,10 @@ impl App {
             _ => Vec::new(),
         };
         if body.len() > body::MOST_BYTES {
-            return (Err(Problem::new(Code::PayloadTooLarge)), pattern);
+            return Err(Problem::new(Code::PayloadTooLarge));
         }
         let call = Call { headers: parts.headers, context, facts, parameters, body, allowed_origin: origin };
-        (handler(call).await, pattern)
+        handler(call).await
     }
 
     fn find(&self, path: &str) -> Option<(&Path, HashMap<String, String>)> {

@@ -2,7 +2,7 @@
 
 use std::{str::FromStr, sync::Arc, time::Duration};
 
-use sallyport_aws::{Endpoints, Tables};
+use sallyport_aws::{ATTEMPT_TIMEOUT, Endpoints, Tables};
 use sallyport_core::{
     accounts::HashParameters,
     keyring::SigningAlgorithm,
@@ -146,6 +146,11 @@ impl Config {
             log_groups: read.list("SALLYPORT_LOG_GROUPS"),
             function_version: read.optional("AWS_LAMBDA_FUNCTION_VERSION"),
         })
+    }
+
+    /// How long one attempt of a call may take.
+    pub fn call_timeout(&self) -> Duration {
+        self.endpoints.call_timeout.unwrap_or(ATTEMPT_TIMEOUT)
     }
 
     /// The rules of the domain under this configuration, while nobody is blocked and no mode is set.

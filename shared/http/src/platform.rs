@@ -7,10 +7,12 @@ use sallyport_aws::{
     system::{OsRandom, SystemClock},
 };
 use sallyport_core::{
+    audit::{EventKind, Origin, RecordEvent as _, SecurityEvent, Subject},
     checks::Component,
     clock::Clock,
     env::Env,
     flags::{Flags, MAX_AGE, ModeName},
+    ids::OperationId,
     keyring::{FillKeyring as _, Keyring},
     login::Rules,
     metrics::ReadMetrics,
@@ -218,11 +220,12 @@ impl Platform {
         }
     }
 
-    /// Fills an empty keyring with new keys. Of two functions that start at once one fills it.
+    /// Fills an empty keyring with new keys, and records that under the function's name. Of two functions that start at
+    /// once one fills it.
     ///
     /// # Errors
-    /// Secrets Manager, or the generator.
-    pub async fn fill_keyring(&self) -> StoreResult<()> {
+    /// Secrets Manager, the generator; or the keyring is filled and the event is lost.
+    pub async fn fill_keyring(&self, function: &str) -> StoreResult<()> {
         if self.inner.keyring.get().await?.is_some() {
             return Ok(());
         }
@@ -230,6 +233,13 @@ impl Platform {
         let document = generate_keyring(algorithm, &*self.inner.random, self.inner.clock.now())?;
         let filled = self.inner.keyring.source().fill(&document).await?;
         tracing::info!(filled, "the keyring was empty");
+        if filled {
+            let (id, now) = (OperationId::generate(&*self.inner.random)?, self.inner.clock.now());
+            let origin = Origin::function(function);
+            let kid = document.signing.first().map(|key| key.kid.clone()).unwrap_or_default();
+            let event = SecurityEvent::new(id, now, EventKind::KeyringCreated, Subject::Deployment, &origin);
+            self.inner.store.record(&event.detail(kid)).await?;
+        }
         Ok(())
     }
 

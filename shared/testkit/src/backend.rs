@@ -187,6 +187,12 @@ impl Backend {
     }
 
     /// # Errors
+    /// When there is no such client.
+    pub async fn remove_client(&self, client: &ServiceClient) -> anyhow::Result<()> {
+        self.operator.remove_client(&client.id).await
+    }
+
+    /// # Errors
     /// When there is no such account.
     pub async fn disable(&self, account: &Account) -> anyhow::Result<()> {
         self.operator.set_status(&account.email, Status::Disabled).await

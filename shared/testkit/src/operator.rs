@@ -155,6 +155,14 @@ impl Operator {
         Ok(secret.expose().to_owned())
     }
 
+    pub(crate) async fn remove_client(&self, id: &str) -> anyhow::Result<()> {
+        if clients::remove(&self.store, self.env()?, id, &origin()).await? {
+            Ok(())
+        } else {
+            bail!("there is no client {id}")
+        }
+    }
+
     pub(crate) async fn add_client_with(&self, id: &str, secret: &str) -> anyhow::Result<()> {
         let client = Client {
             id: id.to_owned(),

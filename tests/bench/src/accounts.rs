@@ -124,7 +124,7 @@ impl Operator {
         let pool =
             Pool { used: 5, total: 15, probes: 10, last: SystemClock.now(), version: 1, ..Pool::default() };
         let key = PoolKey::strangers(email.account_key());
-        self.store.forget(&key, None).await?;
+        self.store.forget(&key).await?;
         self.store.replace(&key, 0, &pool, &PoolPolicy::default()).await?;
         Ok(())
     }

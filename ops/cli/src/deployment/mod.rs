@@ -93,10 +93,16 @@ impl Deployment {
     /// # Errors
     /// Storage.
     pub(crate) async fn record(&self, kind: EventKind, detail: &str) -> Result<(), Failure> {
+        Ok(self.store.record(&self.event(kind, detail)?).await?)
+    }
+
+    /// An event of the deployment itself, for a transaction that keeps it.
+    ///
+    /// # Errors
+    /// No randomness.
+    pub(crate) fn event(&self, kind: EventKind, detail: &str) -> Result<SecurityEvent, Failure> {
         let id = OperationId::generate(&self.random)?;
-        let event =
-            SecurityEvent::new(id, self.now(), kind, Subject::Deployment, &Self::origin()).detail(detail);
-        Ok(self.store.record(&event).await?)
+        Ok(SecurityEvent::new(id, self.now(), kind, Subject::Deployment, &Self::origin()).detail(detail))
     }
 
     /// The operator, as events name the author of a change.

@@ -6,6 +6,7 @@ mod accounts;
 mod clients;
 mod config;
 mod documentation;
+mod events;
 mod failures;
 mod incidents;
 mod keys;

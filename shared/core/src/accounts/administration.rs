@@ -130,7 +130,7 @@ where
     .await?;
     for (attempted, pool) in pools(&record, &held) {
         if attempted.takes_password() {
-            ports.forget(&pool, None).await?;
+            ports.forget(&pool).await?;
         }
     }
     Ok(())
@@ -187,7 +187,7 @@ where
     let record = ports.login_record(email).await?.ok_or(AdministrationError::NotFound)?;
     let held = ports.sessions(record.user).await?;
     for (_, pool) in pools(&record, &held) {
-        ports.forget(&pool, None).await?;
+        ports.forget(&pool).await?;
     }
     let event = event(env, EventKind::AccountUnlocked, record.user, origin)?;
     Ok(ports.record(&event).await?)

@@ -18,7 +18,7 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// A function that acts by itself, on a schedule.
+    /// A function by itself, with nobody's request at hand.
     pub fn function(name: &str) -> Self {
         Self {
             address: ClientAddress::unknown(),
@@ -91,6 +91,8 @@ kinds! {
     SignInRefused = "login.refused", Warning;
     /// A pool of attempts was locked by this failure.
     LockedOut = "login.locked_out", Warning;
+    /// A sign-in from a known device let strangers try again, whose failures had shut their pool.
+    PoolReopened = "login.pool_reopened", Warning;
     /// A second factor was checked and refused.
     FactorRefused = "mfa.refused", Warning;
     /// A factor's pool of attempts was locked by this failure.
@@ -124,6 +126,8 @@ kinds! {
     KeyringRotated = "keyring.rotated", Warning;
     /// A key was taken out of use at once.
     KeyringRevoked = "keyring.revoked", Critical;
+    MigrationApplied = "migration.applied", Warning;
+    MigrationReverted = "migration.reverted", Warning;
     ModeSet = "mode.set", Warning;
     ModeCleared = "mode.cleared", Warning;
     BlockAdded = "block.added", Warning;

@@ -2,13 +2,13 @@
 
 use crate::{
     accounts::{Email, Epoch, LoginRecord, Profile, StoredHash},
-    audit::RecordEvent,
+    audit::{RecordEvent, SecurityEvent},
     flags::ClaimWait,
     ids::UserId,
     mfa::FactorPorts,
     sessions::{AddSession, EndSessions, Methods, ReadSessions, Rotation, RotationRequest},
     store::StoreResult,
-    throttle::{Attempts, CountAddress},
+    throttle::{Attempts, CountAddress, ReopenPool},
 };
 
 pub trait LoginRecords: Send + Sync {
@@ -20,12 +20,14 @@ pub trait LoginRecords: Send + Sync {
 }
 
 pub trait RenewHash: Send + Sync {
-    /// Replaces a hash with one of the same password, provided that it is still the one that was checked.
+    /// Replaces a hash with one of the same password, provided that it is still the one that was checked: in one
+    /// transaction with its event. Whoever meets somebody else at it leaves it to them.
     fn renew_hash(
         &self,
         email: &Email,
         checked: &StoredHash,
         renewed: &StoredHash,
+        event: &SecurityEvent,
     ) -> impl Future<Output = StoreResult<()>> + Send;
 }
 
@@ -41,7 +43,15 @@ pub trait Restamp: Send + Sync {
 
 /// All that signing in may touch.
 pub trait SignInPorts:
-    LoginRecords + RenewHash + Attempts + CountAddress + ClaimWait + AddSession + EndSessions + RecordEvent
+    LoginRecords
+    + RenewHash
+    + Attempts
+    + ReopenPool
+    + CountAddress
+    + ClaimWait
+    + AddSession
+    + EndSessions
+    + RecordEvent
 {
 }
 
@@ -49,6 +59,7 @@ impl<P> SignInPorts for P where
     P: LoginRecords
         + RenewHash
         + Attempts
+        + ReopenPool
         + CountAddress
         + ClaimWait
         + AddSession

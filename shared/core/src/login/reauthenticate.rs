@@ -118,33 +118,26 @@ async fn run<P: ReauthenticationPorts>(
     command: ReauthenticateCommand<'_>,
     held: &UserSessions,
 ) -> Result<Grant, ReauthenticateError> {
-    let user = command.caller.user;
-    let session =
-        held.live(command.caller.session, env.now()).ok_or(ReauthenticateError::SessionEnded)?.clone();
+    let caller = command.caller;
+    let user = caller.user;
+    let session = held.live(caller.session, env.now()).ok_or(ReauthenticateError::SessionEnded)?.clone();
     let proved = match command.proof {
         Proof::Password(password) => {
             check_password(ports, env, rules, hasher, user, &password, command.origin).await?;
             Methods::PASSWORD
         }
         Proof::Code { factor, code } => {
-            check_code(ports, env, rules, user, FactorChoice::Totp(factor), code, command.origin).await?;
+            check_code(ports, env, rules, &caller, FactorChoice::Totp(factor), code, command.origin).await?;
             Methods { otp: true, ..Methods::default() }
         }
         Proof::RecoveryCode(code) => {
-            check_code(ports, env, rules, user, FactorChoice::RecoveryCode, code, command.origin).await?;
+            check_code(ports, env, rules, &caller, FactorChoice::RecoveryCode, code, command.origin).await?;
             Methods { recovery_code: true, ..Methods::default() }
         }
     };
     let restamped =
         restamp(ports, env, rules, user, &session, held.epoch, session.methods.with(proved)).await?;
-    let event = SecurityEvent::new(
-        env.operation()?,
-        env.now(),
-        EventKind::Reauthenticated,
-        Subject::User(user),
-        command.origin,
-    )
-    .session(restamped.id);
+    let event = event(env, EventKind::Reauthenticated, user, command.origin)?.session(restamped.id);
     ports.record(&event).await?;
     Ok(grant(env, &rules.audience, user, restamped)?)
 }
@@ -225,15 +218,23 @@ async fn check_password<P: ReauthenticationPorts>(
         throttle::settle_success(ports, &reservation).await?;
         return Ok(());
     }
-    let refused = refused(env, user, origin)?;
+    let refused = event(env, EventKind::ReauthenticationRefused, user, origin)?;
     let (settled, recorded) =
         join!(throttle::settle_failure(ports, env, &rules.pool, &reservation), ports.record(&refused));
-    settled.map(drop).and(recorded)?;
+    recorded?;
+    if settled? {
+        let locked = event(env, EventKind::LockedOut, user, origin)?.detail("reauthentication");
+        ports.record(&locked).await?;
+    }
     Err(ReauthenticateError::InvalidCredentials)
 }
 
-fn refused(env: Env<'_>, user: UserId, origin: &Origin) -> Result<SecurityEvent, RandomUnavailable> {
-    let kind = EventKind::ReauthenticationRefused;
+fn event(
+    env: Env<'_>,
+    kind: EventKind,
+    user: UserId,
+    origin: &Origin,
+) -> Result<SecurityEvent, RandomUnavailable> {
     Ok(SecurityEvent::new(env.operation()?, env.now(), kind, Subject::User(user), origin))
 }
 
@@ -241,17 +242,24 @@ async fn check_code<P: ReauthenticationPorts>(
     ports: &P,
     env: Env<'_>,
     rules: &Rules,
-    user: UserId,
+    caller: &Caller,
     choice: FactorChoice,
     code: &str,
     origin: &Origin,
 ) -> Result<(), ReauthenticateError> {
+    let user = caller.user;
     let check = mfa::check_code(ports, env, &rules.pool, user, choice, code, origin).await?;
     match check {
         FactorCheck::NotFound => Err(ReauthenticateError::FactorNotFound),
         FactorCheck::Refused { .. } => Err(ReauthenticateError::InvalidCode),
         FactorCheck::Right { claim, reservation } => {
-            if ports.claim(user, &claim, env.now()).await? {
+            let used = match choice {
+                FactorChoice::Totp(_) => Vec::new(),
+                FactorChoice::RecoveryCode => {
+                    vec![event(env, EventKind::RecoveryCodeUsed, user, origin)?.session(caller.session)]
+                }
+            };
+            if ports.claim(user, &claim, &used, env.now()).await? {
                 throttle::settle_success(ports, &reservation).await?;
                 Ok(())
             } else {

@@ -217,10 +217,16 @@ fn check_password(
     }
 }
 
+/// The hash that was checked, the one that replaces it, and the event of that.
+struct Renewal {
+    checked: StoredHash,
+    hash: StoredHash,
+    event: SecurityEvent,
+}
+
 struct Accepted {
     record: LoginRecord,
-    /// The hash that was checked and the one that replaces it.
-    renewed: Option<(StoredHash, StoredHash)>,
+    renewed: Option<Renewal>,
     strangers: Option<Pool>,
     reservation: Reservation,
 }
@@ -311,11 +317,12 @@ impl Attempt<'_> {
         hasher: &PasswordHasher,
         record: &LoginRecord,
         verification: Verification,
-    ) -> Result<Option<(StoredHash, StoredHash)>, PasswordError> {
+    ) -> Result<Option<Renewal>, SignInError> {
         match (&record.credential, verification) {
             (Credential::Password(stored), Verification::MatchOutdated) => {
-                let renewed = hasher.hash(&self.command.password, env.keyring, env.random)?;
-                Ok(Some((stored.clone(), renewed)))
+                let hash = hasher.hash(&self.command.password, env.keyring, env.random)?;
+                let event = self.event(env, EventKind::PasswordRehashed, Some(record))?;
+                Ok(Some(Renewal { checked: stored.clone(), hash, event }))
             }
             _ => Ok(None),
         }
@@ -332,7 +339,9 @@ impl Attempt<'_> {
         let device = self.known.map_or_else(|| DeviceId::generate(env.random), Ok)?;
         let renewing = async {
             match &renewed {
-                Some((checked, renewed)) => ports.renew_hash(&record.email, checked, renewed).await,
+                Some(Renewal { checked, hash, event }) => {
+                    ports.renew_hash(&record.email, checked, hash, event).await
+                }
                 None => Ok(()),
             }
         };
@@ -348,6 +357,7 @@ impl Attempt<'_> {
             NewSession { user: record.user, device, methods: Methods::PASSWORD, origin: self.command.origin };
         let session = new.build(env, &rules.sessions)?;
         let event = self.event(env, EventKind::SignedIn, Some(&record))?.session(session.id);
+        let reopened = self.event(env, EventKind::PoolReopened, Some(&record))?;
         let (begun, settled, recorded, renewed, reopened) = join!(
             sessions::begin(
                 ports,
@@ -361,7 +371,7 @@ impl Attempt<'_> {
             throttle::settle_success(ports, &reservation),
             ports.record(&event),
             renewing,
-            reopen(ports, env, rules, self.account, strangers.as_ref()),
+            reopen(ports, env, rules, self.account, strangers.as_ref(), &reopened),
         );
         settled.and(recorded).and(renewed).and(reopened)?;
         if !begun? {
@@ -405,16 +415,17 @@ impl Attempt<'_> {
 }
 
 /// Re-opens the strangers' pool after a sign-in from a known device, when it had been shut for good.
-pub(crate) async fn reopen<P: throttle::Attempts>(
+pub(crate) async fn reopen<P: throttle::ReopenPool>(
     ports: &P,
     env: Env<'_>,
     rules: &Rules,
     account: AccountKey,
     strangers: Option<&Pool>,
+    event: &SecurityEvent,
 ) -> StoreResult<()> {
     match strangers {
         Some(pool) if pool.is_shut(&rules.pool, env.now()) => {
-            ports.forget(&PoolKey::strangers(account), Some(pool.version)).await
+            ports.reopen(&PoolKey::strangers(account), pool.version, event).await
         }
         _ => Ok(()),
     }

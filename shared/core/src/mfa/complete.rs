@@ -173,9 +173,10 @@ async fn run<P: CompletePorts>(
             });
         }
     }
+    let reopened = event(env, EventKind::PoolReopened, &claims, origin)?;
     let (settled, reopened) = join!(
         throttle::settle_success(ports, &reservation),
-        reopen(ports, env, rules, claims.account, strangers.as_ref()),
+        reopen(ports, env, rules, claims.account, strangers.as_ref(), &reopened),
     );
     settled.and(reopened)?;
     let mut granted = grant(env, &rules.audience, user, session)?;

@@ -199,7 +199,8 @@ async fn confirm<P: ManagePorts>(
     step: u64,
     origin: &Origin,
 ) -> Result<Vec<RecoveryCode>, ManageError> {
-    let event = event(env, EventKind::TotpConfirmed, caller.user, origin)?.detail(id.to_string());
+    let confirmed = event(env, EventKind::TotpConfirmed, caller.user, origin)?.detail(id.to_string());
+    let issued = event(env, EventKind::RecoveryCodesIssued, caller.user, origin)?;
     for _ in 0..TRIES {
         let (factor, seen) = (opening.find(id)?, opening.confirmed());
         if factor.confirmed {
@@ -209,7 +210,9 @@ async fn confirm<P: ManagePorts>(
             return Err(ManageError::FactorLimitReached);
         }
         // The first factor brings them, and the last takes them along.
+        let mut events = vec![confirmed.clone()];
         let (shown, codes) = if seen == 0 {
+            events.push(issued.clone());
             issue_codes(env, caller.user).map(|(shown, codes)| (shown, Some(codes)))?
         } else {
             (Vec::new(), None)
@@ -220,7 +223,7 @@ async fn confirm<P: ManagePorts>(
             step,
             seen,
             recovery_codes: codes.as_ref(),
-            event: &event,
+            events: &events,
             now: env.now(),
         };
         if ports.confirm_factor(&confirmation).await? == FactorChange::Done {

@@ -9,7 +9,7 @@ use crate::{
     login::LoginRecords,
     sessions::{ReadSessions, Session},
     store::StoreResult,
-    throttle::{Attempts, CountAddress},
+    throttle::{Attempts, CountAddress, ReopenPool},
 };
 
 /// Reading factors and taking codes. Reads are consistent.
@@ -23,11 +23,12 @@ pub trait FactorPorts: Send + Sync {
     fn recovery_codes(&self, user: UserId)
     -> impl Future<Output = StoreResult<Option<RecoveryCodes>>> + Send;
 
-    /// Takes a code. `false` when it has been taken before, or a later one has.
+    /// Takes a code, in one transaction with the events of it. `false` when it has been taken before, or a later one has.
     fn claim(
         &self,
         user: UserId,
         claim: &Claim,
+        events: &[SecurityEvent],
         now: Timestamp,
     ) -> impl Future<Output = StoreResult<bool>> + Send;
 }
@@ -73,7 +74,7 @@ pub struct Confirmation<'a> {
     pub seen: usize,
     /// Issued with the first factor.
     pub recovery_codes: Option<&'a RecoveryCodes>,
-    pub event: &'a SecurityEvent,
+    pub events: &'a [SecurityEvent],
     pub now: Timestamp,
 }
 
@@ -132,12 +133,12 @@ pub trait ManageFactors: Send + Sync {
 
 /// All that completing a sign-in may touch.
 pub trait CompletePorts:
-    FactorPorts + SignInCompletion + Attempts + CountAddress + ReadSessions + RecordEvent
+    FactorPorts + SignInCompletion + Attempts + ReopenPool + CountAddress + ReadSessions + RecordEvent
 {
 }
 
 impl<P> CompletePorts for P where
-    P: FactorPorts + SignInCompletion + Attempts + CountAddress + ReadSessions + RecordEvent
+    P: FactorPorts + SignInCompletion + Attempts + ReopenPool + CountAddress + ReadSessions + RecordEvent
 {
 }
 

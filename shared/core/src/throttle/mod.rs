@@ -7,7 +7,7 @@ mod reserve;
 
 pub use bucket::{AddressLimit, BucketState};
 pub use pool::{Decision, Pool, PoolKey, PoolPolicy};
-pub use ports::{Attempts, CountAddress, Reserved, ShowLimits};
+pub use ports::{Attempts, CountAddress, ReopenPool, Reserved, ShowLimits};
 pub use reserve::{Clearing, Reservation, ReserveError, release, reserve, settle_failure, settle_success};
 
 #[cfg(test)]

@@ -1,7 +1,10 @@
 //! What limits need of storage.
 
 use super::{AddressLimit, BucketState, Clearing, Pool, PoolKey, PoolPolicy};
-use crate::{address::ClientAddress, clock::Timestamp, flags::WaitKey, ids::OperationId, store::StoreResult};
+use crate::{
+    address::ClientAddress, audit::SecurityEvent, clock::Timestamp, flags::WaitKey, ids::OperationId,
+    store::StoreResult,
+};
 
 /// What became of a reservation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,8 +59,19 @@ pub trait Attempts: Send + Sync {
     /// A consistent read.
     fn pool(&self, key: &PoolKey) -> impl Future<Output = StoreResult<Option<Pool>>> + Send;
 
-    /// Forgets a pool, where it is still at version `seen` if one is given.
-    fn forget(&self, key: &PoolKey, seen: Option<u64>) -> impl Future<Output = StoreResult<()>> + Send;
+    /// Forgets a pool.
+    fn forget(&self, key: &PoolKey) -> impl Future<Output = StoreResult<()>> + Send;
+}
+
+pub trait ReopenPool: Send + Sync {
+    /// Forgets a pool where it is still at version `seen`, in one transaction with the event of it. Nothing happens where
+    /// it is not.
+    fn reopen(
+        &self,
+        key: &PoolKey,
+        seen: u64,
+        event: &SecurityEvent,
+    ) -> impl Future<Output = StoreResult<()>> + Send;
 }
 
 pub trait CountAddress: Send + Sync {

@@ -78,8 +78,8 @@ const MOST_WRITES: u32 = 40;
 /// Claims an attempt before anything is checked.
 ///
 /// The first write decides without reading in the usual case. Where it finds no room, what it was shown is decided on by
-/// [`Pool::decide`] and written with compare-and-swap. While others are in flight it waits for them, up to the policy's
-/// patience, so that a burst of valid attempts passes.
+/// [`Pool::decide`] and written with compare-and-swap. While others are in flight it waits for them, so that a burst of valid
+/// attempts passes. Both end with the policy's patience.
 ///
 /// # Errors
 /// [`ReserveError`].
@@ -107,12 +107,15 @@ pub async fn reserve<P: Attempts>(
             break;
         }
         let now = env.now();
+        let impatient = now.since(started) >= policy.patience;
         outcome = match pool.decide(operation, policy, now) {
+            // Others keep coming first, or answers are late. The first look counts whatever the patience.
+            Decision::Admit(_) if impatient && writes > 1 => break,
             Decision::Admit(next) => ports.replace(&key, pool.version, &next, policy).await?,
             Decision::Locked(retry_after) => return Err(ReserveError::Locked { retry_after }),
             Decision::Shut => return Err(ReserveError::Shut { retry_after: policy.longest_lock }),
             Decision::Busy => {
-                if now.since(started) >= policy.patience {
+                if impatient {
                     break;
                 }
                 env.clock.sleep(jittered(env, wait)?).await;

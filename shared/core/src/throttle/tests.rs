@@ -164,6 +164,40 @@ fn one_guess_is_checked_at_the_end_of_a_lock_however_many_come() {
     assert_eq!(scene.refused_for(), SECOND * 60);
 }
 
+/// The times of the most guesses that fit before `end`, for somebody who knows the rules and the clock: after each guess
+/// either the next as soon as there is one, or a rest until the failures so far are forgotten.
+fn best_guesses(pool: &Pool, policy: &PoolPolicy, now: Timestamp, end: Timestamp) -> Vec<Timestamp> {
+    if now >= end {
+        return Vec::new();
+    }
+    let operation = OperationId::from_bytes([1; 16]);
+    let mut next = match pool.decide(operation, policy, now) {
+        Decision::Admit(next) => next,
+        Decision::Locked(wait) => return best_guesses(pool, policy, now + wait, end),
+        Decision::Busy | Decision::Shut => return Vec::new(),
+    };
+    next.reserved.clear();
+    let rest = next.locked_until(policy, now).unwrap_or(now) + policy.window;
+    let (sooner, later) = (best_guesses(&next, policy, now, end), best_guesses(&next, policy, rest, end));
+    let mut best = if later.len() > sooner.len() { later } else { sooner };
+    best.insert(0, now);
+    best
+}
+
+/// Promise 8's ceiling.
+#[test]
+fn perfectly_timed_guesses_of_an_hour_are_29_at_most() {
+    let scene = Scene::new();
+    let times = best_guesses(&Pool::default(), &scene.policy, START, START + SECOND * 60 * 60);
+    assert_eq!(times.len(), 29, "{times:?}");
+    // And they are checked indeed, all of them.
+    for time in times {
+        scene.clock.advance(time.since(scene.now()));
+        scene.guess_wrong();
+    }
+    assert_eq!(scene.pool().total, 29);
+}
+
 #[test]
 fn a_success_forgets_the_failures_before_it() {
     let scene = Scene::new();
@@ -447,21 +481,9 @@ fn a_failure_whose_reply_was_lost_still_says_that_it_locked_the_pool() {
 fn attempts_of_a_pool_that_was_forgotten_meanwhile_change_nothing() {
     let scene = Scene::new();
     let (first, second) = (scene.reserve().unwrap(), scene.reserve().unwrap());
-    finish(scene.port().forget(&key(), None)).unwrap();
+    finish(scene.port().forget(&key())).unwrap();
     assert!(!scene.fail(&first));
     scene.succeed(&second);
-    assert_eq!(scene.store().pool, None);
-}
-
-#[test]
-fn a_pool_that_somebody_used_meanwhile_is_not_forgotten() {
-    let scene = Scene::new();
-    scene.guess_wrong();
-    let seen = scene.pool().version;
-    scene.guess_wrong();
-    finish(scene.port().forget(&key(), Some(seen))).unwrap();
-    assert_eq!(scene.pool().used, 2);
-    finish(scene.port().forget(&key(), Some(scene.pool().version))).unwrap();
     assert_eq!(scene.store().pool, None);
 }
 
@@ -486,11 +508,14 @@ struct Contended {
     port: Port,
     losses: Mutex<u32>,
     writes: Mutex<u32>,
+    /// How long each write takes.
+    takes: Duration,
 }
 
 impl Contended {
     fn lose(&self) -> bool {
         *self.writes.lock().unwrap() += 1;
+        self.port.clock.advance(self.takes);
         let mut losses = self.losses.lock().unwrap();
         *losses = losses.saturating_sub(1);
         *losses > 0
@@ -544,16 +569,39 @@ impl Attempts for Contended {
         self.port.pool(key).await
     }
 
-    async fn forget(&self, key: &PoolKey, seen: Option<u64>) -> StoreResult<()> {
-        self.port.forget(key, seen).await
+    async fn forget(&self, key: &PoolKey) -> StoreResult<()> {
+        self.port.forget(key).await
     }
+}
+
+fn contended(scene: &Scene, losses: u32, takes: Duration) -> Contended {
+    Contended { port: scene.port(), losses: Mutex::new(losses), writes: Mutex::new(0), takes }
+}
+
+#[test]
+fn an_attempt_that_others_keep_overtaking_gives_up_when_its_patience_is_over() {
+    for takes in [100, 700, 2_100] {
+        let scene = Scene::new();
+        let ports = contended(&scene, 100, MILLI * takes);
+        assert!(matches!(
+            finish(reserve(&ports, scene.env(), key(), &scene.policy)),
+            Err(ReserveError::Locked { .. })
+        ));
+        let waited = scene.now().since(START);
+        assert!(waited >= scene.policy.patience, "{waited:?}");
+        assert!(waited < scene.policy.patience + MILLI * takes, "{waited:?}");
+    }
+    // The first look counts, however late its answer was.
+    let scene = Scene::new();
+    let ports = contended(&scene, 2, scene.policy.patience);
+    assert!(finish(reserve(&ports, scene.env(), key(), &scene.policy)).is_ok());
 }
 
 #[test]
 fn an_attempt_makes_40_conditional_writes_at_most_and_never_loses_one_that_it_won() {
     for losses in [1, 2, 20, 39, 40, 41, 42, 100] {
         let scene = Scene::new();
-        let ports = Contended { port: scene.port(), losses: Mutex::new(losses), writes: Mutex::new(0) };
+        let ports = contended(&scene, losses, Duration::ZERO);
         let outcome = finish(reserve(&ports, scene.env(), key(), &scene.policy));
         let writes = *ports.writes.lock().unwrap();
         assert!(writes <= 40, "{writes} writes");

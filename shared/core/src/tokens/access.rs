@@ -77,7 +77,7 @@ pub fn verify_access_token(
     token: &str,
     now: Timestamp,
 ) -> Result<AccessClaims, TokenError> {
-    let claims: AccessClaims = jwt::verify(keyring, TYP, token)?;
+    let claims: AccessClaims = jwt::verify(keyring, TYP, token, now)?;
     if claims.iss != audience.issuer {
         return Err(TokenError::Invalid("iss"));
     }

@@ -2,8 +2,9 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, Header, TokenData, Validation, errors::ErrorKind};
-use serde::{Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 
 use crate::{clock::Timestamp, keyring::Keyring, secret::Secret};
 
@@ -41,12 +42,14 @@ pub(super) fn sign<C: Serialize>(
         .map_err(|error| TokenError::Signing(error.to_string()))
 }
 
-/// Checks everything but the claims: form, `typ`, key, algorithm, signature. Keys come from the keyring only; `jwk`, `jku`
-/// and `x5u` are not looked at (RFC 8725 3.10). Times are the caller's to check, against its clock: see [`check_times`].
+/// Checks everything but the claims of its kind: form, `typ`, key, algorithm, signature, and `nbf`, which no kind has but a
+/// reader must honour (RFC 7519 4.1.5). Keys come from the keyring only; `jwk`, `jku` and `x5u` are not looked at (RFC 8725
+/// 3.10). The other times are the caller's to check: see [`check_times`].
 pub(super) fn verify<C: DeserializeOwned>(
     keyring: &Keyring,
     typ: &str,
     token: &str,
+    now: Timestamp,
 ) -> Result<C, TokenError> {
     if token.len() > MAX_LENGTH {
         return Err(TokenError::Invalid("too long"));
@@ -63,10 +66,34 @@ pub(super) fn verify<C: DeserializeOwned>(
     if header.alg != key.algorithm {
         return Err(TokenError::Invalid("alg"));
     }
-    decode::<C>(key.algorithm, &key.key, token).map(|data| data.claims).map_err(|error| match error.kind() {
+    let data = decode::<C>(key.algorithm, &key.key, token).map_err(|error| match error.kind() {
         ErrorKind::InvalidSignature => TokenError::Forged,
         _ => TokenError::Invalid("claims"),
-    })
+    })?;
+    match not_before(token)? {
+        Some(not_before) if not_before > now.seconds().saturating_add(SKEW) => {
+            Err(TokenError::Invalid("not good yet"))
+        }
+        _ => Ok(data.claims),
+    }
+}
+
+/// `nbf` of a token whose signature holds. The library would take one that is no number for none, and compare with the
+/// system's clock.
+fn not_before(token: &str) -> Result<Option<u64>, TokenError> {
+    #[derive(Deserialize)]
+    struct Claims {
+        #[serde(default, deserialize_with = "present")]
+        nbf: Option<u64>,
+    }
+    /// A claim that is there has a value: null is none.
+    fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<u64>, D::Error> {
+        u64::deserialize(deserializer).map(Some)
+    }
+    let payload = token.split('.').nth(1).unwrap_or_default();
+    let payload = URL_SAFE_NO_PAD.decode(payload).map_err(|_| TokenError::Invalid("payload"))?;
+    let claims: Claims = serde_json::from_slice(&payload).map_err(|_| TokenError::Invalid("nbf"))?;
+    Ok(claims.nbf)
 }
 
 /// The one call that checks a signature: the algorithm is the key's, whatever the header says.

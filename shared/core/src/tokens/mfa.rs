@@ -78,7 +78,7 @@ pub fn verify_mfa_token(
     token: &str,
     now: Timestamp,
 ) -> Result<MfaClaims, TokenError> {
-    let wire: Wire = jwt::verify(keyring, TYP, token)?;
+    let wire: Wire = jwt::verify(keyring, TYP, token, now)?;
     if wire.iss != audience.issuer || wire.aud != audience.issuer {
         return Err(TokenError::Invalid("iss or aud"));
     }

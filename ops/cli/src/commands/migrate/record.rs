@@ -2,9 +2,13 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use aws_sdk_dynamodb::{error::SdkError, types::AttributeValue};
+use aws_sdk_dynamodb::{
+    error::{BuildError, SdkError},
+    operation::transact_write_items::TransactWriteItemsError,
+    types::{AttributeValue, Delete, TransactWriteItem, Update},
+};
 use sallyport_aws::ITEM_FORMAT;
-use sallyport_core::{clock::Timestamp, ids::OperationId};
+use sallyport_core::{audit::EventKind, clock::Timestamp, ids::OperationId};
 
 use crate::{
     aws_fault,
@@ -177,15 +181,12 @@ impl Claim {
         Ok(Self { id, token: OperationId::generate(deployment.random())?.to_string() })
     }
 
-    /// Records that it is applied.
+    /// Records that it is applied, with the event of it.
     ///
     /// # Errors
     /// The claim was taken over; AWS.
     pub(super) async fn applied(self, deployment: &Deployment) -> Result<(), Failure> {
-        let sent = deployment
-            .connection
-            .dynamodb
-            .update_item()
+        let update = Update::builder()
             .table_name(&deployment.tables.ops)
             .set_key(Some(key(self.id)))
             .update_expression("SET #state = :applied, applied_at = :now")
@@ -194,35 +195,56 @@ impl Claim {
             .expression_attribute_values(":applied", text(State::Applied.as_str()))
             .expression_attribute_values(":now", number(deployment.now().millis()))
             .expression_attribute_values(":claim", text(&self.token))
-            .send()
-            .await;
-        sent.map(drop).map_err(|error| self.lost(&error))
+            .build()
+            .map_err(unbuildable)?;
+        let part = TransactWriteItem::builder().update(update).build();
+        self.end(deployment, part, EventKind::MigrationApplied).await
     }
 
-    /// Forgets it.
+    /// Forgets it, and keeps the event of that.
     ///
     /// # Errors
     /// The claim was taken over; AWS.
     pub(super) async fn reverted(self, deployment: &Deployment) -> Result<(), Failure> {
+        let delete = Delete::builder()
+            .table_name(&deployment.tables.ops)
+            .set_key(Some(key(self.id)))
+            .condition_expression("claim = :claim")
+            .expression_attribute_values(":claim", text(&self.token))
+            .build()
+            .map_err(unbuildable)?;
+        let part = TransactWriteItem::builder().delete(delete).build();
+        self.end(deployment, part, EventKind::MigrationReverted).await
+    }
+
+    /// A transaction: its idempotency token tells a repeated write, whose reply was lost, from somebody else's.
+    async fn end(
+        &self,
+        deployment: &Deployment,
+        part: TransactWriteItem,
+        kind: EventKind,
+    ) -> Result<(), Failure> {
+        let event = deployment.store.event_put(&deployment.event(kind, self.id)?)?;
         let sent = deployment
             .connection
             .dynamodb
-            .delete_item()
-            .table_name(&deployment.tables.ops)
-            .set_key(Some(key(self.id)))
-            // Gone is done: the reply to the deletion may have been lost.
-            .condition_expression("attribute_not_exists(pk) OR claim = :claim")
-            .expression_attribute_values(":claim", text(&self.token))
+            .transact_write_items()
+            .transact_items(part)
+            .transact_items(TransactWriteItem::builder().put(event).build())
             .send()
             .await;
         sent.map(drop).map_err(|error| self.lost(&error))
     }
 
-    fn lost<E>(&self, error: &SdkError<E>) -> Failure
-    where
-        E: std::error::Error + aws_sdk_dynamodb::error::ProvideErrorMetadata + Send + Sync + 'static,
-    {
-        if refused(error) {
+    fn lost(&self, error: &SdkError<TransactWriteItemsError>) -> Failure {
+        let taken_over = match error.as_service_error() {
+            Some(TransactWriteItemsError::TransactionCanceledException(cancelled)) => cancelled
+                .cancellation_reasons()
+                .iter()
+                .any(|reason| reason.code() == Some("ConditionalCheckFailed")),
+            _ => false,
+        };
+        if taken_over {
             Failure::conflict(
                 "migration_taken_over",
                 format!("somebody else took over migration {}", self.id),
@@ -236,6 +258,12 @@ impl Claim {
 fn refused<E: aws_sdk_dynamodb::error::ProvideErrorMetadata>(error: &SdkError<E>) -> bool {
     error.as_service_error().and_then(aws_sdk_dynamodb::error::ProvideErrorMetadata::code)
         == Some("ConditionalCheckFailedException")
+}
+
+/// A fault of this release's own.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+fn unbuildable(error: BuildError) -> Failure {
+    Failure::dependency("aws_error", format!("record the migration: {error}"))
 }
 
 fn key(id: &str) -> HashMap<String, AttributeValue> {

@@ -455,13 +455,11 @@ impl Attempts for Port {
         Ok(self.store().pool.clone())
     }
 
-    async fn forget(&self, _: &PoolKey, seen: Option<u64>) -> StoreResult<()> {
+    async fn forget(&self, _: &PoolKey) -> StoreResult<()> {
         turn().await;
         let mut store = self.store();
-        if seen.is_none_or(|seen| store.read().version == seen) {
-            store.pool = None;
-            store.model = Model::default();
-        }
+        store.pool = None;
+        store.model = Model::default();
         Ok(())
     }
 }

@@ -1,0 +1,189 @@
+//! Every kind of security event is written by what it tells of.
+
+use std::collections::BTreeSet;
+
+use sallyport_aws::{Clients, Endpoints, Store, system::OsRandom};
+use sallyport_core::{
+    accounts::Email,
+    audit::{EventKind, Origin, SecurityEvent, Subject},
+    clock::Timestamp,
+    ids::OperationId,
+    throttle::{Attempts as _, Pool, PoolKey, PoolPolicy, ReopenPool as _},
+};
+
+use crate::prelude::*;
+
+/// What only the operator's command does: ops/cli/tests/cli/events.rs has them.
+const OF_THE_COMMAND: &[EventKind] = &[EventKind::MigrationApplied, EventKind::MigrationReverted];
+
+async fn written(backend: &Backend) -> Result<BTreeSet<String>> {
+    let items = backend.items("Audit").await?;
+    Ok(items.iter().filter_map(|item| item["kind"].as_str()).map(str::to_owned).collect())
+}
+
+/// Events of one kind, as they are stored.
+async fn of_kind(backend: &Backend, kind: EventKind) -> Result<Vec<Value>> {
+    let items = backend.items("Audit").await?;
+    Ok(items.into_iter().filter(|item| item["kind"] == kind.as_str()).collect())
+}
+
+#[tokio::test]
+async fn every_kind_of_event_is_written() -> Result<()> {
+    let backend = Backend::start().await?;
+    sign_ins(&backend).await?;
+    sessions(&backend).await?;
+    factors(&backend).await?;
+    operators(&backend).await?;
+    let mut expected: BTreeSet<_> = EventKind::ALL.iter().map(|kind| kind.as_str().to_owned()).collect();
+    for kind in OF_THE_COMMAND {
+        expected.remove(kind.as_str());
+    }
+    assert_eq!(written(&backend).await?, expected);
+    Ok(())
+}
+
+/// An account whose hash is of argon2's own test vectors: weaker than any that is made here.
+async fn with_a_weaker_hash(backend: &Backend) -> Result<Account> {
+    const HASH: &str = "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHQ$nf65EOgLrQMR/uIPnA4rEsF5h7TKyQwu9U1bMCHGi/4";
+    let mut account = backend.account().await?;
+    let request = json!({
+        "TableName": backend.environment()["SALLYPORT_USERS_TABLE"],
+        "Key": {"pk": {"S": format!("EMAIL#{}", account.email)}, "sk": {"S": "LOGIN"}},
+        "UpdateExpression": "SET password = :hash",
+        "ExpressionAttributeValues": {":hash": {"S": HASH}},
+    });
+    backend.write_past_everything("UpdateItem", &request).await?;
+    "password".clone_into(&mut account.password);
+    Ok(account)
+}
+
+/// 100 failures, without trying them.
+async fn shut(backend: &Backend, account: &Account) -> Result<()> {
+    let key = account.email.parse::<Email>()?.account_key();
+    let request = json!({
+        "TableName": backend.environment()["SALLYPORT_THROTTLE_TABLE"],
+        "Item": {
+            "key": {"S": PoolKey::strangers(key).to_string()},
+            "v": {"N": "1"}, "used": {"N": "100"}, "total": {"N": "100"}, "probes": {"N": "20"},
+            "last": {"N": (backend.now() * 1000).to_string()}, "cleared": {"N": "0"}, "ver": {"N": "120"},
+            "expires_at": {"N": (backend.now() + 1_000_000).to_string()},
+        },
+    });
+    backend.write_past_everything("PutItem", &request).await.map(drop)
+}
+
+async fn sign_ins(backend: &Backend) -> Result<()> {
+    let weak = with_a_weaker_hash(backend).await?;
+    let actor = backend.actor();
+    actor.log_in(&weak).await?;
+    actor.log_in(&weak).await?;
+    let renewed = of_kind(backend, EventKind::PasswordRehashed).await?;
+    assert_eq!(renewed.len(), 1, "{renewed:?}");
+    assert_eq!(renewed[0]["pk"], format!("USER#{}", weak.user_id));
+
+    lock(backend, &weak.email).await?;
+    shut(backend, &weak).await?;
+    backend.actor().try_log_in(&weak.email, &weak.password).await?.expect(429)?;
+    actor.log_in(&weak).await?;
+    actor.log_in(&weak).await?;
+    let reopened = of_kind(backend, EventKind::PoolReopened).await?;
+    assert_eq!(reopened.len(), 1, "{reopened:?}");
+    backend.actor().log_in(&weak).await?;
+    Ok(())
+}
+
+async fn sessions(backend: &Backend) -> Result<()> {
+    let account = backend.account().await?;
+    let actor = backend.actor();
+    let mut session = actor.log_in(&account).await?;
+    for _ in 0..10 {
+        session = actor.log_in(&account).await?;
+    }
+    session.reauthenticate(&json!({"password": account.password})).await?;
+    let locks = of_kind(backend, EventKind::LockedOut).await?.len();
+    for _ in 0..5 {
+        session.try_reauthenticate(&json!({"password": "wrong"})).await?.expect(401)?;
+    }
+    session.try_reauthenticate(&json!({"password": account.password})).await?.expect(429)?;
+    let locked = of_kind(backend, EventKind::LockedOut).await?;
+    assert_eq!(locked.len(), locks + 1, "{locked:?}");
+    assert!(locked.iter().any(|event| event["detail"] == "reauthentication"), "{locked:?}");
+
+    let spent = session.clone();
+    session.refresh().await?;
+    session.refresh().await?;
+    backend.advance(60).await?;
+    spent.actor.forget_device();
+    spent.try_refresh().await?.expect(401)?;
+    actor.log_in(&account).await?.log_out("local").await?.expect(204)?;
+    Ok(())
+}
+
+async fn factors(backend: &Backend) -> Result<()> {
+    let mut account = backend.account().await?;
+    let session = backend.actor().log_in(&account).await?;
+    session.add_totp(backend, &mut account).await?;
+    let issued = of_kind(backend, EventKind::RecoveryCodesIssued).await?;
+    assert_eq!(issued.len(), 1, "the first factor brings recovery codes: {issued:?}");
+
+    let pending = backend.actor().begin_log_in(&account).await?;
+    let wrong = account.factor().wrong_code_at(backend.now());
+    for _ in 0..5 {
+        pending.try_verify(&account.factor().id, &wrong).await?.expect(401)?;
+    }
+    let codes = account.recovery_codes.clone();
+    let mut session = pending.verify_with_recovery_code(&codes[0]).await?;
+    session.reauthenticate(&json!({"factor_id": "recovery", "code": codes[1]})).await?;
+    let used = of_kind(backend, EventKind::RecoveryCodeUsed).await?;
+    assert_eq!(used.len(), 2, "one for each code: {used:?}");
+    assert!(used.iter().all(|event| event["session_id"] == session.session_id.as_str()), "{used:?}");
+    // A code that was used leaves no second event.
+    session.try_reauthenticate(&json!({"factor_id": "recovery", "code": codes[1]})).await?.expect(401)?;
+    assert_eq!(of_kind(backend, EventKind::RecoveryCodeUsed).await?.len(), 2);
+
+    session.add_totp(backend, &mut account).await?;
+    let issued = of_kind(backend, EventKind::RecoveryCodesIssued).await?;
+    assert_eq!(issued.len(), 1, "the second factor brings none: {issued:?}");
+    session.remove_factor(&account.factors[1].id).await?.expect(204)?;
+    Ok(())
+}
+
+async fn operators(backend: &Backend) -> Result<()> {
+    let mut account = backend.account().await?;
+    backend.disable(&account).await?;
+    backend.enable(&account).await?;
+    backend.set_password(&mut account, "another password").await?;
+    backend.revoke_sessions(&account).await?;
+    backend.unlock(&account).await?;
+    let client = backend.client().await?;
+    backend.remove_client(&client).await?;
+    // The keyring was empty when the backend started.
+    let created = of_kind(backend, EventKind::KeyringCreated).await?;
+    assert_eq!(created.len(), 1, "{created:?}");
+    assert_eq!((&created[0]["pk"], &created[0]["agent"]), (&json!("DEPLOYMENT"), &json!("function keys")));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_pool_that_somebody_used_meanwhile_is_not_reopened_and_no_event_says_so() -> Result<()> {
+    let backend = Backend::start().await?;
+    let lookup = |name: &str| backend.environment().get(name).cloned();
+    let clients = Clients::connect(&Endpoints::from_lookup(&lookup), "operator", &lookup)?;
+    let store = Store::new(clients.dynamodb, sallyport_http::Config::from_lookup(&lookup)?.tables);
+    let key = PoolKey::strangers("ada@example.com".parse::<Email>()?.account_key());
+    let now = Timestamp::from_seconds(backend.now());
+    let pool = Pool { used: 100, total: 100, last: now, version: 7, ..Pool::default() };
+    store.replace(&key, 0, &pool, &PoolPolicy::default()).await?;
+    let event = || -> Result<_> {
+        let id = OperationId::generate(&OsRandom)?;
+        let origin = Origin::operator("suite");
+        Ok(SecurityEvent::new(id, now, EventKind::PoolReopened, Subject::Deployment, &origin))
+    };
+    store.reopen(&key, 6, &event()?).await?;
+    assert_eq!(store.pool(&key).await?, Some(pool));
+    assert!(of_kind(&backend, EventKind::PoolReopened).await?.is_empty());
+    store.reopen(&key, 7, &event()?).await?;
+    assert_eq!(store.pool(&key).await?, None);
+    assert_eq!(of_kind(&backend, EventKind::PoolReopened).await?.len(), 1);
+    Ok(())
+}
