@@ -13,8 +13,10 @@ use crate::{
     environment::{self, Environment},
     functions,
     gateway::{self, Answers, Gateway, Refusals, Routes},
+    lambda::Lambda,
     loopback::{self, listen},
     options::Options,
+    published::Published,
     runtime::Threads,
     services::{self, Services},
     stop::{self, Stop, Stopper},
@@ -102,7 +104,10 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
     let template = Template::of_the_stack()?;
     let listener = listen(loopback::ADDRESS, options.port, "--port").await?;
     let address = listener.local_addr()?;
-    let (services, mut servers) = start_services(&template, &options, &for_services, &stop).await?;
+    let clock = Arc::new(ShiftingClock::default());
+    let published = Arc::new(Published::new(Arc::clone(&clock)));
+    let (services, mut servers) =
+        start_services(&template, &options, &for_services, &published, &stop).await?;
     for rule in &options.faults {
         services.faults.add(serde_json::from_str(rule).with_context(|| format!("fault {rule}"))?);
     }
@@ -110,17 +115,23 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
     let services_url = format!("http://{}", services.address);
     let environment = environment::of(&template, &services_url, &url, &options.environment);
 
-    let (clock, logs) = (Arc::new(ShiftingClock::default()), Arc::new(Logs::default()));
-    let metrics = Arc::default();
-    let sink = functions::sink(&logs, &metrics, options.quiet);
-    sallyport_http::telemetry::install(Arc::clone(&sink));
+    let logs = Arc::new(Logs::default());
+    let lambda = Arc::new(Lambda::new(published));
+    let sinks = functions::Sinks {
+        logs: Arc::clone(&logs),
+        metrics: Arc::default(),
+        lambda: Arc::clone(&lambda),
+        quiet: options.quiet,
+    };
+    sallyport_http::telemetry::install(sinks.of(None));
     let config = functions::config(&environment)?;
-    let functions = functions::all(&environment, &clock, &sink, &metrics)?;
+    let functions = functions::all(&environment, &clock, &sinks)?;
     functions.warm_up().await;
     let gateway = Gateway {
         routes: Routes::of(&functions.handlers)?,
         refusals: Refusals::of_the_stack(&config.docs_url)?,
         clock: Arc::clone(&clock),
+        lambda: Arc::clone(&lambda),
         port: address.port(),
         answers: options.answers.as_deref().map(Answers::into_directory).transpose()?,
     };
@@ -131,6 +142,8 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
         logs,
         recorder: Arc::clone(&services.recorder),
         faults: services.faults,
+        lambda,
+        handlers: functions.handlers,
         triggers: functions.triggers,
     };
     let router = Router::new()
@@ -162,16 +175,25 @@ pub(crate) async fn start_services(
     template: &Template,
     options: &Options,
     threads: &Handle,
+    published: &Arc<Published>,
     stop: &Stop,
 ) -> anyhow::Result<(Services, JoinSet<()>)> {
-    let (template, stop) = (template.clone(), stop.clone());
+    let (template, published, stop) = (template.clone(), Arc::clone(published), stop.clone());
     let (data, port, latency) = (options.data.clone(), options.dynamodb_port, options.latency);
     let providers = options.providers.clone();
     let starting = threads.spawn(async move {
         let mut servers = JoinSet::new();
-        let services =
-            services::start(&template, data.as_deref(), &providers, port, latency, &stop, &mut servers)
-                .await?;
+        let services = services::start(
+            &template,
+            data.as_deref(),
+            &providers,
+            port,
+            latency,
+            published,
+            &stop,
+            &mut servers,
+        )
+        .await?;
         anyhow::Ok((services, servers))
     });
     starting.await?

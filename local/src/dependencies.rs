@@ -1,6 +1,6 @@
 //! The database and the keyring alone, for function binaries that run elsewhere.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 
@@ -34,7 +34,8 @@ impl Dependencies {
         let threads = Threads::start("services", 2)?;
         let (stopper, stop) = stop::channel();
         let template = Template::of_the_stack()?;
-        let (services, servers) = start_services(&template, &options, threads.handle(), &stop).await?;
+        let (services, servers) =
+            start_services(&template, &options, threads.handle(), &Arc::default(), &stop).await?;
         let url = format!("http://{}", services.address);
         let environment = environment::of(&template, &url, WATCH_URL, &options.environment);
         Ok(Self { environment, stopper, servers, _threads: threads })

@@ -1,9 +1,10 @@
 //! The functions, each with its own clients and its own copy of the keyring, as if each were alone in its process.
 
-use std::{io::Write as _, sync::Arc};
+use std::{borrow::Cow, io::Write as _, sync::Arc};
 
 use http::Method;
 use lambda_http::Request;
+use sallyport_alarms::emf;
 use sallyport_aws::Clients;
 use sallyport_core::{clock::Clock, metrics::ReadMetrics};
 use sallyport_http::{App, Config, Platform, Trigger, telemetry::Sink};
@@ -13,6 +14,7 @@ use crate::{
     console::Logs,
     environment::Environment,
     gateway::{Answer, Function},
+    lambda::Lambda,
     metrics::Registry,
 };
 
@@ -30,19 +32,49 @@ impl Function for App {
     }
 }
 
-/// The functions' lines, to the console and, unless quiet, to stdout.
+/// Where lines go: to the console and, unless quiet, to stdout.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Sinks {
+    pub(crate) logs: Arc<Logs>,
+    pub(crate) metrics: Arc<Registry>,
+    pub(crate) lambda: Arc<Lambda>,
+    pub(crate) quiet: bool,
+}
+
+impl Sinks {
+    /// The sink of a function, which has a log group of its own; without one, that of everything else.
+    pub(crate) fn of(&self, function: Option<&'static str>) -> Arc<dyn Sink> {
+        Arc::new(Lines { sinks: self.clone(), function })
+    }
+}
+
 #[derive(Debug)]
 struct Lines {
-    logs: Arc<Logs>,
-    metrics: Arc<Registry>,
-    quiet: bool,
+    sinks: Sinks,
+    function: Option<&'static str>,
+}
+
+impl Lines {
+    /// As CloudWatch receives it. What it refuses of a function's log group it counts.
+    fn received<'a>(&self, line: &'a str) -> Cow<'a, str> {
+        let Some(function) = self.function else { return line.into() };
+        let mut line = Cow::Borrowed(line);
+        if self.sinks.lambda.garbles(function) && line.contains("\"_aws\"") {
+            line = line.chars().take(line.chars().count() / 2).collect::<String>().into();
+        }
+        if let Err(fault) = emf::read(&line) {
+            self.sinks.lambda.metrics.refused_line(function, fault.metric());
+        }
+        line
+    }
 }
 
 impl Sink for Lines {
     fn line(&self, line: &str) {
-        self.logs.push(line);
-        self.metrics.take(line);
-        if !self.quiet {
+        let line = self.received(line);
+        self.sinks.logs.push(&line);
+        self.sinks.metrics.take(&line);
+        if !self.sinks.quiet {
             let mut stdout = std::io::stdout().lock();
             // Nobody reads what cannot be written.
             drop(writeln!(stdout, "{line}").and_then(|()| stdout.flush()));
@@ -50,7 +82,7 @@ impl Sink for Lines {
     }
 
     fn recent(&self) -> Option<Vec<String>> {
-        Some(self.logs.lines())
+        Some(self.sinks.logs.lines())
     }
 }
 
@@ -69,11 +101,6 @@ type TriggerEntry = (&'static str, fn(&Platform) -> Trigger);
 /// Functions that nobody calls over HTTP; `POST /_local/invoke/{name}` hands them an event.
 const TRIGGERS: [TriggerEntry; 1] = [("responder", responder::trigger)];
 
-/// Where the functions' lines go.
-pub(crate) fn sink(logs: &Arc<Logs>, metrics: &Arc<Registry>, quiet: bool) -> Arc<dyn Sink> {
-    Arc::new(Lines { logs: Arc::clone(logs), metrics: Arc::clone(metrics), quiet })
-}
-
 /// All functions, not yet warm.
 ///
 /// # Errors
@@ -81,16 +108,15 @@ pub(crate) fn sink(logs: &Arc<Logs>, metrics: &Arc<Registry>, quiet: bool) -> Ar
 pub(crate) fn all(
     environment: &Environment,
     clock: &Arc<ShiftingClock>,
-    sink: &Arc<dyn Sink>,
-    metrics: &Arc<Registry>,
+    sinks: &Sinks,
 ) -> anyhow::Result<Functions> {
     let mut functions = Functions { handlers: Vec::new(), triggers: Vec::new(), platforms: Vec::new() };
     let platform = |name: &'static str| -> anyhow::Result<Platform> {
         let config = config(environment)?;
         Ok(Platform::builder(config.clone(), connect(environment, &config, name)?)
             .clock(Arc::clone(clock) as Arc<dyn Clock>)
-            .sink(Arc::clone(sink))
-            .metrics(Arc::clone(metrics) as Arc<dyn ReadMetrics>)
+            .sink(sinks.of(Some(name)))
+            .metrics(Arc::clone(&sinks.metrics) as Arc<dyn ReadMetrics>)
             .build())
     };
     for (name, app) in FUNCTIONS {

@@ -22,9 +22,8 @@ pub fn routes() -> anyhow::Result<Vec<Route>> {
     let template = Template::of_the_stack()?;
     let nowhere = "http://127.0.0.1:1";
     let environment = environment::of(&template, nowhere, nowhere, &environment::Environment::new());
-    let metrics = Arc::default();
-    let sink = functions::sink(&Arc::default(), &metrics, true);
-    let mut routes: Vec<_> = functions::all(&environment, &Arc::default(), &sink, &metrics)?
+    let sinks = functions::Sinks { quiet: true, ..functions::Sinks::default() };
+    let mut routes: Vec<_> = functions::all(&environment, &Arc::default(), &sinks)?
         .handlers
         .iter()
         .flat_map(|function| {

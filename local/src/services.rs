@@ -9,6 +9,7 @@ use crate::{
     database::Database,
     loopback::{self, listen},
     proxy::{Faults, Proxy, Recorder},
+    published::Published,
     secrets::Secrets,
     stop::Stop,
     template::Template,
@@ -34,6 +35,7 @@ pub(crate) async fn start(
     providers: &BTreeMap<String, String>,
     port: u16,
     latency: Duration,
+    metrics: Arc<Published>,
     stop: &Stop,
     servers: &mut JoinSet<()>,
 ) -> anyhow::Result<Services> {
@@ -58,6 +60,7 @@ pub(crate) async fn start(
         latency,
         faults: Arc::clone(&services.faults),
         recorder: Arc::clone(&services.recorder),
+        metrics,
     };
     servers.spawn(database.serve(dynamodb, stop.clone()));
     servers.spawn(secrets.serve(secretsmanager, stop.clone()));

@@ -170,6 +170,8 @@ class Stack:
             "AllowedOrigins": ORIGIN,
             # All tests call from one address, more often than a person in a minute.
             "AddressLimit": "10000",
+            # The emulator refuses metric math and composite alarms.
+            "AlarmSet": "basic",
         }
 
     def deploy(self, **parameters):

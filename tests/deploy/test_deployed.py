@@ -254,3 +254,13 @@ def test_logs_are_structured_and_hold_no_secret(api, emulator, stack, operator):
     everything = "\n".join(lines)
     for secret in (user.password, user.email, session["access_token"], session["refresh_token"]):
         assert secret not in everything
+
+
+def test_alarms_that_an_emulator_takes_tell_their_topics(emulator, stack):
+    outputs = stack.outputs
+    alarms = emulator.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{stack.name}-")["MetricAlarms"]
+    told = {alarm["AlarmName"].removeprefix(f"{stack.name}-"): alarm["AlarmActions"] for alarm in alarms}
+    assert told["service-down"] == [outputs["CriticalTopic"]]
+    assert told["slow-responses"] == [outputs["WarningTopic"]]
+    assert told["key-age"] == [outputs["InfoTopic"]]
+    assert len(told) >= 12

@@ -169,5 +169,35 @@ def test_defaults_satisfy_their_patterns():
 def test_outputs_are_what_the_command_line_reads():
     assert {
         "ApiUrl", "UsersTable", "SessionsTable", "ThrottleTable", "OutboxTable", "AuditTable", "OpsTable",
-        "KeyringSecret", "Issuer", "Stage",
+        "KeyringSecret", "Issuer", "Stage", "CriticalTopic", "WarningTopic", "InfoTopic",
     } <= set(load()["Outputs"])
+
+
+def test_alarms_get_what_they_take_and_nothing_but_our_alarms_publishes():
+    parameters = load()["Resources"]["Alarms"]["Properties"]["Parameters"]
+    declared = load("infra/alarms.yaml")["Parameters"]
+    assert set(parameters) <= set(declared)
+    assert {name for name, parameter in declared.items() if "Default" not in parameter} <= set(parameters)
+    for name in set(parameters) & set(load()["Parameters"]) - {"Stage"}:
+        assert load()["Parameters"][name]["Default"] == declared[name]["Default"], name
+
+    (policy,) = resources("AWS::SNS::TopicPolicy", "infra/alarms.yaml").values()
+    (statement,) = policy["PolicyDocument"]["Statement"]
+    assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
+    assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
+
+
+def test_probe_is_the_event_of_the_readiness_route():
+    (probe,) = (event for event in functions()["health"]["Events"].values() if event["Type"] == "Schedule")
+    event = json.loads(probe["Properties"]["Input"])
+    assert probe["Properties"]["Schedule"] == "rate(1 minute)"
+    assert (event["httpMethod"], event["path"]) == ("GET", "/health/ready")
+    assert "body" in event and event["requestContext"]["resourcePath"] == event["path"]
+
+
+def test_every_alarm_reaches_the_responder():
+    topics = {
+        event["Properties"]["Topic"]["Fn::GetAtt"][1]
+        for event in functions()["responder"]["Events"].values() if event["Type"] == "SNS"
+    }
+    assert topics == {f"Outputs.{topic}" for topic in load("infra/alarms.yaml")["Outputs"]}

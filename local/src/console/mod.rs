@@ -10,7 +10,9 @@
 //! | `GET`, `DELETE calls` | calls of the database and the keyring since `?since=` |
 //! | `GET`, `POST`, `DELETE faults` | faults of the database ([`Rule`]) |
 //! | `GET`, `POST`, `DELETE keyring/faults` | the same of the keyring |
-//! | `POST invoke/{name}` | hands an event to a function that nobody calls over HTTP, and shows what it returned |
+//! | `GET metrics` | values that AWS would publish of gateway, functions, tables and log groups since `?since=` |
+//! | `GET`, `POST`, `DELETE functions/faults` | functions that are throttled, crash, time out, or garble their metrics |
+//! | `POST invoke/{name}` | hands an event to a function, as a schedule does, and shows what it returned |
 
 mod guard;
 mod logs;
@@ -35,13 +37,14 @@ pub(crate) use self::logs::Logs;
 use crate::{
     clock::ShiftingClock,
     database::Database,
+    gateway::Function,
+    lambda::{FunctionFault, Lambda, Lost},
     proxy::{Faults, Recorder, Rule, Service},
     template::Template,
     totp,
 };
 
 /// What the console shows and changes.
-#[derive(Debug)]
 pub(crate) struct Console {
     pub(crate) template: Template,
     pub(crate) database: Database,
@@ -49,6 +52,8 @@ pub(crate) struct Console {
     pub(crate) logs: Arc<Logs>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) faults: Arc<Faults>,
+    pub(crate) lambda: Arc<Lambda>,
+    pub(crate) handlers: Vec<Arc<dyn Function>>,
     pub(crate) triggers: Vec<Arc<Trigger>>,
 }
 
@@ -65,6 +70,11 @@ pub(crate) fn router(console: Console) -> Router {
         .route("/calls", get(show_calls).delete(clear_calls))
         .route("/faults", get(show_faults).post(add_fault).delete(clear_faults))
         .route("/keyring/faults", get(show_faults).post(add_keyring_fault).delete(clear_keyring_faults))
+        .route("/metrics", get(show_metrics))
+        .route(
+            "/functions/faults",
+            get(show_function_faults).post(add_function_fault).delete(clear_function_faults),
+        )
         .route("/invoke/{name}", post(invoke))
         .layer(middleware::from_fn(guard::this_machine_only))
         .with_state(Arc::new(console))
@@ -159,17 +169,76 @@ async fn show_faults(State(console): Shared) -> Response {
     Json(json!({"faults": console.faults.list()})).into_response()
 }
 
-async fn invoke(State(console): Shared, Path(name): Path<String>, Json(event): Json<Value>) -> Response {
-    let Some(trigger) = console.triggers.iter().find(|trigger| trigger.name() == name) else {
-        return refuse(&anyhow::anyhow!("no function {name} takes events"));
-    };
-    match trigger.handle(event).await {
-        Ok(result) => Json(json!({"result": result})).into_response(),
-        Err(error) => {
-            let body = json!({"error": {"code": error.code(), "message": error.to_string()}});
-            (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response()
-        }
+async fn show_metrics(State(console): Shared, Query(Since { since }): Query<Since>) -> Response {
+    Json(json!({"data": console.lambda.metrics.since(since)})).into_response()
+}
+
+async fn show_function_faults(State(console): Shared) -> Response {
+    Json(json!({"faults": console.lambda.list()})).into_response()
+}
+
+async fn add_function_fault(State(console): Shared, Json(fault): Json<FunctionFault>) -> Response {
+    if let Some(name) = fault.function.as_deref().filter(|name| !console.names().any(|known| known == *name))
+    {
+        return refuse(&anyhow::anyhow!("there is no function {name}"));
     }
+    console.lambda.add(fault);
+    StatusCode::CREATED.into_response()
+}
+
+async fn clear_function_faults(State(console): Shared) -> StatusCode {
+    console.lambda.clear();
+    StatusCode::NO_CONTENT
+}
+
+impl Console {
+    fn names(&self) -> impl Iterator<Item = &'static str> {
+        let handlers = self.handlers.iter().map(|handler| handler.name());
+        handlers.chain(self.triggers.iter().map(|trigger| trigger.name()))
+    }
+}
+
+async fn invoke(State(console): Shared, Path(name): Path<String>, Json(event): Json<Value>) -> Response {
+    if let Some(trigger) = console.triggers.iter().find(|trigger| trigger.name() == name) {
+        let trigger = Arc::clone(trigger);
+        let call =
+            async move { trigger.handle(event).await.map_err(|error| (error.code(), error.to_string())) };
+        let name = console.names().find(|known| *known == name).unwrap_or_default();
+        return match console.lambda.invoke(name, call, Result::is_err).await {
+            Ok(Ok(result)) => Json(json!({"result": result})).into_response(),
+            Ok(Err((code, message))) => failed(code, &message),
+            Err(lost) => lost_call(lost),
+        };
+    }
+    let Some(handler) = console.handlers.iter().find(|handler| handler.name() == name).cloned() else {
+        return refuse(&anyhow::anyhow!("there is no function {name}"));
+    };
+    let name = handler.name();
+    let Ok(request) = lambda_http::request::from_str(&event.to_string()) else {
+        return failed("unknown_event", "the event is none of API Gateway's");
+    };
+    match console.lambda.invoke(name, async move { handler.handle(request).await }, |_| false).await {
+        Ok(answer) => {
+            let body = match answer.body() {
+                lambda_http::Body::Text(text) => json!(text),
+                _ => Value::Null,
+            };
+            Json(json!({"result": {"statusCode": answer.status().as_u16(), "body": body}})).into_response()
+        }
+        Err(lost) => lost_call(lost),
+    }
+}
+
+fn lost_call(lost: Lost) -> Response {
+    match lost {
+        Lost::Throttled => failed("throttled", "Rate exceeded"),
+        Lost::Failed => failed("function_failed", "the call crashed or ran out of time"),
+    }
+}
+
+fn failed(code: &str, message: &str) -> Response {
+    let body = json!({"error": {"code": code, "message": message}});
+    (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response()
 }
 
 async fn add_fault(State(console): Shared, Json(rule): Json<Rule>) -> Response {

@@ -6,7 +6,11 @@ mod function;
 mod refusal;
 mod routes;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     body::Body,
@@ -24,7 +28,11 @@ pub(crate) use self::{
     routes::Routes,
 };
 use self::{event::Addition, refusal::Refusal};
-use crate::{clock::ShiftingClock, identifier};
+use crate::{
+    clock::ShiftingClock,
+    identifier,
+    lambda::{Lambda, Lost},
+};
 
 /// API Gateway's limit of a request's body.
 const MAX_BODY: usize = 10 * 1024 * 1024;
@@ -37,6 +45,7 @@ pub(crate) struct Gateway {
     pub(crate) routes: Routes,
     pub(crate) refusals: Refusals,
     pub(crate) clock: Arc<ShiftingClock>,
+    pub(crate) lambda: Arc<Lambda>,
     pub(crate) port: u16,
     /// Where answers are noted, if anywhere.
     pub(crate) answers: Option<Answers>,
@@ -48,6 +57,8 @@ pub(crate) async fn answer(
     ConnectInfo(peer): ConnectInfo<SocketAddr>,
     request: Request<Body>,
 ) -> Response<Body> {
+    #[expect(clippy::disallowed_methods, reason = "a latency is measured, no rule depends on it")]
+    let started = Instant::now();
     let id = identifier::uuid().unwrap_or_default();
     let method = request.method().clone();
     let path = gateway.routes.find(&method, request.uri().path()).map(|found| found.resource);
@@ -57,6 +68,7 @@ pub(crate) async fn answer(
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-amzn-requestid", id);
     }
+    gateway.lambda.metrics.request(response.status().as_u16(), started.elapsed());
     match &gateway.answers {
         Some(answers) => answers.note(&method, path, refused, response).await,
         None => response,
@@ -83,14 +95,18 @@ impl Gateway {
         };
         let event = event::build(&parts, &body, &addition).map_err(|_| Refusal::Malformed)?.to_string();
         let function = Arc::clone(found.function);
-        // A task of its own: as in Lambda, a caller that hangs up does not stop the function, and a function that
-        // breaks takes nobody along.
-        let invocation = tokio::spawn(async move {
-            let request = lambda_http::request::from_str(&event).map_err(|_| Refusal::Broken)?;
-            Ok(function.handle(request).await)
-        });
+        let invocation = self.lambda.invoke(
+            function.name(),
+            async move {
+                let request = lambda_http::request::from_str(&event).map_err(|_| Refusal::Broken)?;
+                Ok(function.handle(request).await)
+            },
+            Result::is_err,
+        );
         let answered = tokio::time::timeout(TIMEOUT, invocation).await.map_err(|_| Refusal::TimedOut)?;
-        Ok(into_http(answered.map_err(|_| Refusal::Broken)??))
+        // API Gateway answers both in the same way: 500 for a call that was refused, 502 for one that failed, which the
+        // template's response for either turns into the same.
+        Ok(into_http(answered.map_err(|(Lost::Throttled | Lost::Failed)| Refusal::Broken)??))
     }
 }
 

@@ -43,6 +43,7 @@ async fn serve() -> (String, stop::Stopper) {
         routes: Routes::of(&functions).unwrap(),
         refusals: Refusals::of_the_stack("https://docs.example").unwrap(),
         clock: Arc::default(),
+        lambda: Arc::default(),
         port: address.port(),
         answers: None,
     };

@@ -68,7 +68,7 @@ pub(crate) struct Call {
 
 impl Call {
     /// What the request says. A request of another protocol is a call with an empty operation.
-    pub(super) fn describe(request: &Message) -> Self {
+    pub(crate) fn describe(request: &Message) -> Self {
         let target = request.header("x-amz-target").unwrap_or_default();
         let (prefix, operation) = target.split_once('.').unwrap_or_default();
         let body: RequestBody<'_> = serde_json::from_slice(&request.body).unwrap_or_default();
@@ -100,7 +100,7 @@ impl Call {
     }
 
     /// What the answer says.
-    pub(super) fn complete(&mut self, reply: &Message) {
+    pub(crate) fn complete(&mut self, reply: &Message) {
         self.status = reply.status();
         let Ok(body) = serde_json::from_slice::<ReplyBody>(&reply.body) else { return };
         self.error = body.kind.map(|kind| kind.rsplit('#').next().unwrap_or_default().to_owned());
@@ -117,7 +117,7 @@ impl Call {
     }
 
     /// Whether the call writes items: the only ones that can conflict with another write.
-    pub(super) fn writes(&self) -> bool {
+    pub(crate) fn writes(&self) -> bool {
         matches!(
             self.operation.as_str(),
             "PutItem" | "UpdateItem" | "DeleteItem" | "TransactWriteItems" | "BatchWriteItem"

@@ -16,17 +16,15 @@ use std::{
 
 use tokio::net::{TcpListener, TcpStream};
 
-use self::{
-    call::Call,
-    faults::{Fault, Kind},
-};
+use self::faults::{Fault, Kind};
 pub(crate) use self::{
-    call::Service,
+    call::{Call, Service},
     faults::{Faults, Rule},
     recorder::Recorder,
 };
 use crate::{
     identifier,
+    published::Published,
     stop::Stop,
     wire::{Connection, Message},
 };
@@ -40,6 +38,7 @@ pub(crate) struct Proxy {
     pub(crate) latency: Duration,
     pub(crate) faults: Arc<Faults>,
     pub(crate) recorder: Arc<Recorder>,
+    pub(crate) metrics: Arc<Published>,
 }
 
 impl Proxy {
@@ -112,6 +111,7 @@ impl Proxy {
         }
         call.duration_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         if !call.operation.is_empty() {
+            self.metrics.call(&call);
             self.recorder.record(call);
         }
         answer

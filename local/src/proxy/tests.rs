@@ -44,6 +44,7 @@ impl Harness {
             latency,
             faults: Arc::clone(&faults),
             recorder: Arc::clone(&recorder),
+            metrics: Arc::default(),
         };
         tokio::spawn(server.serve(listener, stopped));
         Self { proxy, applied, faults, recorder, stop }

@@ -337,7 +337,7 @@ fn count(alarm: &MetricAlarm) -> Count {
 
 fn shown(newest_first: &[Point]) -> String {
     let point = |point: &Point| match point {
-        Point::Value(value) => format!("{:.3}", value).trim_end_matches('0').trim_end_matches('.').to_owned(),
+        Point::Value(value) => format!("{value:.3}").trim_end_matches('0').trim_end_matches('.').to_owned(),
         Point::Missing => "-".to_owned(),
         Point::Insignificant => "few".to_owned(),
     };

@@ -271,7 +271,7 @@ fn math(queries: &[Value]) -> Result<(Watched, f64), Reason> {
         let entries = query.as_object().ok_or_else(|| "an entry of Metrics is no object".to_owned())?;
         let query = Properties(entries);
         let id = query.text("Id")?;
-        if entries.get("ReturnData").and_then(|flag| text_of(flag)).as_deref() != Some("false") {
+        if entries.get("ReturnData").and_then(text_of).as_deref() != Some("false") {
             returned.push(id.clone());
         }
         let source = match entries.get("MetricStat").and_then(Value::as_object) {

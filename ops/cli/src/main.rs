@@ -3,6 +3,7 @@
 mod aws_fault;
 mod cli;
 mod commands;
+mod console;
 mod deployment;
 mod environment;
 mod failure;

@@ -362,13 +362,32 @@ impl Backend {
         self.console("POST", "keyring/faults", Some(rule)).await?.expect(201).map(drop)
     }
 
+    /// Lets a function be throttled, crash, time out or garble its metrics, as `POST /_local/functions/faults` takes it.
+    ///
+    /// # Errors
+    /// When the fault does not read, when there is no such function.
+    pub async fn function_fault(&self, fault: Value) -> anyhow::Result<()> {
+        self.console("POST", "functions/faults", Some(fault)).await?.expect(201).map(drop)
+    }
+
+    /// Hands a function an event, as a schedule does.
+    ///
+    /// # Errors
+    /// When there is no such function. What the function makes of it is in the answer.
+    pub async fn invoke(&self, function: &str, event: &Value) -> anyhow::Result<Answer> {
+        let answer = self.console("POST", &format!("invoke/{function}"), Some(event.clone())).await?;
+        anyhow::ensure!(answer.status != 404, "{}", answer.text());
+        Ok(answer)
+    }
+
     /// Lifts all faults.
     ///
     /// # Errors
     /// When the console does not answer.
     pub async fn heal(&self) -> anyhow::Result<()> {
         self.console("DELETE", "faults", None).await?.expect(204)?;
-        self.console("DELETE", "keyring/faults", None).await?.expect(204).map(drop)
+        self.console("DELETE", "keyring/faults", None).await?.expect(204)?;
+        self.console("DELETE", "functions/faults", None).await?.expect(204).map(drop)
     }
 
     /// The lines that the functions have written, oldest first.
@@ -377,6 +396,22 @@ impl Backend {
     /// When the console does not answer.
     pub async fn logs(&self) -> anyhow::Result<Vec<Value>> {
         self.list("logs", "lines").await
+    }
+
+    /// The lines after a number, with their numbers.
+    ///
+    /// # Errors
+    /// When the console does not answer.
+    pub async fn logs_since(&self, sequence: u64) -> anyhow::Result<Vec<Value>> {
+        self.list(&format!("logs?since={sequence}"), "lines").await
+    }
+
+    /// The values after a number that AWS would have published of gateway, functions, tables and log groups.
+    ///
+    /// # Errors
+    /// When the console does not answer.
+    pub async fn platform_metrics_since(&self, sequence: u64) -> anyhow::Result<Vec<Value>> {
+        self.list(&format!("metrics?since={sequence}"), "data").await
     }
 
     /// The calls of database and keyring, those of the operator included.

@@ -231,7 +231,7 @@ fn time_that_was_skipped_changes_nothing() {
     evaluator.run_until(3 * MINUTE_MS);
     let before = evaluator.transitions().len();
     evaluator.skip_to(90 * 24 * 60 * MINUTE_MS);
-    assert_eq!((evaluator.transitions().len(), evaluator.firing()), (before, vec!["rate"]));
+    assert_eq!((evaluator.transitions().len(), evaluator.firing()), (before, vec!["degraded", "rate"]));
 }
 
 proptest! {

@@ -1,5 +1,6 @@
 //! The commands, a module per group.
 
+mod alarms;
 pub(crate) mod calibrate;
 mod client;
 mod completions;
@@ -34,6 +35,9 @@ pub(crate) enum Command {
     Incident(incident::IncidentCommand),
     /// Measure password hashing here, and advise parameters and memory size.
     Calibrate(calibrate::CalibrateCommand),
+    /// Alarms: which fire, whether they reach anybody, what they did.
+    #[command(subcommand)]
+    Alarms(alarms::AlarmsCommand),
     /// Item formats: what is applied, and whether the data reads.
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
@@ -58,6 +62,7 @@ pub(crate) async fn run(invocation: Invocation) -> Result<Answer, Failure> {
         Command::Config(command) => command.run(&target).await,
         Command::Incident(command) => command.run(&target).await,
         Command::Calibrate(command) => command.run(),
+        Command::Alarms(command) => command.run(&target).await,
         Command::Migrate(command) => command.run(&target).await,
         Command::Runbook(command) => command.run(&target, format).await,
         Command::Totp(command) => command.run(&target).await,

@@ -13,6 +13,7 @@ pub(crate) struct Connection {
     pub(crate) dynamodb: aws_sdk_dynamodb::Client,
     pub(crate) secrets: aws_sdk_secretsmanager::Client,
     pub(crate) cloudformation: aws_sdk_cloudformation::Client,
+    pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
     pub(crate) region: String,
 }
 
@@ -37,6 +38,7 @@ impl Connection {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
             secrets: aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
             cloudformation: aws_sdk_cloudformation::Client::new(&config),
+            cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
             region,
         })
     }
@@ -93,7 +95,7 @@ fn is_local(target: &Target) -> bool {
     [dynamodb, secrets].iter().all(|url| url.as_deref().is_some_and(is_loopback))
 }
 
-fn is_loopback(url: &str) -> bool {
+pub(crate) fn is_loopback(url: &str) -> bool {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).unwrap_or(url);
     let authority = rest.split('/').next().unwrap_or_default();
     let host = match authority.strip_prefix('[') {

@@ -19,7 +19,7 @@ use sallyport_core::{
 };
 
 pub(crate) use self::{
-    connect::Connection,
+    connect::{Connection, is_loopback},
     operator::operator,
     settings::{Settings, TABLES, name},
 };

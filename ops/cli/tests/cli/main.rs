@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod accounts;
+mod alarms;
 mod clients;
 mod config;
 mod documentation;

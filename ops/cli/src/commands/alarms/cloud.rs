@@ -1,0 +1,175 @@
+//! In the cloud, and in emulators of it.
+
+use aws_sdk_cloudwatch::{
+    Client,
+    types::{AlarmType, HistoryItemType, StateValue},
+};
+
+use super::{Changed, Entry, Tested, reason, unknown};
+use crate::{aws_fault, cli::Change, failure::Failure, output::Answer};
+
+pub(super) struct Alarms {
+    client: Client,
+    /// What the names of a deployment's alarms begin with.
+    prefix: String,
+}
+
+/// What an alarm of either kind says.
+struct Known {
+    entry: Entry,
+    actions: Vec<String>,
+    composite: bool,
+}
+
+impl Alarms {
+    pub(super) fn new(client: Client, stack: &str) -> Self {
+        Self { client, prefix: format!("{stack}-") }
+    }
+
+    fn full(&self, name: &str) -> String {
+        if name.starts_with(&self.prefix) { name.to_owned() } else { format!("{}{name}", self.prefix) }
+    }
+
+    fn short<'a>(&self, name: &'a str) -> &'a str {
+        name.strip_prefix(&self.prefix).unwrap_or(name)
+    }
+
+    async fn known(&self, name: Option<&str>) -> Result<Vec<Known>, Failure> {
+        let mut known = Vec::new();
+        let mut token = None;
+        loop {
+            let ask = self.client.describe_alarms().set_next_token(token);
+            let ask = ask.alarm_types(AlarmType::MetricAlarm).alarm_types(AlarmType::CompositeAlarm);
+            let ask = match name {
+                Some(name) => ask.alarm_names(self.full(name)),
+                None => ask.alarm_name_prefix(&self.prefix),
+            };
+            let answer = ask.send().await.map_err(|error| aws_fault::from_sdk("list the alarms", &error))?;
+            for alarm in answer.metric_alarms() {
+                let changed =
+                    alarm.state_updated_timestamp().map(aws_sdk_cloudwatch::primitives::DateTime::secs);
+                known.push(Known {
+                    entry: self.entry(
+                        alarm.alarm_name(),
+                        alarm.alarm_description(),
+                        alarm.state_value(),
+                        changed,
+                    ),
+                    actions: alarm.alarm_actions().to_vec(),
+                    composite: false,
+                });
+            }
+            for alarm in answer.composite_alarms() {
+                let changed =
+                    alarm.state_updated_timestamp().map(aws_sdk_cloudwatch::primitives::DateTime::secs);
+                known.push(Known {
+                    entry: self.entry(
+                        alarm.alarm_name(),
+                        alarm.alarm_description(),
+                        alarm.state_value(),
+                        changed,
+                    ),
+                    actions: alarm.alarm_actions().to_vec(),
+                    composite: true,
+                });
+            }
+            token = answer.next_token().map(str::to_owned);
+            if token.is_none() {
+                return Ok(known);
+            }
+        }
+    }
+
+    fn entry(
+        &self,
+        name: Option<&str>,
+        description: Option<&str>,
+        state: Option<&StateValue>,
+        changed: Option<i64>,
+    ) -> Entry {
+        let description = description.unwrap_or_default();
+        let line = |label: &str| {
+            let found = description.lines().find_map(|line| line.trim().strip_prefix(label));
+            found.unwrap_or_default().trim().to_owned()
+        };
+        Entry {
+            name: self.short(name.unwrap_or_default()).to_owned(),
+            severity: line("Severity:"),
+            state: state.map_or("INSUFFICIENT_DATA", StateValue::as_str).to_owned(),
+            since: changed.and_then(|seconds| u64::try_from(seconds).ok()),
+            meaning: description.lines().next().unwrap_or_default().trim().to_owned(),
+            runbook: line("Runbook:"),
+            first: line("First:"),
+        }
+    }
+
+    /// # Errors
+    /// AWS.
+    pub(super) async fn list(&self) -> Result<Vec<Entry>, Failure> {
+        Ok(self.known(None).await?.into_iter().map(|known| known.entry).collect())
+    }
+
+    /// # Errors
+    /// There is no such alarm; AWS.
+    pub(super) async fn test(&self, name: &str, change: Change) -> Result<Answer, Failure> {
+        let known = self.known(Some(name)).await?.into_iter().next().ok_or_else(|| unknown(name))?;
+        let returns = if known.composite {
+            "CloudWatch returns it when one of its alarms changes"
+        } else {
+            "CloudWatch returns it at its next evaluation, within a minute or two"
+        };
+        if change.dry_run {
+            return Answer::of(&Tested {
+                name: known.entry.name,
+                state: known.entry.state,
+                detail: format!("would be set to ALARM; {returns}; nothing was changed"),
+                tells: known.actions,
+                dry_run: true,
+            });
+        }
+        let set = self.client.set_alarm_state().alarm_name(self.full(name));
+        let set = set.state_value(StateValue::Alarm).state_reason(reason());
+        set.send().await.map_err(|error| aws_fault::from_sdk("set the alarm", &error))?;
+        Answer::of(&Tested {
+            name: known.entry.name,
+            state: StateValue::Alarm.as_str().to_owned(),
+            detail: format!("set to ALARM; {returns}"),
+            tells: known.actions,
+            dry_run: false,
+        })
+    }
+
+    /// # Errors
+    /// There is no such alarm; AWS.
+    pub(super) async fn history(&self, name: Option<&str>, limit: u16) -> Result<Vec<Changed>, Failure> {
+        if let Some(name) = name
+            && self.known(Some(name)).await?.is_empty()
+        {
+            return Err(unknown(name));
+        }
+        let mut changes = Vec::new();
+        let mut token = None;
+        loop {
+            let ask = self.client.describe_alarm_history().set_alarm_name(name.map(|name| self.full(name)));
+            let ask = ask.alarm_types(AlarmType::MetricAlarm).alarm_types(AlarmType::CompositeAlarm);
+            let ask = ask.history_item_type(HistoryItemType::StateUpdate).set_next_token(token);
+            let answer = ask.send().await.map_err(|error| aws_fault::from_sdk("read the history", &error))?;
+            for item in answer.alarm_history_items() {
+                // Without a name the history is the account's.
+                let Some(name) = item.alarm_name().filter(|name| name.starts_with(&self.prefix)) else {
+                    continue;
+                };
+                changes.push(Changed {
+                    at: item.timestamp().and_then(|at| u64::try_from(at.secs()).ok()).unwrap_or_default(),
+                    name: self.short(name).to_owned(),
+                    what: item.history_summary().unwrap_or_default().to_owned(),
+                });
+            }
+            token = answer.next_token().map(str::to_owned);
+            if token.is_none() || changes.len() >= usize::from(limit) {
+                changes.truncate(usize::from(limit));
+                return Ok(changes);
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! `sallyport alarms`: in the cloud as CloudWatch knows them, on this machine as CloudWatch would.
+
+mod cloud;
+mod here;
+
+use std::fmt;
+
+use clap::Subcommand;
+use sallyport_core::clock::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    cli::{Change, Target},
+    console::Console,
+    deployment::{Connection, operator},
+    failure::Failure,
+    output::{Answer, Facts, Table, moment},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlarmsCommand {
+    /// List the alarms: severity, state, since when, and the command to begin with.
+    List {
+        /// Only those that fire.
+        #[arg(long)]
+        firing: bool,
+    },
+    /// Let an alarm tell its topics, to see whether anybody hears it. It returns by itself. On this machine: evaluate it now.
+    Test {
+        /// The alarm, as it is listed.
+        name: String,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// What the alarms did, newest first.
+    History {
+        /// One alarm alone.
+        name: Option<String>,
+        /// At most so many changes.
+        #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        limit: u16,
+    },
+}
+
+impl AlarmsCommand {
+    /// # Errors
+    /// There is no such alarm; nothing says which deployment; AWS.
+    pub(crate) async fn run(self, target: &Target) -> Result<Answer, Failure> {
+        match &target.stack {
+            Some(stack) => {
+                let cloud = cloud::Alarms::new(Connection::open(target).await?.cloudwatch, stack);
+                match self {
+                    Self::List { firing } => list(cloud.list().await?, firing),
+                    Self::Test { name, change } => cloud.test(&name, change).await,
+                    Self::History { name, limit } => history(cloud.history(name.as_deref(), limit).await?),
+                }
+            }
+            None => {
+                let here = here::Alarms::read(&Console::find()?).await?;
+                match self {
+                    Self::List { firing } => list(here.list(), firing),
+                    Self::Test { name, .. } => here.test(&name),
+                    Self::History { name, limit } => history(here.history(name.as_deref(), limit)?),
+                }
+            }
+        }
+    }
+}
+
+fn unknown(name: &str) -> Failure {
+    Failure::not_found(
+        "alarm_not_found",
+        format!("there is no alarm {name}: `sallyport alarms list` names them"),
+    )
+}
+
+fn reason() -> String {
+    format!("A test by {}: sallyport alarms test. It returns by itself.", operator())
+}
+
+#[derive(Debug, Serialize)]
+struct Entry {
+    name: String,
+    severity: String,
+    state: String,
+    /// Epoch seconds; none for an alarm that has never changed.
+    since: Option<u64>,
+    meaning: String,
+    runbook: String,
+    /// The command to begin with.
+    first: String,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    alarms: Vec<Entry>,
+}
+
+fn list(mut alarms: Vec<Entry>, firing: bool) -> Result<Answer, Failure> {
+    alarms.retain(|alarm| !firing || alarm.state == "ALARM");
+    // What fires stands on top, what is worse above.
+    let rank = |alarm: &Entry| {
+        let severity = ["critical", "warning", "info"].iter().position(|known| *known == alarm.severity);
+        (alarm.state != "ALARM", severity, alarm.name.clone())
+    };
+    alarms.sort_by_cached_key(rank);
+    Answer::of(&Listed { alarms })
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.alarms.is_empty() {
+            return writeln!(f, "No alarms.");
+        }
+        let mut table = Table::new(["alarm", "severity", "state", "since", "begin with"]);
+        for alarm in &self.alarms {
+            table.row([
+                alarm.name.clone(),
+                alarm.severity.clone(),
+                alarm.state.clone(),
+                alarm.since.map(|since| moment(Timestamp::from_seconds(since))).unwrap_or_default(),
+                alarm.first.clone(),
+            ]);
+        }
+        write!(f, "{table}")
+    }
+}
+
+#[derive(Serialize)]
+struct Tested {
+    name: String,
+    state: String,
+    /// What it was decided by, or what was done.
+    detail: String,
+    /// Who is told, when it fires.
+    tells: Vec<String>,
+    dry_run: bool,
+}
+
+impl fmt::Display for Tested {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tells = if self.tells.is_empty() {
+            "nobody itself: it is part of a composite alarm".to_owned()
+        } else {
+            self.tells.join(", ")
+        };
+        let facts = Facts::default()
+            .with("alarm", &self.name)
+            .with("state", &self.state)
+            .with("detail", &self.detail)
+            .with("tells", tells);
+        write!(f, "{facts}")
+    }
+}
+
+#[derive(Serialize)]
+struct Changed {
+    /// Epoch seconds.
+    at: u64,
+    name: String,
+    what: String,
+}
+
+#[derive(Serialize)]
+struct Told {
+    changes: Vec<Changed>,
+}
+
+fn history(changes: Vec<Changed>) -> Result<Answer, Failure> {
+    Answer::of(&Told { changes })
+}
+
+impl fmt::Display for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.changes.is_empty() {
+            return writeln!(f, "Nothing has changed.");
+        }
+        let mut table = Table::new(["at", "alarm", "what"]);
+        for change in &self.changes {
+            table.row([moment(Timestamp::from_seconds(change.at)), change.name.clone(), change.what.clone()]);
+        }
+        write!(f, "{table}")
+    }
+}

@@ -1,0 +1,128 @@
+//! Somebody tries what is not theirs.
+
+use anyhow::Result;
+
+use crate::{
+    drill::{Drill, Expected},
+    world::World,
+};
+
+async fn nothing(_: &World) -> Result<()> {
+    Ok(())
+}
+
+async fn ordinary(world: &World) -> Result<()> {
+    world.ordinary().await
+}
+
+/// The success rate falls as well, and tells nobody: it is the same cause.
+#[tokio::test]
+async fn eleven_wrong_passwords_a_second_are_an_attack_that_pages_once() -> Result<()> {
+    let expected = Expected {
+        alarm: "failure-spike",
+        within: 3,
+        also: &["low-success-rate"],
+        tells: "page-attack",
+        lasts: 3,
+        clears_within: 7,
+    };
+    let traffic = async |world: &World| world.stuff(660).await;
+    let mut drill = Drill::start().await?;
+    // Nine a second are an ordinary bad day.
+    drill.minutes(1, async |world: &World| world.stuff(540).await).await?;
+    drill.minutes(6, ordinary).await?;
+    drill.play(expected, nothing, traffic, nothing, ordinary).await
+}
+
+#[tokio::test]
+async fn factors_that_lock_mean_that_passwords_are_known_to_others() -> Result<()> {
+    let expected = Expected {
+        alarm: "mfa-bypass-attempts",
+        within: 2,
+        also: &[],
+        tells: "page-attack",
+        lasts: 1,
+        clears_within: 7,
+    };
+    let drill = Drill::start().await?;
+    let mut victims = Vec::new();
+    for _ in 0..3 {
+        victims.push(drill.world.backend.account_with_totp().await?);
+    }
+    let traffic = async |world: &World| {
+        for victim in &victims {
+            let pending = world.backend.actor().begin_log_in(victim).await?;
+            loop {
+                let wrong = victim.factor().wrong_code_at(world.backend.now());
+                let answer = pending.try_verify(&victim.factor().id, &wrong).await?;
+                if answer.status == 429 {
+                    break;
+                }
+                answer.expect(401)?;
+            }
+        }
+        Ok(())
+    };
+    drill.play(expected, nothing, traffic, nothing, ordinary).await
+}
+
+#[tokio::test]
+async fn a_dozen_accounts_that_lock_at_once_are_a_warning() -> Result<()> {
+    let traffic = async |world: &World| {
+        for number in 0..12 {
+            world.lock(&format!("target{number}@example.com")).await?;
+        }
+        Ok(())
+    };
+    let expected = Expected { lasts: 1, ..Expected::alone("lockouts-rising", 2) };
+    Drill::start().await?.play(expected, nothing, traffic, nothing, ordinary).await
+}
+
+#[tokio::test]
+async fn an_address_that_is_held_off_again_and_again_is_a_warning() -> Result<()> {
+    let traffic = async |world: &World| {
+        let attacker = world.backend.actor();
+        let mut refused = 0;
+        // The window of an address begins when it begins: two of them may be open in this minute.
+        for number in 0..80 {
+            let answer = attacker.try_log_in(&format!("any{number}@example.com"), "Summer2026!").await?;
+            refused += usize::from(answer.status == 429);
+        }
+        anyhow::ensure!(refused > 50, "{refused} were refused");
+        Ok(())
+    };
+    let expected = Expected { lasts: 1, ..Expected::alone("limiter-triggers", 2) };
+    let drill = Drill::with(&[("SALLYPORT_ADDRESS_LIMIT", "12")], &[]).await?;
+    drill.play(expected, nothing, traffic, nothing, ordinary).await
+}
+
+#[tokio::test]
+async fn refresh_tokens_that_come_twice_are_a_warning() -> Result<()> {
+    let mut drill = Drill::start().await?;
+    let mut stolen = Vec::new();
+    for _ in 0..3 {
+        let mut session = drill.world.session().await?;
+        stolen.push(session.clone());
+        session.refresh().await?;
+    }
+    // Past the grace in which a token may come twice.
+    drill.minutes(1, ordinary).await?;
+    let traffic = async |world: &World| {
+        for session in &stolen {
+            let thief = world.backend.actor();
+            thief.try_refresh(&session.refresh_token).await?.expect(401)?;
+        }
+        Ok(())
+    };
+    let expected = Expected { lasts: 1, ..Expected::alone("refresh-token-reuse", 2) };
+    drill.play(expected, nothing, traffic, nothing, ordinary).await
+}
+
+#[tokio::test]
+async fn forged_tokens_are_noted() -> Result<()> {
+    let drill = Drill::start().await?;
+    let account = drill.world.backend.account_with_totp().await?;
+    let traffic = async |world: &World| world.forge(&account, 12).await;
+    let expected = Expected { lasts: 1, clears_within: 16, ..Expected::alone("suspicious-activity", 2) };
+    drill.play(expected, nothing, traffic, nothing, async |world: &World| world.live(5).await).await
+}

@@ -1,0 +1,132 @@
+//! People cannot sign in: who notices, and how often.
+
+use anyhow::Result;
+use serde_json::json;
+
+use crate::{
+    drill::{Drill, Expected},
+    world::World,
+};
+
+async fn heal(world: &World) -> Result<()> {
+    world.backend.heal().await
+}
+
+async fn ordinary(world: &World) -> Result<()> {
+    world.ordinary().await
+}
+
+async fn nobody(_: &World) -> Result<()> {
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_database_that_the_probe_cannot_reach_is_a_service_that_is_down() -> Result<()> {
+    let expected = Expected {
+        alarm: "service-down",
+        within: 3,
+        also: &["page-availability"],
+        tells: "page-availability",
+        lasts: 4,
+        clears_within: 4,
+    };
+    let fault = json!({"kind": "refuse", "function": "health"});
+    let break_it = async |world: &World| world.backend.fault(fault.clone()).await;
+    Drill::start().await?.play(expected, break_it, nobody, heal, ordinary).await
+}
+
+/// Whatever stops the probe itself: its rule was switched off, the function cannot start, the account is suspended.
+#[tokio::test]
+async fn a_probe_that_falls_silent_is_a_service_that_is_down() -> Result<()> {
+    let expected = Expected {
+        alarm: "service-down",
+        within: 4,
+        also: &["page-availability"],
+        tells: "page-availability",
+        lasts: 5,
+        clears_within: 4,
+    };
+    let mut drill = Drill::start().await?;
+    drill.silence_the_probe();
+    drill.play(expected, nobody, nobody, nobody, ordinary).await
+}
+
+/// One cause, six alarms, one page.
+#[tokio::test]
+async fn a_table_that_is_gone_pages_once() -> Result<()> {
+    let expected = Expected {
+        alarm: "high-error-rate",
+        within: 3,
+        also: &[
+            "service-down",
+            "api-server-errors",
+            "elevated-error-rate",
+            "low-success-rate",
+            "degraded-performance",
+        ],
+        tells: "page-availability",
+        lasts: 6,
+        clears_within: 8,
+    };
+    let break_it =
+        async |world: &World| world.backend.fault(json!({"kind": "refuse", "table": "throttle"})).await;
+    let traffic = async |world: &World| {
+        let attempts = (0..24).map(|_| world.actor.try_log_in(&world.account.email, &world.account.password));
+        for answer in futures_util::future::try_join_all(attempts).await? {
+            answer.expect(503)?;
+        }
+        Ok(())
+    };
+    let afterwards = async |world: &World| {
+        for _ in 0..25 {
+            world.actor.log_in(&world.account).await?;
+        }
+        Ok(())
+    };
+    Drill::start().await?.play(expected, break_it, traffic, heal, afterwards).await
+}
+
+/// What no function can count itself: Lambda refuses the calls, API Gateway answers 500.
+#[tokio::test]
+async fn calls_that_never_reach_their_function_are_errors_of_the_api() -> Result<()> {
+    let expected = Expected {
+        alarm: "api-server-errors",
+        within: 3,
+        also: &["function-throttles", "degraded-performance"],
+        tells: "page-availability",
+        lasts: 6,
+        clears_within: 8,
+    };
+    let break_it = async |world: &World| {
+        world.backend.function_fault(json!({"kind": "throttle", "function": "keys"})).await
+    };
+    let traffic = async |world: &World| {
+        let refused = world.get("/.well-known/jwks.json", 20, 4).await?;
+        anyhow::ensure!(refused.iter().all(|answer| answer.status == 500), "{refused:?}");
+        world.live(10).await
+    };
+    Drill::start().await?.play(expected, break_it, traffic, heal, ordinary).await
+}
+
+/// Too few for a rate, and still a release that is broken.
+#[tokio::test]
+async fn a_function_that_crashes_pages_although_most_requests_succeed() -> Result<()> {
+    let expected = Expected {
+        alarm: "function-errors",
+        within: 3,
+        also: &[],
+        tells: "page-availability",
+        lasts: 3,
+        clears_within: 5,
+    };
+    let break_it = async |world: &World| {
+        world.backend.function_fault(json!({"kind": "crash", "function": "refresh"})).await
+    };
+    let traffic = async |world: &World| {
+        for _ in 0..4 {
+            world.actor.try_refresh("spr_AAAA").await?.expect(500)?;
+        }
+        world.live(60).await
+    };
+    Drill::start().await?.play(expected, break_it, traffic, heal, ordinary).await
+}
