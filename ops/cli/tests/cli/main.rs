@@ -10,6 +10,7 @@ mod failures;
 mod incidents;
 mod keys;
 mod migrations;
+mod modes;
 mod runbooks;
 mod stack;
 mod support;
