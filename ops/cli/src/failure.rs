@@ -4,13 +4,17 @@ use std::process::ExitCode;
 
 use sallyport_core::{
     accounts::{AdministrationError, PasswordError},
+    flags::FlagsError,
     keyring::KeyringError,
     mfa::SeedError,
     random::RandomUnavailable,
     store::StoreError,
 };
 
-use crate::aws_fault;
+use crate::{
+    aws_fault,
+    output::{moment, subject_words},
+};
 
 /// What the process says to the shell. docs/OPERATIONS.md, "Exit codes".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +90,39 @@ impl From<AdministrationError> for Failure {
             AdministrationError::Store(error) => error.into(),
             AdministrationError::Password(error) => error.into(),
             AdministrationError::Random(error) => error.into(),
+        }
+    }
+}
+
+impl From<FlagsError> for Failure {
+    fn from(error: FlagsError) -> Self {
+        let message = error.to_string();
+        match error {
+            FlagsError::ModeSet(_, mode) => Self::conflict(
+                "mode_set",
+                format!(
+                    "{message}, until {} by {}: clear it first, or pass --replace",
+                    moment(mode.expires_at),
+                    mode.by
+                ),
+            ),
+            FlagsError::BlockSet(subject, block) => Self::conflict(
+                "block_exists",
+                format!(
+                    "{} is blocked already, until {} by {}: remove it first, or pass --replace",
+                    subject_words(subject),
+                    moment(block.expires_at),
+                    block.by
+                ),
+            ),
+            FlagsError::ModeNotSet(_) => Self::not_found("mode_not_set", message),
+            FlagsError::BlockNotSet(subject) => {
+                Self::not_found("block_not_found", format!("{} is not blocked", subject_words(subject)))
+            }
+            FlagsError::TooManyBlocks => Self::conflict("too_many_blocks", message),
+            FlagsError::InvalidEnd { .. } => Self::usage("invalid_duration", format!("--for: {message}")),
+            FlagsError::InvalidFactor => Self::usage("invalid_factor", format!("--factor: {message}")),
+            FlagsError::Store(error) => error.into(),
         }
     }
 }

@@ -146,7 +146,7 @@ impl Operator {
     }
 
     pub(crate) async fn force_reset(&self, email: &str) -> anyhow::Result<bool> {
-        Ok(accounts::force_reset(&self.store, self.env()?, &address(email)?, &origin()).await?)
+        Ok(accounts::force_reset(&self.store, self.env()?, &address(email)?, None, &origin()).await?)
     }
 
     pub(crate) async fn add_client(&self, id: &str) -> anyhow::Result<String> {

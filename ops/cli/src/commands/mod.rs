@@ -1,13 +1,17 @@
 //! The commands, a module per group.
 
 mod alarms;
+mod block;
 pub(crate) mod calibrate;
 mod client;
 mod completions;
 mod config;
+mod explain;
 mod incident;
 mod keys;
 mod migrate;
+mod mode;
+mod reset;
 mod runbook;
 mod totp;
 pub(crate) mod user;
@@ -30,6 +34,18 @@ pub(crate) enum Command {
     /// The configuration of a deployment.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Modes: emergency, maintenance, degraded.
+    #[command(subcommand)]
+    Mode(mode::ModeCommand),
+    /// Blocks: addresses, prefixes and accounts that are shut out.
+    #[command(subcommand)]
+    Block(block::BlockCommand),
+    /// Passwords that others may know.
+    #[command(subcommand)]
+    Reset(reset::ResetCommand),
+    /// Why something was refused, from state and events, with the page to read.
+    #[command(subcommand)]
+    Explain(explain::ExplainCommand),
     /// Incidents: who has them, how they go, how they ended.
     #[command(subcommand)]
     Incident(incident::IncidentCommand),
@@ -60,6 +76,10 @@ pub(crate) async fn run(invocation: Invocation) -> Result<Answer, Failure> {
         Command::Client(command) => command.run(&target).await,
         Command::Keys(command) => command.run(&target).await,
         Command::Config(command) => command.run(&target).await,
+        Command::Mode(command) => command.run(&target).await,
+        Command::Block(command) => command.run(&target).await,
+        Command::Reset(command) => command.run(&target, format).await,
+        Command::Explain(command) => command.run(&target, format).await,
         Command::Incident(command) => command.run(&target).await,
         Command::Calibrate(command) => command.run(),
         Command::Alarms(command) => command.run(&target).await,

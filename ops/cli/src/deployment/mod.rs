@@ -80,6 +80,14 @@ impl Deployment {
         &self.random
     }
 
+    /// What a change is remembered by, should its reply be lost.
+    ///
+    /// # Errors
+    /// No randomness.
+    pub(crate) fn operation(&self) -> Result<OperationId, Failure> {
+        Ok(OperationId::generate(&self.random)?)
+    }
+
     /// The parameters that new hashes get.
     ///
     /// # Errors

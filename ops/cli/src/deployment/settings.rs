@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use sallyport_aws::Tables;
-use sallyport_core::{accounts::HashParameters, keyring::SigningAlgorithm};
+use sallyport_core::{accounts::HashParameters, keyring::SigningAlgorithm, throttle::AddressLimit};
 
 use super::{Connection, stack};
 use crate::{cli::Target, environment::variable, failure::Failure};
@@ -162,11 +162,19 @@ impl Settings {
         })
     }
 
-    fn number(&self, name: &str, default: u32) -> Result<u32, Failure> {
+    fn number<T: std::str::FromStr>(&self, name: &str, default: T) -> Result<T, Failure> {
         let Some(value) = self.get(name) else { return Ok(default) };
         value
             .parse()
             .map_err(|_| Failure::usage("invalid_setting", format!("{name} is not a whole number: {value}")))
+    }
+
+    /// Attempts of an address a minute.
+    ///
+    /// # Errors
+    /// The variable is no number.
+    pub(crate) fn address_limit(&self) -> Result<u64, Failure> {
+        self.number(name::ADDRESS_LIMIT, AddressLimit::default().requests)
     }
 
     /// # Errors

@@ -8,12 +8,13 @@ use std::{
     io::{self, Write as _},
 };
 
+use sallyport_core::flags::BlockSubject;
 use serde::Serialize;
 use serde_json::json;
 
 pub(crate) use self::{
     table::{Facts, Table, plain},
-    time::{ago, moment, span},
+    time::{Since, ago, moment, parse_since, parse_span, span},
 };
 use crate::failure::{Exit, Failure};
 
@@ -100,6 +101,31 @@ impl Format {
 /// What other programs said, without what a terminal would obey.
 fn plain_lines(text: &str) -> String {
     text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
+}
+
+/// Lines about work that takes a while, on stderr; scripts that asked for JSON are told the end of it alone.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Progress(Format);
+
+impl Progress {
+    pub(crate) const fn new(format: Format) -> Self {
+        Self(format)
+    }
+
+    pub(crate) fn tell(self, line: &str) {
+        if self.0 == Format::Text {
+            // Without stderr nobody is waiting for it.
+            drop(writeln!(io::stderr().lock(), "{}", plain(line)));
+        }
+    }
+}
+
+/// Who is blocked, for people.
+pub(crate) fn subject_words(subject: BlockSubject) -> String {
+    match subject {
+        BlockSubject::Network(network) => network.to_string(),
+        account @ BlockSubject::Account(_) => account.to_string(),
+    }
 }
 
 /// `1 session`, `2 sessions`.

@@ -28,9 +28,83 @@ pub(crate) fn span(duration: Duration) -> String {
     format!("{seconds} s")
 }
 
+/// Reads `90s`, `15m`, `2h`, `7d`.
+pub(crate) fn parse_span(text: &str) -> Result<Duration, &'static str> {
+    const FORM: &str = "a number and s, m, h or d, such as 90s, 15m, 2h or 7d";
+    let digits = text.trim_end_matches(|character: char| character.is_ascii_alphabetic());
+    let unit: u64 = match text.strip_prefix(digits) {
+        Some("s") => 1,
+        Some("m" | "min") => 60,
+        Some("h") => 3_600,
+        Some("d") => 86_400,
+        _ => return Err(FORM),
+    };
+    let plain = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    let number = digits.parse::<u64>().ok().filter(|_| plain).ok_or(FORM)?;
+    Ok(Duration::from_secs(number.checked_mul(unit).ok_or(FORM)?))
+}
+
+/// A moment that lies back: RFC 3339, or how long ago.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Since {
+    At(Timestamp),
+    Ago(Duration),
+}
+
+impl Since {
+    pub(crate) fn moment(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(at) => at,
+            Self::Ago(duration) => now.minus(duration),
+        }
+    }
+}
+
+/// Reads `2h` (ago) or `2026-07-31T14:00:00Z`.
+pub(crate) fn parse_since(text: &str) -> Result<Since, &'static str> {
+    if let Ok(duration) = parse_span(text) {
+        return Ok(Since::Ago(duration));
+    }
+    let moment: jiff::Timestamp =
+        text.parse().map_err(|_| "how long ago (2h), or a moment such as 2026-07-31T14:00:00Z")?;
+    let millis = u64::try_from(moment.as_millisecond()).map_err(|_| "a moment after 1970")?;
+    Ok(Since::At(Timestamp::from_millis(millis)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_span_reads_in_each_unit_and_nothing_else_does() {
+        let read =
+            ["90s", "15m", "15min", "2h", "7d", "0s"].map(|text| parse_span(text).map(|span| span.as_secs()));
+        assert_eq!(read, [Ok(90), Ok(900), Ok(900), Ok(7_200), Ok(604_800), Ok(0)]);
+        for text in [
+            "",
+            "h",
+            "2",
+            "2 h",
+            "-2h",
+            "+2h",
+            "2.5h",
+            "2w",
+            "h2",
+            "99999999999999999999d",
+            "18446744073709551615d",
+        ] {
+            assert!(parse_span(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_moment_is_given_by_the_clock_or_by_how_long_ago_it_was() {
+        let now = Timestamp::from_seconds(1_785_506_531);
+        let read = |text| parse_since(text).map(|since| since.moment(now).seconds());
+        assert_eq!(read("2026-07-31T14:02:11Z"), Ok(1_785_506_531));
+        assert_eq!(read("1h"), Ok(1_785_502_931));
+        assert!(read("yesterday").is_err() && read("1960-01-01T00:00:00Z").is_err());
+    }
 
     #[test]
     fn a_moment_is_shown_in_utc() {

@@ -12,6 +12,7 @@ mod failures;
 mod incidents;
 mod keys;
 mod migrations;
+mod modes;
 mod runbooks;
 mod stack;
 mod support;

@@ -167,6 +167,13 @@ impl World {
         Ok(self.post("/api/v1/auth/refresh", None, &body).await?.0)
     }
 
+    /// The items of the Audit table.
+    pub(crate) async fn audit(&self) -> anyhow::Result<Vec<Value>> {
+        let answer = self.http.get(format!("{}/_local/tables/Audit", self.url)).send().await?;
+        let body: Value = answer.json().await?;
+        body["items"].as_array().cloned().context("no items")
+    }
+
     /// Breaks calls to come.
     pub(crate) async fn fault(&self, rule: &Value) -> anyhow::Result<()> {
         let (status, answer) = self.post("/_local/faults", None, rule).await?;

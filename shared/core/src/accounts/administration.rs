@@ -6,6 +6,7 @@ use super::{Credential, Email, LoginRecord, Password, PasswordError, PasswordHas
 use crate::{
     audit::{EventKind, Origin, SecurityEvent, Subject},
     env::Env,
+    flags::Reason,
     ids::{DeviceId, FactorId, UserId},
     login::LoginRecords,
     random::RandomUnavailable,
@@ -101,7 +102,7 @@ pub async fn set_status<P: ManageAccounts + LoginRecords>(
         Status::Active => EventKind::AccountEnabled,
         Status::Disabled => EventKind::AccountDisabled,
     };
-    change(ports, env, email, kind, origin, |record| record.status = status).await
+    change(ports, env, email, Cause::of(kind, origin), |record| record.status = status).await
 }
 
 /// Sets a password, ends all sessions, and opens the pools of password attempts again: this is the reset that a pool which
@@ -124,7 +125,7 @@ where
     // Before the sessions end, since they name the devices.
     let held = ports.sessions(record.user).await?;
     let hash = hasher.hash(password, env.keyring, env.random)?;
-    change(ports, env, email, EventKind::PasswordSet, origin, |record| {
+    change(ports, env, email, Cause::of(EventKind::PasswordSet, origin), |record| {
         record.credential = Credential::Password(hash.clone());
     })
     .await?;
@@ -145,16 +146,15 @@ pub async fn force_reset<P: ManageAccounts + LoginRecords>(
     ports: &P,
     env: Env<'_>,
     email: &Email,
+    reason: Option<&Reason>,
     origin: &Origin,
 ) -> Result<bool, AdministrationError> {
     let record = ports.login_record(email).await?.ok_or(AdministrationError::NotFound)?;
     if record.credential == Credential::None {
         return Ok(false);
     }
-    change(ports, env, email, EventKind::PasswordResetForced, origin, |record| {
-        record.credential = Credential::None;
-    })
-    .await?;
+    let cause = Cause { kind: EventKind::PasswordResetForced, reason, origin };
+    change(ports, env, email, cause, |record| record.credential = Credential::None).await?;
     Ok(true)
 }
 
@@ -168,7 +168,7 @@ pub async fn revoke_sessions<P: ManageAccounts + LoginRecords>(
     email: &Email,
     origin: &Origin,
 ) -> Result<(), AdministrationError> {
-    change(ports, env, email, EventKind::SessionsRevoked, origin, |_| ()).await
+    change(ports, env, email, Cause::of(EventKind::SessionsRevoked, origin), |_| ()).await
 }
 
 /// Forgets the failed attempts of an account: strangers', its known devices', its factors'.
@@ -233,6 +233,20 @@ pub fn pools(record: &LoginRecord, held: &UserSessions) -> Vec<(Attempted, PoolK
     pools
 }
 
+/// What the event of a change says.
+#[derive(Clone, Copy)]
+struct Cause<'a> {
+    kind: EventKind,
+    reason: Option<&'a Reason>,
+    origin: &'a Origin,
+}
+
+impl<'a> Cause<'a> {
+    const fn of(kind: EventKind, origin: &'a Origin) -> Self {
+        Self { kind, reason: None, origin }
+    }
+}
+
 /// How often a change is tried anew when somebody else changes the same account.
 const TRIES: usize = 5;
 
@@ -240,8 +254,7 @@ async fn change<P: ManageAccounts + LoginRecords>(
     ports: &P,
     env: Env<'_>,
     email: &Email,
-    kind: EventKind,
-    origin: &Origin,
+    cause: Cause<'_>,
     apply: impl Fn(&mut LoginRecord),
 ) -> Result<(), AdministrationError> {
     for _ in 0..TRIES {
@@ -249,7 +262,8 @@ async fn change<P: ManageAccounts + LoginRecords>(
         let mut after = before.clone();
         apply(&mut after);
         after.epoch = before.epoch.next();
-        let event = event(env, kind, before.user, origin)?;
+        let mut event = event(env, cause.kind, before.user, cause.origin)?;
+        event.detail = cause.reason.map(ToString::to_string);
         if ports.change(&before, &after, &event).await? {
             return Ok(());
         }

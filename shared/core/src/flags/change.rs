@@ -68,6 +68,18 @@ impl NewMode {
         self.replacing = replacing;
         self
     }
+
+    /// # Errors
+    /// [`FlagsError::InvalidEnd`], [`FlagsError::InvalidFactor`].
+    pub fn check(&self, now: Timestamp) -> Result<(), FlagsError> {
+        in_time(self.expires_at, LONGEST_MODE, now)?;
+        let valid = match (self.name, self.factor) {
+            (ModeName::Emergency, Some(factor)) => (2..=MOST_FACTOR).contains(&factor),
+            (ModeName::Emergency, None) | (_, Some(_)) => false,
+            (_, None) => true,
+        };
+        if valid { Ok(()) } else { Err(FlagsError::InvalidFactor) }
+    }
 }
 
 /// A block to add.
@@ -89,6 +101,12 @@ impl NewBlock {
     pub const fn replacing(mut self, replacing: bool) -> Self {
         self.replacing = replacing;
         self
+    }
+
+    /// # Errors
+    /// [`FlagsError::InvalidEnd`].
+    pub fn check(&self, now: Timestamp) -> Result<(), FlagsError> {
+        in_time(self.expires_at, LONGEST_BLOCK, now)
     }
 }
 
@@ -126,15 +144,7 @@ pub async fn set_mode<P: ReadFlags + ChangeFlags>(
     new: NewMode,
     origin: &Origin,
 ) -> Result<Flags, FlagsError> {
-    in_time(new.expires_at, LONGEST_MODE, now)?;
-    let valid = match (new.name, new.factor) {
-        (ModeName::Emergency, Some(factor)) => (2..=MOST_FACTOR).contains(&factor),
-        (ModeName::Emergency, None) | (_, Some(_)) => false,
-        (_, None) => true,
-    };
-    if !valid {
-        return Err(FlagsError::InvalidFactor);
-    }
+    new.check(now)?;
     let factor = new.factor.map(|factor| format!(", factor {factor}")).unwrap_or_default();
     let detail = format!("{}{factor}, {} s: {}", new.name, new.expires_at.since(now).as_secs(), new.reason);
     let change = Change { now, operation, kind: EventKind::ModeSet, detail, origin };
@@ -186,7 +196,7 @@ pub async fn add_block<P: ReadFlags + ChangeFlags>(
     new: NewBlock,
     origin: &Origin,
 ) -> Result<Flags, FlagsError> {
-    in_time(new.expires_at, LONGEST_BLOCK, now)?;
+    new.check(now)?;
     let detail = format!("{}, {} s: {}", new.subject, new.expires_at.since(now).as_secs(), new.reason);
     let change = Change { now, operation, kind: EventKind::BlockAdded, detail, origin };
     change

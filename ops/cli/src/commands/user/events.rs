@@ -3,7 +3,11 @@
 use std::collections::HashMap;
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use sallyport_core::{accounts::LoginRecord, clock::Timestamp};
+use sallyport_core::{
+    accounts::{Email, LoginRecord},
+    clock::Timestamp,
+    ids::UserId,
+};
 use serde::Serialize;
 
 use crate::{aws_fault, deployment::Deployment, failure::Failure};
@@ -19,12 +23,13 @@ pub(crate) struct EventReport {
     pub(crate) address: String,
     pub(crate) agent: String,
     pub(crate) detail: Option<String>,
+    pub(crate) request_id: Option<String>,
     #[serde(skip)]
     pub(crate) time: Timestamp,
 }
 
 impl EventReport {
-    fn read(item: &HashMap<String, AttributeValue>) -> Self {
+    pub(crate) fn read(item: &HashMap<String, AttributeValue>) -> Self {
         let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
         let millis =
             item.get("at").and_then(|value| value.as_n().ok()).and_then(|number| number.parse().ok());
@@ -37,6 +42,7 @@ impl EventReport {
             address: text("address").unwrap_or_default(),
             agent: text("agent").unwrap_or_default(),
             detail: text("detail"),
+            request_id: text("request_id").filter(|id| !id.is_empty()),
             time,
         }
     }
@@ -51,11 +57,25 @@ pub(crate) async fn recent(
     record: &LoginRecord,
     limit: u8,
 ) -> Result<Vec<EventReport>, Failure> {
+    recent_at(deployment, &record.email, Some(record.user), limit).await
+}
+
+/// As [`recent`], of an address that may have no account.
+///
+/// # Errors
+/// AWS.
+pub(crate) async fn recent_at(
+    deployment: &Deployment,
+    email: &Email,
+    user: Option<UserId>,
+    limit: u8,
+) -> Result<Vec<EventReport>, Failure> {
     let mut events = Vec::new();
     if limit == 0 {
         return Ok(events);
     }
-    for partition in [format!("USER#{}", record.user), format!("ACCOUNT#{}", record.email.account_key())] {
+    let of_user = user.map(|user| format!("USER#{user}"));
+    for partition in of_user.into_iter().chain([format!("ACCOUNT#{}", email.account_key())]) {
         let answer = deployment
             .connection
             .dynamodb

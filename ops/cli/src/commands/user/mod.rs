@@ -2,9 +2,9 @@
 
 mod change;
 mod create;
-mod events;
+pub(crate) mod events;
 mod password;
-mod pools;
+pub(crate) mod pools;
 mod show;
 
 use clap::Subcommand;

@@ -47,10 +47,9 @@ impl PoolState {
 }
 
 impl PoolReport {
-    fn of(attempts: String, key: &PoolKey, pool: &Pool, now: Timestamp) -> Self {
-        let policy = PoolPolicy::default();
-        let until = pool.locked_until(&policy, now);
-        let state = if pool.is_shut(&policy, now) {
+    fn of(attempts: String, key: &PoolKey, pool: &Pool, policy: &PoolPolicy, now: Timestamp) -> Self {
+        let until = pool.locked_until(policy, now);
+        let state = if pool.is_shut(policy, now) {
             PoolState::Shut
         } else if until.is_some() {
             PoolState::Locked
@@ -78,10 +77,22 @@ pub(crate) async fn read(
     record: &LoginRecord,
     held: &UserSessions,
 ) -> Result<Vec<PoolReport>, Failure> {
+    read_all(deployment, accounts::pools(record, held), &PoolPolicy::default()).await
+}
+
+/// Those of `pools` that hold anything, under the limits of `policy`.
+///
+/// # Errors
+/// Storage.
+pub(crate) async fn read_all(
+    deployment: &Deployment,
+    pools: Vec<(Attempted, PoolKey)>,
+    policy: &PoolPolicy,
+) -> Result<Vec<PoolReport>, Failure> {
     let mut found = Vec::new();
-    for (attempted, key) in accounts::pools(record, held) {
+    for (attempted, key) in pools {
         if let Some(pool) = deployment.store.pool(&key).await? {
-            let report = PoolReport::of(words(attempted), &key, &pool, deployment.now());
+            let report = PoolReport::of(words(attempted), &key, &pool, policy, deployment.now());
             if report.failed_in_a_row > 0 || report.failed > 0 {
                 found.push(report);
             }
@@ -108,7 +119,7 @@ mod tests {
 
     fn report(pool: &Pool, now: Timestamp) -> PoolReport {
         let account: AccountKey = "ada@example.com".parse::<Email>().unwrap().account_key();
-        PoolReport::of("sign-in".to_owned(), &PoolKey::strangers(account), pool, now)
+        PoolReport::of("sign-in".to_owned(), &PoolKey::strangers(account), pool, &PoolPolicy::default(), now)
     }
 
     #[test]

@@ -1,0 +1,256 @@
+//! `sallyport block`.
+
+use std::{fmt, time::Duration};
+
+use clap::{Args, Subcommand};
+use sallyport_core::{
+    accounts::Email,
+    address::{ClientAddress, Network},
+    clock::Timestamp,
+    flags::{self, Block, BlockSubject, FlagsError, NewBlock, ReadFlags as _, Reason},
+};
+use serde::Serialize;
+
+use crate::{
+    cli::{Change, Target},
+    deployment::Deployment,
+    failure::Failure,
+    output::{Answer, Table, ago, moment, parse_span, subject_words},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BlockCommand {
+    /// Shut out an address, a prefix or an account, for a time. Every function obeys within ten seconds.
+    Add {
+        #[command(flatten)]
+        who: Who,
+        /// How long, such as 30m, 24h or 7d; ninety days at most.
+        #[arg(long = "for", value_name = "DURATION", value_parser = parse_span)]
+        lasts: Duration,
+        /// Why, for whoever answers for it later.
+        #[arg(long, value_name = "TEXT")]
+        reason: Reason,
+        /// Block anew what is blocked already.
+        #[arg(long)]
+        replace: bool,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// List the blocks that hold.
+    List,
+    /// Let in again.
+    Remove {
+        #[command(flatten)]
+        who: Who,
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+/// Whom a block is about: one of the four.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Who {
+    /// An address, a prefix such as 203.0.113.0/24, or an e-mail address: told apart by their form. What `block list`
+    /// shows is taken too.
+    #[arg(value_name = "WHO", value_parser = subject)]
+    who: Option<BlockSubject>,
+    /// An address. An IPv6 address stands for its /64.
+    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    address: Option<BlockSubject>,
+    /// A prefix: from /8 for IPv4, from /16 for IPv6.
+    #[arg(long, value_name = "CIDR", value_parser = prefix)]
+    prefix: Option<BlockSubject>,
+    /// The e-mail address of an account, whether or not there is one.
+    #[arg(long, value_name = "EMAIL", value_parser = account)]
+    account: Option<BlockSubject>,
+}
+
+fn address(text: &str) -> Result<BlockSubject, &'static str> {
+    ClientAddress::parse(text).map(BlockSubject::address).ok_or("not an IP address")
+}
+
+fn prefix(text: &str) -> Result<BlockSubject, String> {
+    text.parse::<Network>().map(BlockSubject::Network).map_err(|error| error.to_string())
+}
+
+fn account(text: &str) -> Result<BlockSubject, String> {
+    let email = text.parse::<Email>().map_err(|error| error.to_string())?;
+    Ok(BlockSubject::Account(email.account_key()))
+}
+
+fn subject(text: &str) -> Result<BlockSubject, String> {
+    if let Ok(subject) = text.parse() {
+        Ok(subject)
+    } else if text.contains('@') {
+        account(text)
+    } else if text.contains('/') {
+        prefix(text)
+    } else {
+        address(text).map_err(|_| "not an IP address, a prefix or an e-mail address".to_owned())
+    }
+}
+
+impl Who {
+    fn subject(&self) -> Result<BlockSubject, Failure> {
+        let given = self.who.or(self.address).or(self.prefix).or(self.account);
+        given.ok_or_else(|| Failure::usage("usage", "whom? An address, a prefix or an e-mail address"))
+    }
+}
+
+impl BlockCommand {
+    /// # Errors
+    /// It is blocked already, or not blocked; AWS.
+    pub(crate) async fn run(self, target: &Target) -> Result<Answer, Failure> {
+        match self {
+            Self::Add { who, lasts, reason, replace, change } => {
+                add(target, Wanted { subject: who.subject()?, lasts, reason, replace }, change).await
+            }
+            Self::List => list(target).await,
+            Self::Remove { who, change } => remove(target, who.subject()?, change).await,
+        }
+    }
+}
+
+/// A block, as reports show it.
+#[derive(Debug, Serialize)]
+pub(crate) struct BlockReport {
+    /// `network` or `account`.
+    pub(crate) kind: &'static str,
+    /// The prefix, or `account#` and the hash of the address.
+    pub(crate) subject: String,
+    pub(crate) reason: String,
+    pub(crate) by: String,
+    /// Epoch seconds.
+    pub(crate) set_at: u64,
+    pub(crate) expires_at: u64,
+}
+
+impl BlockReport {
+    pub(crate) fn of(subject: BlockSubject, block: &Block) -> Self {
+        Self {
+            kind: match subject {
+                BlockSubject::Network(_) => "network",
+                BlockSubject::Account(_) => "account",
+            },
+            subject: subject_words(subject),
+            reason: block.reason.to_string(),
+            by: block.by.clone(),
+            set_at: block.set_at.seconds(),
+            expires_at: block.expires_at.seconds(),
+        }
+    }
+}
+
+struct Wanted {
+    subject: BlockSubject,
+    lasts: Duration,
+    reason: Reason,
+    replace: bool,
+}
+
+#[derive(Serialize)]
+struct Added {
+    #[serde(flatten)]
+    block: BlockReport,
+    dry_run: bool,
+    #[serde(skip)]
+    now: Timestamp,
+}
+
+impl fmt::Display for Added {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let until = Timestamp::from_seconds(self.block.expires_at);
+        let (done, tail) = if self.dry_run {
+            ("would block", "; nothing was changed")
+        } else {
+            ("blocked", "; every function obeys within 10 s")
+        };
+        let BlockReport { subject, reason, .. } = &self.block;
+        writeln!(f, "{done} {subject} until {} ({}): {reason}{tail}", moment(until), ago(until, self.now))
+    }
+}
+
+async fn add(target: &Target, wanted: Wanted, change: Change) -> Result<Answer, Failure> {
+    let deployment = Deployment::find(target).await?;
+    let Wanted { subject, lasts, reason, replace } = wanted;
+    let (now, origin) = (deployment.now(), Deployment::origin());
+    let new = NewBlock::new(subject, now + lasts, reason.clone()).replacing(replace);
+    if change.dry_run {
+        new.check(now)?;
+        let flags = deployment.store.flags().await?;
+        let held = flags.blocks_at(now).find(|(held, _)| *held == subject).filter(|_| !replace);
+        if let Some((_, block)) = held {
+            return Err(FlagsError::BlockSet(subject, block.clone()).into());
+        }
+    } else {
+        flags::add_block(&deployment.store, now, deployment.operation()?, new, &origin).await?;
+    }
+    let block = Block { reason, set_at: now, expires_at: now + lasts, by: origin.agent };
+    Answer::of(&Added { block: BlockReport::of(subject, &block), dry_run: change.dry_run, now })
+}
+
+#[derive(Serialize)]
+struct Listed {
+    blocks: Vec<BlockReport>,
+    #[serde(skip)]
+    now: Timestamp,
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.blocks.is_empty() {
+            return writeln!(f, "No blocks.");
+        }
+        let mut table = Table::new(["blocked", "until", "left", "by", "reason"]);
+        for block in &self.blocks {
+            let until = Timestamp::from_seconds(block.expires_at);
+            table.row([
+                block.subject.clone(),
+                moment(until),
+                ago(until, self.now),
+                block.by.clone(),
+                block.reason.clone(),
+            ]);
+        }
+        write!(f, "{table}")
+    }
+}
+
+async fn list(target: &Target) -> Result<Answer, Failure> {
+    let deployment = Deployment::find(target).await?;
+    let (flags, now) = (deployment.store.flags().await?, deployment.now());
+    let blocks = flags.blocks_at(now).map(|(subject, block)| BlockReport::of(subject, block)).collect();
+    Answer::of(&Listed { blocks, now })
+}
+
+#[derive(Serialize)]
+struct Removed {
+    subject: String,
+    dry_run: bool,
+}
+
+impl fmt::Display for Removed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.dry_run {
+            writeln!(f, "would let {} in again; nothing was changed", self.subject)
+        } else {
+            writeln!(f, "{} is blocked no more; every function obeys within 10 s", self.subject)
+        }
+    }
+}
+
+async fn remove(target: &Target, subject: BlockSubject, change: Change) -> Result<Answer, Failure> {
+    let deployment = Deployment::find(target).await?;
+    let now = deployment.now();
+    if change.dry_run {
+        let flags = deployment.store.flags().await?;
+        if !flags.blocks_at(now).any(|(held, _)| held == subject) {
+            return Err(FlagsError::BlockNotSet(subject).into());
+        }
+    } else {
+        let operation = deployment.operation()?;
+        flags::remove_block(&deployment.store, now, operation, subject, &Deployment::origin()).await?;
+    }
+    Answer::of(&Removed { subject: subject_words(subject), dry_run: change.dry_run })
+}

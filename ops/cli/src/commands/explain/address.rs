@@ -1,0 +1,70 @@
+//! `sallyport explain address`.
+
+use std::time::Duration;
+
+use sallyport_core::{
+    address::ClientAddress,
+    flags::ReadFlags as _,
+    throttle::{AddressLimit, ShowLimits as _},
+};
+
+use super::{Cause, Explanation, logs, modes};
+use crate::{
+    audit::{self, Wanted},
+    cli::Target,
+    commands::user::events::EventReport,
+    deployment::Deployment,
+    failure::Failure,
+    output::{Progress, Since, count, subject_words},
+};
+
+/// Requests and events that are shown.
+const MOST: usize = 20;
+
+/// # Errors
+/// AWS.
+pub(super) async fn explain(
+    target: &Target,
+    address: ClientAddress,
+    since: Option<Since>,
+    progress: Progress,
+) -> Result<Explanation, Failure> {
+    let deployment = Deployment::find(target).await?;
+    let (flags, now) = (deployment.store.flags().await?, deployment.now());
+    let limit = AddressLimit { requests: deployment.settings.address_limit()?, ..AddressLimit::default() };
+    let limit = flags.emergency(now).map_or(limit, |emergency| emergency.address(&limit));
+    let budget = deployment.store.counted(address, &limit, now).await?;
+    let mut causes = Vec::new();
+    if let Some((subject, block)) = flags.block_of_address(address, now) {
+        let subject = subject_words(subject);
+        let words = format!("{subject} is blocked by {}: {}", block.by, block.reason);
+        let cause = Cause::new("blocked", "credential-stuffing", words).until(block.expires_at);
+        causes.push(cause.command(format!("sallyport block remove {subject}")));
+    }
+    if budget.used >= limit.requests {
+        let words =
+            format!("{} of {} requests a minute are used", budget.used.min(limit.requests), limit.requests);
+        let until = now + Duration::from_secs(budget.resets_in);
+        causes.push(Cause::new("rate_limited", "limiter-triggers", words).until(until));
+    }
+    causes.extend(modes(&flags, now));
+    let caller = address.to_string();
+    let mut requests =
+        logs::requests(&deployment, |request| request.address == caller && request.status >= 400);
+    if let Some(requests) = &mut requests {
+        progress.tell(&format!(
+            "{} of it refused, as far as the log goes back",
+            count(requests.len(), "request")
+        ));
+        requests.truncate(MOST);
+    }
+    let mut events = Vec::new();
+    if let Some(since) = since {
+        let wanted = Wanted { since: since.moment(now), address: Some(caller), ..Wanted::default() };
+        events = audit::scan(&deployment, &wanted, progress).await?.iter().map(EventReport::read).collect();
+        events.sort_by_key(|event| std::cmp::Reverse(event.time));
+        events.truncate(MOST);
+    }
+    let about = address.to_string();
+    Ok(Explanation { about, causes, requests, events, nothing: "nothing refuses its requests now", now })
+}

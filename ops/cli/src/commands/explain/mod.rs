@@ -1,0 +1,232 @@
+//! `sallyport explain`: why something was refused.
+
+mod address;
+mod logs;
+mod meaning;
+mod request;
+mod user;
+
+use std::{fmt, time::Duration};
+
+use clap::Subcommand;
+use sallyport_core::{
+    accounts::Email,
+    address::ClientAddress,
+    checks::Component,
+    clock::Timestamp,
+    flags::{Flags, ModeName},
+};
+use serde::Serialize;
+
+use self::{logs::RequestReport, meaning::Meaning};
+use crate::{
+    cli::Target,
+    commands::user::events::EventReport,
+    failure::Failure,
+    output::{Answer, Format, Progress, Since, Table, ago, moment, parse_since},
+};
+
+/// How far back events are looked for, unless it is said otherwise.
+const A_DAY: Since = Since::Ago(Duration::from_secs(24 * 60 * 60));
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum ExplainCommand {
+    /// Why sign-ins to an account are refused: its status, its locks, blocks, modes, its newest events.
+    User {
+        /// Address of the account; there need not be one.
+        email: Email,
+    },
+    /// Why a request was refused: from the log where it can be read, and from security events.
+    Request {
+        /// X-Request-Id of the answer.
+        #[arg(value_name = "ID")]
+        id: String,
+        /// How far back events are looked for: how long ago (2h), or a moment.
+        #[arg(long, value_name = "TIME", value_parser = parse_since)]
+        since: Option<Since>,
+    },
+    /// Why an address is refused: blocks, its budget, modes, what was refused lately.
+    Address {
+        /// The address that the requests come from.
+        #[arg(value_parser = client_address)]
+        address: ClientAddress,
+        /// Also look for its security events since then, in the whole Audit table.
+        #[arg(long, value_name = "TIME", value_parser = parse_since)]
+        since: Option<Since>,
+    },
+}
+
+fn client_address(text: &str) -> Result<ClientAddress, &'static str> {
+    ClientAddress::parse(text).ok_or("not an IP address")
+}
+
+impl ExplainCommand {
+    /// # Errors
+    /// No such request; AWS.
+    pub(crate) async fn run(self, target: &Target, format: Format) -> Result<Answer, Failure> {
+        let progress = Progress::new(format);
+        let explanation = match self {
+            Self::User { email } => user::explain(target, &email).await?,
+            Self::Request { id, since } => {
+                request::explain(target, &id, since.unwrap_or(A_DAY), progress).await?
+            }
+            Self::Address { address, since } => address::explain(target, address, since, progress).await?,
+        };
+        Answer::of(&explanation)
+    }
+}
+
+/// One thing that refuses, or that refused.
+#[derive(Debug, Serialize)]
+struct Cause {
+    /// Stable, for scripts.
+    code: String,
+    explanation: String,
+    /// Epoch seconds; absent where nothing ends it but somebody.
+    until: Option<u64>,
+    /// Of the runbook: `sallyport runbook show NAME`.
+    page: Option<&'static str>,
+    /// What ends it.
+    commands: Vec<String>,
+}
+
+impl Cause {
+    fn new(code: &str, page: &'static str, explanation: impl Into<String>) -> Self {
+        let explanation = explanation.into();
+        Self { code: code.to_owned(), explanation, until: None, page: Some(page), commands: Vec::new() }
+    }
+
+    /// What a code of the API stands for.
+    fn of_code(code: &str) -> Self {
+        let Meaning { words, page } = Meaning::of(code);
+        Self { code: code.to_owned(), explanation: words.to_owned(), until: None, page, commands: Vec::new() }
+    }
+
+    fn until(mut self, until: Timestamp) -> Self {
+        self.until = Some(until.seconds());
+        self
+    }
+
+    fn command(mut self, command: impl Into<String>) -> Self {
+        self.commands.push(command.into());
+        self
+    }
+}
+
+/// The whole answer.
+#[derive(Debug, Serialize)]
+struct Explanation {
+    about: String,
+    causes: Vec<Cause>,
+    /// What the log says; `null` where it could not be read from here.
+    requests: Option<Vec<RequestReport>>,
+    events: Vec<EventReport>,
+    #[serde(skip)]
+    nothing: &'static str,
+    #[serde(skip)]
+    now: Timestamp,
+}
+
+impl fmt::Display for Explanation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.causes.is_empty() {
+            writeln!(f, "{}: {}", self.about, self.nothing)?;
+        } else {
+            writeln!(f, "{}", self.about)?;
+            let mut table = Table::new(["why", "until", "runbook page", "what it means"]);
+            for cause in &self.causes {
+                table.row([
+                    cause.code.clone(),
+                    cause
+                        .until
+                        .map(|until| ago(Timestamp::from_seconds(until), self.now))
+                        .unwrap_or_default(),
+                    cause.page.unwrap_or_default().to_owned(),
+                    cause.explanation.clone(),
+                ]);
+            }
+            write!(f, "\n{table}")?;
+        }
+        let mut commands: Vec<_> =
+            self.causes.iter().flat_map(|cause| cause.commands.iter().map(String::as_str)).collect();
+        commands.dedup();
+        if !commands.is_empty() {
+            writeln!(f, "\nTo end it:")?;
+            for command in commands {
+                writeln!(f, "  {command}")?;
+            }
+        }
+        self.show_requests(f)?;
+        self.show_events(f)
+    }
+}
+
+impl Explanation {
+    fn show_requests(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Some(requests) = &self.requests else {
+            return writeln!(f, "\nThe log is not read from here.");
+        };
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let mut table = Table::new(["at", "request", "status", "code", "id", "fault"]);
+        for request in requests {
+            table.row([
+                request.at.clone(),
+                format!("{} {}", request.method, request.route),
+                request.status.to_string(),
+                request.code.clone().unwrap_or_default(),
+                request.request_id.clone(),
+                request.fault.clone().unwrap_or_default(),
+            ]);
+        }
+        write!(f, "\n{table}")
+    }
+
+    fn show_events(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.events.is_empty() {
+            return Ok(());
+        }
+        let mut table = Table::new(["at", "event", "severity", "address", "by", "detail"]);
+        for event in &self.events {
+            table.row([
+                moment(event.time),
+                event.kind.clone(),
+                event.severity.clone(),
+                event.address.clone(),
+                event.agent.clone(),
+                event.detail.clone().unwrap_or_default(),
+            ]);
+        }
+        write!(f, "\n{table}")
+    }
+}
+
+/// The modes that hold, as far as they concern callers.
+fn modes(flags: &Flags, now: Timestamp) -> Vec<Cause> {
+    flags
+        .modes_at(now)
+        .map(|(name, mode)| {
+            let by = format!("set by {}: {}", mode.by, mode.reason);
+            let (code, page, words) = match name {
+                ModeName::Maintenance => ("maintenance", "maintenance-window", "every route answers 503".to_owned()),
+                ModeName::Emergency => {
+                    let factor = mode.factor.unwrap_or_default();
+                    ("emergency", "failure-spike", format!(
+                        "limits are divided by {factor}, and the first login of a device that the account does not know waits 10 s"
+                    ))
+                }
+                ModeName::Degraded(Component::Keyring) => {
+                    ("degraded", "degraded-performance", "the last good copy of the keyring serves".to_owned())
+                }
+                ModeName::Degraded(component) => ("degraded", "degraded-performance", format!(
+                    "functions that need {} answer 503 at once", component.as_str()
+                )),
+            };
+            let command = name.to_string().replace('.', " ");
+            Cause::new(code, page, format!("{words}; {by}"))
+                .until(mode.expires_at)
+                .command(format!("sallyport mode clear {command}"))
+        })
+        .collect()
+}

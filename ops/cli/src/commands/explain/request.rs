@@ -1,0 +1,56 @@
+//! `sallyport explain request`.
+
+use std::collections::BTreeSet;
+
+use super::{Cause, Explanation, logs};
+use crate::{
+    audit::{self, Wanted},
+    cli::Target,
+    commands::user::events::EventReport,
+    deployment::Deployment,
+    failure::Failure,
+    output::{Progress, Since},
+};
+
+/// # Errors
+/// Nothing tells of the request; AWS.
+pub(super) async fn explain(
+    target: &Target,
+    id: &str,
+    since: Since,
+    progress: Progress,
+) -> Result<Explanation, Failure> {
+    let deployment = Deployment::find(target).await?;
+    let now = deployment.now();
+    let requests = logs::requests(&deployment, |request| request.request_id == id);
+    let wanted = Wanted { since: since.moment(now), request_id: Some(id), ..Wanted::default() };
+    let found = audit::scan(&deployment, &wanted, progress).await?;
+    let mut events: Vec<_> = found.iter().map(EventReport::read).collect();
+    events.sort_by_key(|event| event.time);
+    let mut codes: BTreeSet<_> =
+        requests.iter().flatten().filter_map(|request| request.code.clone()).collect();
+    if requests.as_ref().is_none_or(Vec::is_empty) {
+        if events.is_empty() {
+            return Err(Failure::not_found(
+                "request_not_found",
+                format!(
+                    "nothing tells of a request {id}: is it this deployment, and recent enough? See --since"
+                ),
+            ));
+        }
+        codes.extend(events.iter().filter_map(|event| answered(&event.kind).map(str::to_owned)));
+    }
+    let causes = codes.iter().map(|code| Cause::of_code(code)).collect();
+    let about = format!("request {id}");
+    Ok(Explanation { about, causes, requests, events, nothing: "it was not refused", now })
+}
+
+/// The code that came with an event.
+fn answered(kind: &str) -> Option<&'static str> {
+    match kind {
+        "login.refused" | "session.reauthentication_refused" => Some("invalid_credentials"),
+        "mfa.refused" => Some("invalid_code"),
+        "session.refresh_token_reused" => Some("refresh_token_reused"),
+        _ => None,
+    }
+}

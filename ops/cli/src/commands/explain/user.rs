@@ -1,0 +1,102 @@
+//! `sallyport explain user`.
+
+use sallyport_core::{
+    accounts::{self, Attempted, Credential, Email, LoginRecord, Status},
+    clock::Timestamp,
+    flags::{BlockSubject, Flags, ReadFlags as _},
+    login::LoginRecords as _,
+    sessions::ReadSessions as _,
+    throttle::{PoolKey, PoolPolicy},
+};
+
+use super::{Cause, Explanation, modes};
+use crate::{
+    cli::Target,
+    commands::user::{
+        events,
+        pools::{self, PoolReport, PoolState},
+    },
+    deployment::Deployment,
+    failure::Failure,
+};
+
+/// # Errors
+/// AWS.
+pub(super) async fn explain(target: &Target, email: &Email) -> Result<Explanation, Failure> {
+    let deployment = Deployment::find(target).await?;
+    let (record, flags) = tokio::try_join!(deployment.store.login_record(email), deployment.store.flags())?;
+    let now = deployment.now();
+    let user = record.as_ref().map(|record| record.user);
+    let keys = match &record {
+        Some(record) => accounts::pools(record, &deployment.store.sessions(record.user).await?),
+        // Locks do not ask whether there is an account.
+        None => vec![(Attempted::SignInFromUnknownDevices, PoolKey::strangers(email.account_key()))],
+    };
+    let policy = PoolPolicy::default();
+    let policy = flags.emergency(now).map_or(policy, |emergency| emergency.pool(&policy));
+    let pools = pools::read_all(&deployment, keys, &policy).await?;
+    let events = events::recent_at(&deployment, email, user, 10).await?;
+    let mut causes = blocked(email, &flags, now);
+    causes.extend(of_account(email, record.as_ref()));
+    causes.extend(pools.iter().filter_map(|pool| locked(email, pool)));
+    causes.extend(modes(&flags, now));
+    Ok(Explanation {
+        about: email.to_string(),
+        causes,
+        requests: Some(Vec::new()),
+        events,
+        nothing: "nothing refuses its sign-ins now",
+        now,
+    })
+}
+
+fn blocked(email: &Email, flags: &Flags, now: Timestamp) -> Vec<Cause> {
+    let subject = BlockSubject::Account(email.account_key());
+    flags
+        .blocks_at(now)
+        .filter(|(held, _)| *held == subject)
+        .map(|(_, block)| {
+            let words = format!("sign-ins look locked; blocked by {}: {}", block.by, block.reason);
+            Cause::new("account_blocked", "credential-stuffing", words)
+                .until(block.expires_at)
+                .command(format!("sallyport block remove {email}"))
+        })
+        .collect()
+}
+
+fn of_account(email: &Email, record: Option<&LoginRecord>) -> Vec<Cause> {
+    let Some(record) = record else {
+        let words = "there is no account with this address; callers are told what a wrong password is told";
+        return vec![Cause::new("no_account", "users-cannot-log-in", words)];
+    };
+    let mut causes = Vec::new();
+    if record.status == Status::Disabled {
+        let cause = Cause::new("account_disabled", "users-cannot-log-in", "the account is disabled");
+        causes.push(cause.command(format!("sallyport user enable {email}")));
+    }
+    if !record.verified {
+        causes.push(Cause::new("not_verified", "users-cannot-log-in", "the address was never confirmed"));
+    }
+    if record.credential == Credential::None {
+        let words = "there is no password: it was reset by force, or the account never had one";
+        let cause = Cause::new("no_password", "users-cannot-log-in", words);
+        causes.push(cause.command(format!("sallyport user set-password {email} --password-stdin")));
+    }
+    causes
+}
+
+fn locked(email: &Email, pool: &PoolReport) -> Option<Cause> {
+    let (code, words) = match pool.state {
+        PoolState::Open => return None,
+        PoolState::Locked => ("locked", "locked after"),
+        PoolState::Shut => ("shut", "shut after"),
+    };
+    let page = if pool.attempts.contains("code") { "mfa-issues" } else { "lockouts-rising" };
+    let words =
+        format!("{}: {words} {} failed attempts", pool.attempts, pool.failed.max(pool.failed_in_a_row));
+    let cause = Cause::new(code, page, words).command(format!("sallyport user unlock {email}"));
+    Some(match pool.until {
+        Some(until) => cause.until(until),
+        None => cause,
+    })
+}

@@ -1,0 +1,300 @@
+use anyhow::ensure;
+use serde_json::{Value, json};
+
+use crate::support::{Empty, PASSWORD, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_mode_is_set_shown_and_cleared_once() -> anyhow::Result<()> {
+    let empty = Empty::start().await?;
+    let run = |line: &str| empty.shell.run(line);
+    assert_eq!(run("mode status")?.stdout, "No mode is set.\n");
+    let set = run("mode set emergency --for 2h --reason stuffing --factor 8 --json")?.json(0)?;
+    assert_eq!(
+        (&set["mode"], &set["factor"], &set["by"]),
+        (&json!("emergency"), &json!(8), &json!("operator grace@desk"))
+    );
+    let lasts = set["expires_at"].as_u64().unwrap_or_default() - set["set_at"].as_u64().unwrap_or_default();
+    assert_eq!(lasts, 7_200);
+    let (code, message) = run("mode set emergency --for 1h --reason again --json")?.error(4)?;
+    assert_eq!(code, "mode_set");
+    assert!(message.contains("by operator grace@desk") && message.contains("--replace"), "{message}");
+    run("mode set emergency --for 3h --reason longer --replace --json")?.json(0)?;
+    run("mode set degraded throttle --for 30m --reason slow --json")?.json(0)?;
+    run("mode set degraded --component users --for 30m --reason slow --json")?.json(0)?;
+    let status = run("mode status --json")?.json(0)?;
+    let names: Vec<_> = status["modes"].as_array().into_iter().flatten().map(|mode| &mode["mode"]).collect();
+    assert_eq!(names, ["emergency", "degraded.users", "degraded.throttle"]);
+    assert_eq!(status["modes"][0]["factor"], 4);
+
+    let cleared = run("mode clear emergency")?;
+    assert_eq!(cleared.stdout, "cleared emergency; every function obeys within 10 s\n");
+    let again = run("mode clear emergency")?;
+    assert_eq!((again.code, again.stderr.as_str()), (3, "error: the mode emergency is not set\n"));
+    run("mode clear degraded users --json")?.json(0)?;
+    let text = run("mode status")?.stdout;
+    assert!(text.contains("degraded.throttle") && text.contains("slow") && !text.contains("users"), "{text}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_checks_the_same_and_sets_nothing() -> anyhow::Result<()> {
+    let empty = Empty::start().await?;
+    let run = |line: &str| empty.shell.run(line);
+    let dry = run("mode set maintenance --for 15m --reason window --dry-run")?;
+    assert_eq!(dry.code, 0);
+    assert!(
+        dry.stdout.starts_with("would set maintenance, until ")
+            && dry.stdout.ends_with("; nothing was changed\n"),
+        "{dry:?}"
+    );
+    run("block add 203.0.113.0/24 --for 1h --reason stuffing --dry-run --json")?.json(0)?;
+    assert_eq!(run("mode status --json")?.json(0)?, json!({"modes": [], "blocks": 0}));
+    assert_eq!(run("mode clear maintenance --dry-run --json")?.error(3)?.0, "mode_not_set");
+    run("mode set maintenance --for 15m --reason window --json")?.json(0)?;
+    assert_eq!(
+        run("mode set maintenance --for 15m --reason window --dry-run --json")?.error(4)?.0,
+        "mode_set"
+    );
+    run("mode clear maintenance --dry-run --json")?.json(0)?;
+    assert_eq!(run("mode status --json")?.json(0)?["modes"].as_array().map(Vec::len), Some(1));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_out_of_range_is_one_line_and_changes_nothing() -> anyhow::Result<()> {
+    let empty = Empty::start().await?;
+    for (line, code) in [
+        ("mode set maintenance --for 8d --reason x --json", "invalid_duration"),
+        ("mode set maintenance --for 0s --reason x --json", "invalid_duration"),
+        ("mode set emergency --for 1h --reason x --factor 1 --json", "invalid_factor"),
+        ("mode set maintenance --for 1h --reason x --factor 4 --json", "invalid_factor"),
+        ("mode set degraded --for 1h --reason x --json", "which_component"),
+        ("mode set maintenance users --for 1h --reason x --json", "which_component"),
+        ("mode set degraded outbox --for 1h --reason x --json", "usage"),
+        ("mode set panic --for 1h --reason x --json", "usage"),
+        ("mode set maintenance --reason x --json", "usage"),
+        ("mode set maintenance --for soon --reason x --json", "usage"),
+        ("block add 203.0.113.0/24 --for 91d --reason x --json", "invalid_duration"),
+        ("block add 203.0.113.9/24 --for 1h --reason x --json", "usage"),
+        ("block add 0.0.0.0/0 --for 1h --reason x --json", "usage"),
+        ("block add nobody --for 1h --reason x --json", "usage"),
+        ("block add --for 1h --reason x --json", "usage"),
+        ("block add 203.0.113.9 --address 203.0.113.8 --for 1h --reason x --json", "usage"),
+    ] {
+        assert_eq!(empty.shell.run(line)?.error(2)?.0, code, "{line}");
+    }
+    assert_eq!(empty.shell.run("mode status --json")?.json(0)?, json!({"modes": [], "blocks": 0}));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn blocks_are_added_listed_and_removed_by_what_was_blocked() -> anyhow::Result<()> {
+    let empty = Empty::start().await?;
+    let run = |line: &str| empty.shell.run(line);
+    assert_eq!(run("block list")?.stdout, "No blocks.\n");
+    for (line, subject) in [
+        ("block add 203.0.113.9 --for 24h --reason stuffing --json", "203.0.113.9/32"),
+        ("block add --address 2001:db8:1:2:3::4 --for 24h --reason stuffing --json", "2001:db8:1:2::/64"),
+        ("block add --prefix 198.51.100.0/24 --for 24h --reason stuffing --json", "198.51.100.0/24"),
+    ] {
+        assert_eq!(run(line)?.json(0)?["subject"], subject, "{line}");
+    }
+    let account = run("block add --account Eve@Example.com --for 24h --reason sold --json")?.json(0)?;
+    let subject = account["subject"].as_str().unwrap_or_default().to_owned();
+    assert!(subject.starts_with("account#") && !subject.contains("eve"), "{subject}");
+    let (code, message) = run("block add eve@example.com --for 24h --reason sold --json")?.error(4)?;
+    assert_eq!(code, "block_exists");
+    assert!(message.contains("is blocked already, until "), "{message}");
+    assert_eq!(run("block list --json")?.json(0)?["blocks"].as_array().map(Vec::len), Some(4));
+    assert!(run("block list")?.stdout.contains("198.51.100.0/24"));
+
+    // As it was given, and as it is listed.
+    for line in
+        ["block remove 203.0.113.9", "block remove 2001:db8:1:2::/64", &format!("block remove {subject}")]
+    {
+        assert_eq!(run(line)?.code, 0, "{line}");
+    }
+    let again = run("block remove 203.0.113.9")?;
+    assert_eq!((again.code, again.stderr.as_str()), (3, "error: 203.0.113.9/32 is not blocked\n"));
+    assert_eq!(run("block list --json")?.json(0)?["blocks"].as_array().map(Vec::len), Some(1));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_whose_reply_is_lost_is_made_once_and_not_called_a_conflict() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    world.fault(&json!({"kind": "drop_after", "operation": "TransactWriteItems"})).await?;
+    world.shell.run("mode set maintenance --for 1h --reason window --json")?.json(0)?;
+    let events = world.audit().await?;
+    let set = events.iter().filter(|event| event["kind"] == "mode.set").count();
+    assert_eq!(set, 1, "{events:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_at_once_lose_nothing_of_each_other() -> anyhow::Result<()> {
+    let world = std::sync::Arc::new(World::start().await?);
+    let operators = (0..8).map(|number| {
+        let world = std::sync::Arc::clone(&world);
+        tokio::task::spawn_blocking(move || {
+            world.shell.run(&format!("block add 203.0.113.{number} --for 1h --reason stuffing --json"))
+        })
+    });
+    for operator in operators.collect::<Vec<_>>() {
+        operator.await??.json(0)?;
+    }
+    let listed = world.shell.run("block list --json")?.json(0)?;
+    assert_eq!(listed["blocks"].as_array().map(Vec::len), Some(8));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_are_reset_by_a_list_and_a_second_time_changes_nothing() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    world.shell.run_with("user create bob@example.com --password-stdin --json", PASSWORD)?.json(0)?;
+    let (_, tokens) = world.sign_in(PASSWORD).await?;
+    let list = tempfile::NamedTempFile::new()?;
+    std::fs::write(
+        list.path(),
+        "# leaked\nada@example.com\nADA@example.com # again\n\nnobody@example.com\n",
+    )?;
+    let line = format!("reset force --accounts {} --reason leaked --json", list.path().display());
+
+    let dry = world.shell.run(&format!("{line} --dry-run"))?.json(0)?;
+    assert_eq!((&dry["reset"], &dry["not_found"], &dry["dry_run"]), (&json!(1), &json!(1), &json!(true)));
+    assert_eq!(world.sign_in(PASSWORD).await?.0, 200);
+
+    let done = world.shell.run(&line)?.json(0)?;
+    let outcomes: Vec<_> =
+        done["accounts"].as_array().into_iter().flatten().map(|one| &one["outcome"]).collect();
+    assert_eq!(outcomes, ["reset", "not_found"]);
+    assert_eq!(world.sign_in(PASSWORD).await?.0, 401);
+    assert_eq!(world.refresh(&tokens).await?, 401);
+    let events = world.audit().await?;
+    let event = events.iter().find(|event| event["kind"] == "password.reset_forced");
+    assert_eq!(event.map(|event| &event["detail"]), Some(&json!("leaked")));
+    let again = world.shell.run(&line)?.json(0)?;
+    assert_eq!((&again["reset"], &again["already"]), (&json!(0), &json!(1)));
+
+    world
+        .shell
+        .run_with("user set-password ada@example.com --password-stdin --json", "a brand new one")?
+        .json(0)?;
+    assert_eq!(world.sign_in("a brand new one").await?.0, 200);
+    let (code, _) = world.shell.run("reset force nobody@example.com --json")?.error(3)?;
+    assert_eq!(code, "account_not_found");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_with_a_mistake_changes_nothing_and_says_where_it_is() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    let list = tempfile::NamedTempFile::new()?;
+    std::fs::write(list.path(), "ada@example.com\n\nnot an address\n")?;
+    let (code, message) =
+        world.shell.run(&format!("reset force --accounts {} --json", list.path().display()))?.error(2)?;
+    assert_eq!(code, "list_invalid");
+    assert!(message.ends_with(", line 3: not an e-mail address"), "{message}");
+    assert_eq!(world.shell.run("reset force --accounts /nowhere --json")?.error(2)?.0, "list_unreadable");
+    assert_eq!(
+        world.shell.run("reset force --since 2h --signal nothing.such --json")?.error(3)?.0,
+        "signal_not_found"
+    );
+    assert_eq!(world.shell.run("reset force --signal login.refused --json")?.error(2)?.0, "usage");
+    assert_eq!(world.sign_in(PASSWORD).await?.0, 200);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_are_reset_by_the_events_of_their_accounts() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    world.shell.run_with("user create bob@example.com --password-stdin --json", PASSWORD)?.json(0)?;
+    assert_eq!(world.sign_in("wrong").await?.0, 401);
+    let body = json!({"email": "nobody@example.com", "password": "wrong"});
+    assert_eq!(world.post("/api/v1/auth/login", None, &body).await?.0, 401);
+    let none = world.shell.run("reset force --since 2h --signal suspicious_activity --json")?.json(0)?;
+    assert_eq!(none["accounts"], json!([]));
+    let text = world.shell.run("reset force --since 2h --signal login.refused --dry-run")?;
+    assert!(text.stderr.contains("security events read"), "{text:?}");
+    let done = world.shell.run("reset force --since 2h --signal login.refused --json")?.json(0)?;
+    assert_eq!(done["accounts"], json!([{"email": "ada@example.com", "outcome": "reset"}]));
+    let bob = json!({"email": "bob@example.com", "password": PASSWORD});
+    assert_eq!(world.post("/api/v1/auth/login", None, &bob).await?.0, 200);
+    Ok(())
+}
+
+fn codes(explanation: &Value) -> Vec<&str> {
+    let causes = explanation["causes"].as_array();
+    causes.into_iter().flatten().filter_map(|cause| cause["code"].as_str()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_user_is_refused_is_told_from_what_holds() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    let explain = || world.shell.run("explain user ada@example.com --json")?.json(0);
+    assert_eq!(codes(&explain()?), [""; 0]);
+    for _ in 0..5 {
+        assert_eq!(world.sign_in("wrong").await?.0, 401);
+    }
+    let locked = explain()?;
+    assert_eq!(codes(&locked), ["locked"]);
+    assert_eq!(locked["causes"][0]["page"], "lockouts-rising");
+    assert_eq!(locked["causes"][0]["commands"], json!(["sallyport user unlock ada@example.com"]));
+    assert!(locked["events"].as_array().is_some_and(|events| events.len() >= 5));
+
+    world.shell.run("user disable ada@example.com --json")?.json(0)?;
+    world.shell.run("block add ada@example.com --for 1h --reason sold --json")?.json(0)?;
+    world.shell.run("mode set maintenance --for 1h --reason window --json")?.json(0)?;
+    assert_eq!(codes(&explain()?), ["account_blocked", "account_disabled", "locked", "maintenance"]);
+    let text = world.shell.run("explain user ada@example.com")?.stdout;
+    for expected in
+        ["sallyport block remove ada@example.com", "sallyport mode clear maintenance", "users-cannot-log-in"]
+    {
+        assert!(text.contains(expected), "{expected} is not in\n{text}");
+    }
+    let nobody = world.shell.run("explain user nobody@example.com --json")?.json(0)?;
+    assert_eq!(codes(&nobody), ["no_account", "maintenance"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_a_request_was_refused_is_told_from_log_and_events() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    let (_, refused) = world.sign_in("wrong").await?;
+    let id = refused["request_id"].as_str().unwrap_or_default();
+    let explained = world.shell.run(&format!("explain request {id} --json"))?.json(0)?;
+    assert_eq!(codes(&explained), ["invalid_credentials"]);
+    assert_eq!(explained["causes"][0]["page"], "users-cannot-log-in");
+    assert_eq!(explained["requests"][0]["route"], "/api/v1/auth/login");
+    assert_eq!(explained["events"][0]["kind"], "login.refused");
+
+    // Where no log can be read the events say it.
+    let shell = crate::support::Shell::new(world.shell.environment.clone())?.without("SALLYPORT_ISSUER");
+    let explained = shell.run(&format!("explain request {id} --json"))?.json(0)?;
+    assert_eq!((codes(&explained), &explained["requests"]), (vec!["invalid_credentials"], &Value::Null));
+    assert_eq!(shell.run("explain request 1-nothing --json")?.error(3)?.0, "request_not_found");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn why_an_address_is_refused_is_told_from_blocks_budget_and_log() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    assert_eq!(world.sign_in("wrong").await?.0, 401);
+    let explain = |more: &str| world.shell.run(&format!("explain address 127.0.0.1 --json{more}"))?.json(0);
+    let free = explain("")?;
+    assert_eq!((codes(&free), &free["events"]), (vec![], &json!([])));
+    assert_eq!(free["requests"][0]["code"], "invalid_credentials");
+    assert_eq!(explain(" --since 1h")?["events"][0]["kind"], "login.refused");
+
+    world.shell.run("block add 127.0.0.0/8 --for 1h --reason stuffing --json")?.json(0)?;
+    let blocked = explain("")?;
+    assert_eq!(codes(&blocked), ["blocked"]);
+    assert_eq!(blocked["causes"][0]["commands"], json!(["sallyport block remove 127.0.0.0/8"]));
+    world.shell.run("block remove 127.0.0.0/8 --json")?.json(0)?;
+
+    let shell =
+        crate::support::Shell::new(world.shell.environment.clone())?.with("SALLYPORT_ADDRESS_LIMIT", "1");
+    let exhausted = shell.run("explain address 127.0.0.1 --json")?.json(0)?;
+    ensure!(codes(&exhausted) == ["rate_limited"] || codes(&exhausted).is_empty(), "{exhausted}");
+    Ok(())
+}
