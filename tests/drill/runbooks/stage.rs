@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use local::{Backend, Options};
-use sallyport_runbooks::{Page, Severity};
+use sallyport_runbooks::Page;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -41,7 +41,7 @@ impl Stage {
         for rule in &fault.rules {
             stage.console("faults", rule).await?;
         }
-        let incident = stage.page(page).await?;
+        let incident = stage.hear(page, "ALARM").await?;
         stage.environment.insert("INCIDENT".to_owned(), incident);
         Ok(stage)
     }
@@ -64,12 +64,12 @@ impl Stage {
     }
 
     /// Ends the fault, as AWS or a repair does.
-    pub(crate) async fn lift(&self) -> Result<()> {
+    pub(crate) async fn lift(&self, page: &Page) -> Result<()> {
         for path in ["faults", "keyring/faults"] {
             let url = format!("{}/_local/{path}", self.backend.url());
             self.http.delete(url).send().await?.error_for_status()?;
         }
-        Ok(())
+        self.hear(page, "OK").await.map(drop)
     }
 
     /// After the page everything answers, and nothing that it set is left.
@@ -187,16 +187,36 @@ impl Stage {
         Ok(())
     }
 
-    /// The alarm of the page opens its incident; a procedure is begun because of some alarm too.
-    async fn page(&self, page: &Page) -> Result<String> {
+    /// Tells the responder what CloudWatch would, and returns the incident.
+    async fn hear(&self, page: &Page, state: &str) -> Result<String> {
+        // A procedure is begun because of something, too.
         let alarm = page.front.alarms.first().map_or("suspicious-activity", String::as_str);
-        let topic = match page.front.severity {
-            Severity::Critical => "critical",
-            Severity::Warning => "warning",
-            Severity::Info => "info",
-        };
-        let _ = (alarm, topic);
-        Ok(String::new())
+        let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.000+0000").to_string();
+        let message = json!({
+            "AlarmName": format!("sallyport-local-{alarm}"),
+            "AlarmDescription": page.front.title,
+            "AWSAccountId": "123456789012",
+            "AlarmConfigurationUpdatedTimestamp": at,
+            "NewStateValue": state,
+            "NewStateReason": "Drill.",
+            "StateChangeTime": at,
+            "Region": "EU (Frankfurt)",
+            "AlarmArn": format!("arn:aws:cloudwatch:eu-central-1:123456789012:alarm:sallyport-local-{alarm}"),
+            "OldStateValue": if state == "ALARM" { "OK" } else { "ALARM" },
+            "OKActions": [], "AlarmActions": [], "InsufficientDataActions": [],
+        });
+        let topic = page.front.severity.name();
+        let event = json!({"Records": [{
+            "EventSource": "aws:sns", "EventVersion": "1.0",
+            "Sns": {
+                "Type": "Notification", "MessageId": "1", "Subject": state, "Timestamp": at,
+                "TopicArn": format!("arn:aws:sns:eu-central-1:123456789012:sallyport-local-{topic}"),
+                "Message": message.to_string(), "MessageAttributes": {},
+            },
+        }]});
+        let answer = self.console("invoke/responder", &event).await?;
+        let incident = answer["result"]["alarms"][0]["incident"].as_str();
+        incident.map(str::to_owned).with_context(|| format!("no incident: {answer}"))
     }
 }
 
