@@ -53,7 +53,7 @@ impl Stage {
         if sections.is_empty() {
             return Ok(BTreeSet::new());
         }
-        let mut arguments = vec!["runbook", "run", &page.name, "--yes", "--json"];
+        let mut arguments = vec!["runbook", "run", &page.name, "--yes"];
         for section in &sections {
             arguments.extend(["--section", **section]);
         }

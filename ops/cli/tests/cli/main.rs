@@ -12,6 +12,7 @@ mod failures;
 mod incidents;
 mod keys;
 mod migrations;
+mod reviews;
 mod runbooks;
 mod stack;
 mod support;
