@@ -104,7 +104,7 @@ impl Refusal {
         if wants_help { Exit::Done } else { Exit::Usage }
     }
 
-    fn first_line(&self) -> String {
+    pub(crate) fn first_line(&self) -> String {
         let text = self.error.render().to_string();
         let paragraph = text.split("\n\n").next().unwrap_or_default();
         let line = paragraph.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -6,6 +6,8 @@ mod cli;
 mod commands;
 mod console;
 mod deployment;
+#[cfg(test)]
+mod documents;
 mod environment;
 mod failure;
 mod output;

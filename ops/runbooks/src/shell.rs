@@ -15,7 +15,7 @@ pub const SAMPLES: [(&str, &str); 9] = [
     ("SALLYPORT_KEYRING_SECRET", "sallyport-prod-keyring"),
     ("EMAIL", "ada@example.com"),
     ("ADDRESS", "203.0.113.7"),
-    ("INCIDENT", "inc_AAAAAAAAAAAAAAAAAAAAAA"),
+    ("INCIDENT", "inc_01l5iiv3k0ab29fg"),
     ("REQUEST_ID", "9a6a3b0c-54c1-4a52-8f0e-2b4f4a5ad3c1"),
 ];
 

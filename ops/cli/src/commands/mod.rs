@@ -12,6 +12,7 @@ mod keys;
 mod migrate;
 mod mode;
 mod reset;
+mod review;
 mod runbook;
 mod totp;
 pub(crate) mod user;
@@ -57,6 +58,9 @@ pub(crate) enum Command {
     /// Item formats: what is applied, and whether the data reads.
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
+    /// Tasks of the day, the week or the month, with the deployment's figures. Changes nothing.
+    #[command(subcommand)]
+    Review(review::ReviewCommand),
     /// Runbooks: a page per alarm and procedure, to read and to run.
     #[command(subcommand)]
     Runbook(runbook::RunbookCommand),
@@ -84,6 +88,7 @@ pub(crate) async fn run(invocation: Invocation) -> Result<Answer, Failure> {
         Command::Calibrate(command) => command.run(),
         Command::Alarms(command) => command.run(&target).await,
         Command::Migrate(command) => command.run(&target).await,
+        Command::Review(command) => command.run(&target).await,
         Command::Runbook(command) => command.run(&target, format).await,
         Command::Totp(command) => command.run(&target).await,
         Command::Completions(command) => command.run(),

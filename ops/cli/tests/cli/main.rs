@@ -13,6 +13,7 @@ mod incidents;
 mod keys;
 mod migrations;
 mod modes;
+mod reviews;
 mod runbooks;
 mod stack;
 mod support;

@@ -9,7 +9,7 @@ use std::{
 
 use clap::Args;
 use sallyport_aws::system::SystemClock;
-use sallyport_core::clock::Clock as _;
+use sallyport_core::{clock::Clock as _, incidents::IncidentId};
 use sallyport_runbooks::{Page, SECTIONS, Step, shell as syntax};
 use serde::Serialize;
 
@@ -40,7 +40,7 @@ pub(crate) struct Options {
     set: Vec<(String, String)>,
     /// The incident that this is done for: its id is INCIDENT, and the transcript becomes a note of it.
     #[arg(long, value_name = "ID")]
-    incident: Option<String>,
+    incident: Option<IncidentId>,
     /// Write the transcript to this file.
     #[arg(long, value_name = "FILE")]
     transcript: Option<PathBuf>,
@@ -151,7 +151,7 @@ impl Options {
         }
         let mut variables = variables::of_deployment(target).await?;
         if let Some(incident) = &self.incident {
-            variables.insert(variables::INCIDENT.to_owned(), incident.clone());
+            variables.insert(variables::INCIDENT.to_owned(), incident.to_string());
         }
         variables.extend(self.set.iter().cloned());
         let in_cloud = target.stack.is_some();
@@ -159,7 +159,10 @@ impl Options {
             self.ready(&steps, &variables, in_cloud, format)?;
         }
         let report = self.play(&page, &steps, &variables, in_cloud, format);
-        let (report, _transcript) = report?;
+        let (report, transcript) = report?;
+        if let (Some(incident), false) = (self.incident, self.change.dry_run) {
+            transcript.keep(target, incident).await?;
+        }
         let failed = report.steps.iter().any(|step| step.outcome == Outcome::Failed);
         Ok(Answer::of(&report)?.exit(if failed { Exit::Dependency } else { Exit::Done }))
     }
@@ -207,7 +210,7 @@ impl Options {
         variables: &BTreeMap<String, String>,
         in_cloud: bool,
         format: Format,
-    ) -> Result<(Report, String), Failure> {
+    ) -> Result<(Report, Transcript), Failure> {
         let clock = SystemClock;
         let file = self.transcript.as_deref().filter(|_| !self.change.dry_run);
         let mut transcript = Transcript::begin(page, &operator(), clock.now(), file)?;
@@ -270,7 +273,7 @@ impl Options {
             reading.finish();
         }
         format.progress("");
-        Ok((report, transcript.text().to_owned()))
+        Ok((report, transcript))
     }
 
     fn confirm(&self) -> Result<Reply, Failure> {
