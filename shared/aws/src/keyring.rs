@@ -35,6 +35,7 @@ use sallyport_core::{
 
 use crate::{
     cache::LastGood,
+    meter,
     store::{Store, unavailable},
 };
 
@@ -322,7 +323,9 @@ impl<S: KeyringSource> KeyringCache<S> {
 
     /// The last good copy, however old, without asking anybody.
     pub fn last(&self) -> Option<Arc<Keyring>> {
-        self.copy.last()
+        let copy = self.copy.last();
+        meter::note_cache(copy.is_some());
+        copy
     }
 
     async fn fetch(&self) -> StoreResult<Option<Keyring>> {
