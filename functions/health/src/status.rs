@@ -251,7 +251,7 @@ pub(crate) async fn status(statuses: Arc<Statuses>, call: Call) -> Result<Reply,
     };
     Ok(reply
         .header(header::CACHE_CONTROL, HeaderValue::from_static(CACHE))
-        .append(header::VARY, HeaderValue::from_static("Accept")))
+        .header(header::VARY, HeaderValue::from_static("Accept")))
 }
 
 /// Browsers name HTML; whoever names nothing gets JSON.
