@@ -40,6 +40,8 @@ async fn an_incident_is_told_in_public_words() -> Result<()> {
     let body = shown(&backend).await?;
     assert_eq!(body["status"], "disruption");
     assert_eq!(body["incidents"].as_array().map(Vec::len), Some(1), "what concerns nobody is not told");
+    let states: Vec<_> = body["services"].as_array().unwrap().iter().map(|one| &one["status"]).collect();
+    assert_eq!(states, ["impaired", "impaired", "impaired", "up"]);
     let incident = &body["incidents"][0];
     assert_eq!(
         (&incident["id"], &incident["progress"], &incident["resolved_at"]),

@@ -38,7 +38,7 @@ pub(crate) struct Statuses {
 pub(crate) struct Status {
     at: Timestamp,
     overall: Overall,
-    services: Vec<(Service, bool)>,
+    services: Vec<(Service, Works)>,
     /// `None` while the records can't be read.
     incidents: Option<Vec<Public>>,
 }
@@ -67,6 +67,25 @@ impl Overall {
             Self::Impaired(Impact::Degraded) => "The service works, with limits.",
             Self::Impaired(Impact::Disruption) => "The service is disrupted.",
             Self::Impaired(Impact::Outage) => "The service is not available.",
+        }
+    }
+}
+
+/// Whether something can be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Works {
+    Up,
+    /// What it takes answers, and an incident says that it fails for some or many.
+    Impaired,
+    Down,
+}
+
+impl Works {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Up => "up",
+            Self::Impaired => "impaired",
+            Self::Down => "down",
         }
     }
 }
@@ -197,10 +216,21 @@ async fn look(platform: &Platform, now: Timestamp) -> Status {
     let down = |component: &Component| {
         findings.iter().any(|finding| finding.component == *component && finding.fault.is_some())
     };
-    let services: Vec<_> =
-        Service::ALL.into_iter().map(|service| (service, !service.needs().iter().any(down))).collect();
-    let of_services = services.iter().any(|(_, works)| !works).then_some(Impact::Outage);
     let of_incidents = incidents.iter().flatten().filter_map(Public::now).min();
+    let goes_on =
+        incidents.iter().flatten().any(|one| one.progress != Progress::Monitoring && one.now().is_some());
+    let works = |service: Service| {
+        if service.needs().iter().any(down) {
+            Works::Down
+        } else if goes_on && service != Service::PublicKeys {
+            Works::Impaired
+        } else {
+            Works::Up
+        }
+    };
+    let services = Service::ALL.map(|service| (service, works(service))).to_vec();
+    let broken = services.iter().any(|(_, works)| *works == Works::Down);
+    let of_services = broken.then_some(Impact::Outage);
     let overall = match of_services.into_iter().chain(of_incidents).min() {
         _ if maintained => Overall::Maintenance,
         Some(impact) => Overall::Impaired(impact),
@@ -251,7 +281,7 @@ pub(crate) async fn status(statuses: Arc<Statuses>, call: Call) -> Result<Reply,
     };
     Ok(reply
         .header(header::CACHE_CONTROL, HeaderValue::from_static(CACHE))
-        .append(header::VARY, HeaderValue::from_static("Accept")))
+        .header(header::VARY, HeaderValue::from_static("Accept")))
 }
 
 /// Browsers name HTML; whoever names nothing gets JSON.
@@ -312,10 +342,10 @@ impl Document {
             });
             each.collect()
         });
-        let services = status.services.iter().map(|(service, works)| ServiceDocument {
-            name: service.as_str(),
-            status: if *works { "up" } else { "down" },
-        });
+        let services = status
+            .services
+            .iter()
+            .map(|(service, works)| ServiceDocument { name: service.as_str(), status: works.as_str() });
         Self {
             status: status.overall.as_str(),
             description: status.overall.words(),

@@ -193,7 +193,6 @@ pub(crate) fn read_roots(path: &Path) -> Result<Vec<u8>, ConnectError> {
     std::fs::read(path).map_err(|error| ConnectError::Roots { path: path.to_owned(), error })
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "it is handed to map_err")]
 pub(crate) fn tls(error: impl std::fmt::Display) -> ConnectError {
     ConnectError::Tls(error.to_string())
 }

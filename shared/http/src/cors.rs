@@ -12,7 +12,11 @@ pub(crate) fn allowed<'a>(headers: &HeaderMap, origins: &'a [String]) -> Option<
 
 /// Lets the page at `origin` read the answer.
 pub(crate) fn expose(headers: &mut HeaderMap, origin: Option<&str>) {
-    headers.append(header::VARY, HeaderValue::from_static("Origin"));
+    // One header with both words, where the answer differs by something else as well.
+    let also = headers.get(header::VARY).and_then(|value| value.to_str().ok());
+    let vary = also.map(|also| format!("{also}, Origin"));
+    let vary = vary.and_then(|vary| HeaderValue::from_str(&vary).ok());
+    headers.insert(header::VARY, vary.unwrap_or(HeaderValue::from_static("Origin")));
     let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(origin).ok()) else {
         return;
     };

@@ -11,7 +11,7 @@ use sallyport_core::{
     incidents::{Impact, Progress},
 };
 
-use super::{DAY, DAYS, Overall, Public, Status};
+use super::{DAY, DAYS, Overall, Public, Status, Works};
 
 const STYLE: &str = include_str!("page.css");
 
@@ -56,7 +56,11 @@ fn write(page: &mut String, status: &Status) -> std::fmt::Result {
     }
     writeln!(page, "<section>\n<h2>Services</h2>\n<ul>")?;
     for (service, works) in &status.services {
-        let (class, word) = if *works { ("good", "Available") } else { ("bad", "Not available") };
+        let (class, word) = match works {
+            Works::Up => ("good", "Available"),
+            Works::Impaired => ("mild", "Impaired"),
+            Works::Down => ("bad", "Not available"),
+        };
         writeln!(page, "<li class=\"{class}\"><span>{}</span> <b>{word}</b></li>", service.words())?;
     }
     writeln!(page, "</ul>\n</section>\n<section>\n<h2>The last {DAYS} days</h2>")?;
@@ -71,7 +75,7 @@ fn write(page: &mut String, status: &Status) -> std::fmt::Result {
 }
 
 fn told(status: &Status) -> &'static str {
-    let broken = status.services.iter().any(|(_, works)| !works);
+    let broken = status.services.iter().any(|(_, works)| *works == Works::Down);
     match (&status.incidents, status.overall) {
         (None, _) => "The record of incidents can't be read at the moment.",
         (_, Overall::Operational) => "There is no known problem.",
