@@ -223,6 +223,8 @@ mod tests {
         match word {
             "EMAIL" => "ada@example.com".to_owned(),
             "CODE" => "123456".to_owned(),
+            "ADDRESS" => "203.0.113.7".to_owned(),
+            "INCIDENT" => "inc_01l5iiv3k0ab29fg".to_owned(),
             "BASE32" => "JBSWY3DPEHPK3PXP".to_owned(),
             "N" | "MS" | "SECONDS" => "1".to_owned(),
             _ if stands_for => word.to_ascii_lowercase(),

@@ -158,3 +158,25 @@ fn pages_are_found_by_the_name_of_their_file() {
     assert_eq!(names().map(str::to_owned).collect::<BTreeSet<_>>(), on_disk);
     assert!(page("no-such-page").unwrap().is_none());
 }
+
+#[test]
+fn every_alarm_of_the_template_has_its_page_of_the_same_severity_and_first_command() {
+    let template = include_str!("../../../infra/alarms.yaml");
+    let mut alarms = BTreeSet::new();
+    for alarm in template.split("AlarmName: !Sub \"${Deployment}-").skip(1) {
+        let field = |name: &str| alarm.split_once(name).unwrap().1.lines().next().unwrap().trim();
+        let name = alarm.split('"').next().unwrap();
+        let page = page(name).unwrap().unwrap_or_else(|| panic!("{name} has no page"));
+        assert_eq!(page.front.alarms, [name], "{name}");
+        assert_eq!(page.front.severity.name(), field("Severity: "), "{name}");
+        let early = page.sections[2..5].iter().flat_map(|section| &section.steps);
+        let first = field("First: ");
+        assert!(
+            early.clone().any(|step| step.commands.contains(first)),
+            "{name} does not begin with {first}"
+        );
+        alarms.insert(name.to_owned());
+    }
+    let pages: BTreeSet<_> = pages().unwrap().into_iter().flat_map(|page| page.front.alarms).collect();
+    assert_eq!(pages, alarms);
+}

@@ -76,6 +76,8 @@ impl Stage {
     pub(crate) async fn is_whole(&self) -> Result<()> {
         let ready = self.http.get(format!("{}/health/ready", self.backend.url())).send().await?;
         ensure!(ready.status().is_success(), "not ready after the page: {}", ready.text().await?);
+        let status = self.operator(&["mode", "status"], "").await?;
+        ensure!(status["modes"] == json!([]) && status["blocks"] == 0, "left behind: {status}");
         Ok(())
     }
 

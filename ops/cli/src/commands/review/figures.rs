@@ -1,12 +1,14 @@
 //! The deployment's own figures. Each is asked for by itself: one that can't be had leaves the others alone.
 
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
 use sallyport_core::{
     clock::Timestamp,
     flags::ReadFlags as _,
     incidents::ListIncidents as _,
     keyring::{KeyState, KeyringDocument, KeyringSource as _, Stored},
+    recovery::{Proof, Proofs as _},
+    sessions::gauge,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -21,6 +23,9 @@ use crate::{
 
 /// A signing key that is older should have been rotated: the alarm's own threshold.
 const OLDEST_KEY_DAYS: u64 = 90;
+/// The maintenance function looks every day, and restores every week: two of them missed are worth a look.
+const VERIFIED_WITHIN: Duration = Duration::from_secs(2 * 24 * 60 * 60);
+const PROVEN_WITHIN: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// A page that was not played for longer is a guess.
 const OLDEST_DRILL_DAYS: i64 = 90;
 
@@ -71,7 +76,10 @@ pub(super) async fn of(deployment: &Deployment, period: ReviewCommand, now: Time
         let name = deployment.settings.get(variable).unwrap_or_default();
         figures.push(size(deployment, table, name).await);
     }
+    figures.push(sessions(deployment, now).await);
     figures.extend(keys(deployment, now).await);
+    figures.push(proof(deployment, now, Proof::BACKUP_VERIFY, "backup verified", VERIFIED_WITHIN).await);
+    figures.push(proof(deployment, now, Proof::RESTORE_DRILL, "restore proven", PROVEN_WITHIN).await);
     if period == ReviewCommand::Monthly {
         figures.push(drills(now));
     }
@@ -80,7 +88,7 @@ pub(super) async fn of(deployment: &Deployment, period: ReviewCommand, now: Time
 
 async fn incidents(deployment: &Deployment, period: ReviewCommand, now: Timestamp) -> Figure {
     let (seconds, words) = period.span();
-    let since = now.minus(std::time::Duration::from_secs(seconds));
+    let since = now.minus(Duration::from_secs(seconds));
     let asked = tokio::try_join!(deployment.store.open_incidents(), deployment.store.incidents_since(since));
     match asked {
         Ok((open, recent)) => {
@@ -184,6 +192,34 @@ async fn keys(deployment: &Deployment, now: Timestamp) -> Vec<Figure> {
         age(name, current.map(|key| key.created_at), None);
     }
     figures
+}
+
+/// Counted by the ends of the sessions, exact to five minutes.
+async fn sessions(deployment: &Deployment, now: Timestamp) -> Figure {
+    match gauge::active_sessions(&deployment.store, now).await {
+        Ok(number) => Figure::new(Area::Sessions, "active sessions", number, number),
+        Err(error) => Figure::missing(Area::Sessions, "active sessions", &error.into()),
+    }
+}
+
+async fn proof(
+    deployment: &Deployment,
+    now: Timestamp,
+    name: &str,
+    figure: &'static str,
+    within: Duration,
+) -> Figure {
+    match deployment.store.proof(name).await {
+        Ok(Some(proof)) => {
+            let age = now.since(proof.at);
+            let result = if proof.ok { "" } else { ", and failed" };
+            let value = json!({"at": proof.at.seconds(), "ok": proof.ok});
+            let text = format!("{}{result}", ago(proof.at, now));
+            Figure::new(Area::Database, figure, value, text).attention(!proof.ok || age > within)
+        }
+        Ok(None) => Figure::new(Area::Database, figure, Value::Null, "never").attention(true),
+        Err(error) => Figure::missing(Area::Database, figure, &error.into()),
+    }
 }
 
 /// Pages that nobody has played for long, as far as this binary knows.
