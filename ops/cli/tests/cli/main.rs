@@ -9,6 +9,7 @@ mod config;
 mod documentation;
 mod events;
 mod failures;
+mod faults;
 mod incidents;
 mod keys;
 mod migrations;
