@@ -7,6 +7,7 @@ mod alarms;
 mod clients;
 mod config;
 mod documentation;
+mod dry_run;
 mod events;
 mod failures;
 mod faults;
