@@ -1,6 +1,6 @@
 //! Nothing secret is logged, kept as an event, or written down in clear.
 
-use std::process::Command;
+use std::{collections::BTreeSet, process::Command};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -13,19 +13,88 @@ fn alone() -> bool {
     alone
 }
 
-#[test]
-fn no_password_token_code_seed_or_address_is_in_the_logs_or_readable_in_the_tables() -> Result<()> {
-    if alone() {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        return runtime.block_on(scenario());
-    }
-    let name = "logs::no_password_token_code_seed_or_address_is_in_the_logs_or_readable_in_the_tables";
+/// Runs a test of this name in a process of its own.
+fn run_alone(name: &str) -> Result<()> {
     let run = Command::new(std::env::current_exe()?)
         .args(["--exact", name, "--nocapture"])
         .env("SALLYPORT_ALONE", "1")
         .output()?;
     let shown = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
     ensure!(run.status.success() && shown.contains("1 passed"), "{shown}");
+    Ok(())
+}
+
+fn block_on(scenario: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(scenario)
+}
+
+#[test]
+fn no_password_token_code_seed_or_address_is_in_the_logs_or_readable_in_the_tables() -> Result<()> {
+    if alone() {
+        return block_on(scenario());
+    }
+    run_alone("logs::no_password_token_code_seed_or_address_is_in_the_logs_or_readable_in_the_tables")
+}
+
+#[test]
+fn a_request_leaves_one_line_and_one_wide_event_whatever_its_route() -> Result<()> {
+    if alone() {
+        return block_on(one_line_and_one_event());
+    }
+    run_alone("logs::a_request_leaves_one_line_and_one_wide_event_whatever_its_route")
+}
+
+async fn one_line_and_one_event() -> Result<()> {
+    let backend = Backend::start().await?;
+    let actor = backend.actor();
+    // The most that the gateway lets through, with its name.
+    let agent = "Mozilla/5.0 ".repeat(800);
+    for route in local::routes()? {
+        let path = route.path.replace("{id}", "fac_AAAAAAAAAAAAAAAAAAAAAA");
+        let answer = actor.ask(&route.method, &path).header("user-agent", &agent).send().await?;
+        let id = answer.header("x-request-id");
+        let case = format!("{} {path} {id}", route.method);
+        let logs = backend.logs().await?;
+        let lines: Vec<_> =
+            logs.iter().map(|line| &line["line"]).filter(|line| line["request_id"] == id).collect();
+        let told = |line: &&&Value| matches!(line["message"].as_str(), Some("request" | "request failed"));
+        ensure!(lines.iter().filter(told).count() == 1, "{case}: {lines:?}");
+        let events: Vec<_> = lines.iter().filter(|line| !line["_aws"].is_null()).collect();
+        ensure!(events.len() == 1, "{case}: {lines:?}");
+        ensure!(events[0]["route"] == route.path.as_str(), "{case}: {}", events[0]);
+        is_metric_event(events[0]).context(case.clone())?;
+        for line in lines {
+            let length = line.to_string().len();
+            ensure!(length < 2048, "{case}: {length} bytes: {line}");
+        }
+    }
+    // What no function has a route for the gateway refuses by itself.
+    let count = backend.logs().await?.len();
+    actor.get("/nowhere").await?.expect(404)?;
+    ensure!(backend.logs().await?.len() == count, "a function was asked for a path that none has");
+    Ok(())
+}
+
+/// What CloudWatch takes as metrics: names that are members with numbers, dimensions that are members with texts.
+fn is_metric_event(event: &Value) -> Result<()> {
+    ensure!(event["_aws"]["Timestamp"].as_u64().is_some(), "no time: {event}");
+    let directives = event["_aws"]["CloudWatchMetrics"].as_array().context("no directives")?;
+    let mut metrics = BTreeSet::new();
+    for directive in directives {
+        ensure!(directive["Namespace"] == "Sallyport", "{directive}");
+        let sets = directive["Dimensions"].as_array().context("no dimensions")?;
+        ensure!(!sets.is_empty() && sets.iter().all(|set| set[0] == "stage"), "{directive}");
+        for name in sets.iter().flat_map(|set| set.as_array().into_iter().flatten()) {
+            let name = name.as_str().context("no name")?;
+            ensure!(event[name].is_string(), "dimension {name}: {event}");
+        }
+        for metric in directive["Metrics"].as_array().context("no metrics")? {
+            let name = metric["Name"].as_str().context("no name")?;
+            ensure!(event[name].is_number(), "metric {name}: {event}");
+            ensure!(metrics.insert(name), "metric {name} stands twice: {event}");
+        }
+    }
+    ensure!(metrics.contains("requests") && metrics.contains("errors"), "{metrics:?}");
     Ok(())
 }
 

@@ -17,8 +17,7 @@ use crate::{
 /// As the console names them: reply lost before and after it was applied, and three answers that say it was not.
 const ONCE: &[&str] = &["drop_before", "drop_after", "error_500", "throttle", "conflict"];
 
-/// To the caller of the SDK an answer that never says anything else is a reply that never comes, but for conflicts.
-const LASTING: &[&str] = &["drop_before", "drop_after", "conflict"];
+const LASTING: &[&str] = ONCE;
 
 /// A read is not applied: it fails or it does not.
 const READ_ONCE: &[&str] = &["error_500"];

@@ -88,6 +88,47 @@ async fn a_keyring_that_is_away_at_start_is_said_so_and_found_later() -> anyhow:
     actor.try_log_in("somebody@example.com", "Correct horse").await?.expect(401).map(drop)
 }
 
+/// Promise 2, for the start that fills it. A kind a test: starts without a keyring use up the retries of a process.
+async fn is_filled_once_despite(kind: &str) -> anyhow::Result<()> {
+    for (keyring, operation) in [(true, "PutSecretValue"), (false, "PutItem")] {
+        let away = json!({"kind": "refuse", "service": "secretsmanager"}).to_string();
+        let options = local::Options { faults: vec![away], ..local::Options::default() };
+        let backend = Backend::start_as(options).await?;
+        backend.heal().await?;
+        let rule = json!({"kind": kind, "operation": operation});
+        if keyring {
+            backend.keyring_fault(rule).await?
+        } else {
+            backend.fault(rule).await?
+        }
+        let keys = Cold::start(&backend).await?.keys().await?;
+        let events = backend.items("Audit").await?;
+        let created = events.iter().filter(|item| item["kind"] == "keyring.created").count();
+        ensure!(keys.0 == 200 && created == 1, "{kind} at {operation}: {keys:?}, {created} events");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_keyring_is_filled_and_recorded_once_when_a_call_is_lost() -> anyhow::Result<()> {
+    is_filled_once_despite("drop_before").await
+}
+
+#[tokio::test]
+async fn a_keyring_is_filled_and_recorded_once_when_a_reply_is_lost() -> anyhow::Result<()> {
+    is_filled_once_despite("drop_after").await
+}
+
+#[tokio::test]
+async fn a_keyring_is_filled_and_recorded_once_when_a_call_fails() -> anyhow::Result<()> {
+    is_filled_once_despite("error_500").await
+}
+
+#[tokio::test]
+async fn a_keyring_is_filled_and_recorded_once_when_a_call_is_throttled() -> anyhow::Result<()> {
+    is_filled_once_despite("throttle").await
+}
+
 #[tokio::test]
 async fn the_last_good_keyring_serves_through_an_outage() -> anyhow::Result<()> {
     let backend = Backend::start().await?;

@@ -45,6 +45,7 @@ pub use keyring::{KeyMaker, KeyringCache, KeyringVault, SecretsKeyring, generate
 #[cfg(feature = "cloudwatch")]
 pub use metrics::CloudWatchMetrics;
 pub use providers::SecretsProviders;
+pub use retries::TransactionConflicts;
 pub use store::{Store, Tables};
 #[cfg(feature = "maintenance")]
 pub use topics::SnsTopics;

@@ -11,7 +11,7 @@ use aws_smithy_runtime_api::client::{
 /// A transaction that met another on the same item was not applied; nor was a single write that met a transaction.
 /// Both are worth another try, with the same idempotency token.
 #[derive(Debug)]
-pub(crate) struct TransactionConflicts;
+pub struct TransactionConflicts;
 
 impl ClassifyRetry for TransactionConflicts {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {

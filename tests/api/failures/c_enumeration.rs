@@ -7,7 +7,26 @@ use futures_util::future::try_join_all;
 use crate::prelude::*;
 
 #[tokio::test]
-async fn c26_c27_spellings_of_one_address_share_one_budget_cve_2025_24806_cve_2025_6004() -> Result<()> {
+async fn c26_aliases_of_one_account_share_one_budget_cve_2025_24806() -> Result<()> {
+    let backend = Backend::start().await?;
+    let account = backend.account_as("ada@b\u{fc}cher.example", "the right password").await?;
+    let aliases = ["ada@b\u{fc}cher.example", "ada@xn--bcher-kva.example"];
+    for alias in aliases {
+        backend.actor().log_in(&Account { email: alias.to_owned(), ..account.clone() }).await?;
+    }
+    for alias in aliases.iter().cycle().take(5) {
+        let refused = backend.actor().try_log_in(alias, "wrong").await?;
+        assert_eq!(refused.outcome(), outcome(401, "invalid_credentials"), "{alias}");
+    }
+    for alias in aliases {
+        let refused = backend.actor().try_log_in(alias, &account.password).await?;
+        assert_eq!(refused.outcome(), outcome(429, "too_many_attempts"), "{alias}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn c27_no_unicode_case_or_space_variant_is_a_new_budget_cve_2025_6004() -> Result<()> {
     let backend = Backend::start().await?;
     let account = backend.account_as("ada@example.com", "the right password").await?;
     for spelling in [

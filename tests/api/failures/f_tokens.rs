@@ -121,7 +121,8 @@ async fn f49_claims_are_required_typed_and_compared() -> Result<()> {
 }
 
 #[tokio::test]
-async fn f50_the_header_decides_neither_algorithm_nor_key_cve_2022_23540() -> Result<()> {
+async fn f50_the_header_decides_neither_algorithm_nor_key_cve_2026_44699_cve_2026_22817_cve_2023_48223_cve_2024_54150()
+-> Result<()> {
     let heist = heist().await?;
     let (header, claims) = (heist.forger.header(), heist.session.claims());
     let jwks = heist.backend.actor().get("/.well-known/jwks.json").await?;

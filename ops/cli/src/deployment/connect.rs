@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use aws_config::{Region, SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-use sallyport_aws::{ProfileOptions, shared_config};
+use sallyport_aws::{ProfileOptions, TransactionConflicts, shared_config};
 
 use crate::{cli::Target, environment::variable, failure::Failure};
 
@@ -25,7 +25,9 @@ impl Connection {
         let dynamodb_url = target.endpoint_dynamodb.as_ref().or(target.endpoint.as_ref());
         let secrets_url = target.endpoint_secrets.as_ref().or(target.endpoint.as_ref());
 
-        let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&config);
+        // An operator's write may meet a user's transaction, which is over in milliseconds.
+        let mut dynamodb =
+            aws_sdk_dynamodb::config::Builder::from(&config).retry_classifier(TransactionConflicts);
         let mut secrets = aws_sdk_secretsmanager::config::Builder::from(&config);
         // Only what was said: the SDK reads its own variables into the builder, and `None` would erase them.
         if let Some(url) = dynamodb_url {
