@@ -6,20 +6,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::prelude::*;
 
-/// The log of a process is one: this test has a process of its own.
-fn alone() -> bool {
+/// The log of a process is one: the test of this name has a process of its own.
+pub(crate) fn alone(name: &str, scenario: impl Future<Output = Result<()>>) -> Result<()> {
     #[expect(clippy::disallowed_methods, reason = "set by this test for itself")]
     let alone = std::env::var("SALLYPORT_ALONE").is_ok();
-    alone
-}
-
-#[test]
-fn no_password_token_code_seed_or_address_is_in_the_logs_or_readable_in_the_tables() -> Result<()> {
-    if alone() {
+    if alone {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        return runtime.block_on(scenario());
+        return runtime.block_on(scenario);
     }
-    let name = "logs::no_password_token_code_seed_or_address_is_in_the_logs_or_readable_in_the_tables";
     let run = Command::new(std::env::current_exe()?)
         .args(["--exact", name, "--nocapture"])
         .env("SALLYPORT_ALONE", "1")
@@ -27,6 +21,11 @@ fn no_password_token_code_seed_or_address_is_in_the_logs_or_readable_in_the_tabl
     let shown = String::from_utf8_lossy(&run.stdout) + String::from_utf8_lossy(&run.stderr);
     ensure!(run.status.success() && shown.contains("1 passed"), "{shown}");
     Ok(())
+}
+
+#[test]
+fn no_password_token_code_seed_or_address_is_in_the_logs_or_readable_in_the_tables() -> Result<()> {
+    alone("logs::no_password_token_code_seed_or_address_is_in_the_logs_or_readable_in_the_tables", scenario())
 }
 
 /// What must not be seen.
