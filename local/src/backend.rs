@@ -37,6 +37,7 @@ pub struct Backend {
     services_url: String,
     environment: Environment,
     guide: Option<String>,
+    logs: Arc<Logs>,
     stopper: Stopper,
     servers: JoinSet<()>,
     _threads: [Threads; 2],
@@ -52,10 +53,10 @@ impl Backend {
         let for_functions = Threads::start("functions", FUNCTION_THREADS)?;
         let (stopper, stop) = stop::channel();
         let started = start(options, for_services.handle().clone(), stop);
-        let Started { url, services_url, environment, guide, servers } =
+        let Started { url, services_url, environment, guide, logs, servers } =
             for_functions.handle().spawn(started).await??;
         let _threads = [for_services, for_functions];
-        Ok(Self { url, services_url, environment, guide, stopper, servers, _threads })
+        Ok(Self { url, services_url, environment, guide, logs, stopper, servers, _threads })
     }
 
     /// Where the API answers, without a trailing slash.
@@ -78,6 +79,11 @@ impl Backend {
         &self.environment
     }
 
+    /// What the functions have written.
+    pub fn log_lines(&self) -> LogLines {
+        LogLines(Arc::clone(&self.logs))
+    }
+
     /// The demo accounts with commands to try them, when they were asked for.
     pub fn guide(&self) -> Option<&str> {
         self.guide.as_deref()
@@ -97,7 +103,19 @@ struct Started {
     services_url: String,
     environment: Environment,
     guide: Option<String>,
+    logs: Arc<Logs>,
     servers: JoinSet<()>,
+}
+
+/// The functions' lines, also once their backend is gone.
+#[derive(Debug, Clone)]
+pub struct LogLines(Arc<Logs>);
+
+impl LogLines {
+    /// The last lines, as they were written, oldest first.
+    pub fn all(&self) -> Vec<String> {
+        self.0.lines()
+    }
 }
 
 async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Result<Started> {
@@ -139,7 +157,7 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
         template: template.clone(),
         database: services.database,
         clock: Arc::clone(&clock),
-        logs,
+        logs: Arc::clone(&logs),
         recorder: Arc::clone(&services.recorder),
         faults: services.faults,
         lambda,
@@ -167,7 +185,7 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
     };
     // What the start itself has called is nobody's business.
     services.recorder.clear();
-    Ok(Started { url, services_url, environment, guide, servers })
+    Ok(Started { url, services_url, environment, guide, logs, servers })
 }
 
 /// The services on their own threads.

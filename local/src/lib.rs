@@ -31,7 +31,7 @@ mod template;
 mod totp;
 mod wire;
 
-pub use backend::Backend;
+pub use backend::{Backend, LogLines};
 pub use dependencies::Dependencies;
 pub use environment::{Environment, OVERRIDABLE, exports_for};
 pub use options::Options;

@@ -80,7 +80,7 @@ impl Registry {
             for named in &directive.metrics {
                 let value = event.fields.get(&named.name).and_then(Value::as_f64);
                 if let (Some(metric), Some(value)) = (known_metric(&named.name), value) {
-                    let function = function.filter(|_| metric.by_function);
+                    let function = function.filter(|_| !metric.functions().is_empty());
                     series.entry((metric.name, function)).or_default().add(metric.kind, second, value);
                 }
             }

@@ -6,15 +6,14 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 
 use crate::prelude::*;
 
-/// The log of a process is one: this test has a process of its own.
-fn alone() -> bool {
+/// The log of a process is one: the test of this name has a process of its own.
+pub(crate) fn alone(name: &str, scenario: impl Future<Output = Result<()>>) -> Result<()> {
     #[expect(clippy::disallowed_methods, reason = "set by this test for itself")]
     let alone = std::env::var("SALLYPORT_ALONE").is_ok();
-    alone
-}
-
-/// Runs a test of this name in a process of its own.
-fn run_alone(name: &str) -> Result<()> {
+    if alone {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        return runtime.block_on(scenario);
+    }
     let run = Command::new(std::env::current_exe()?)
         .args(["--exact", name, "--nocapture"])
         .env("SALLYPORT_ALONE", "1")
@@ -24,24 +23,14 @@ fn run_alone(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn block_on(scenario: impl Future<Output = Result<()>>) -> Result<()> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(scenario)
-}
-
 #[test]
 fn no_password_token_code_seed_or_address_is_in_the_logs_or_readable_in_the_tables() -> Result<()> {
-    if alone() {
-        return block_on(scenario());
-    }
-    run_alone("logs::no_password_token_code_seed_or_address_is_in_the_logs_or_readable_in_the_tables")
+    alone("logs::no_password_token_code_seed_or_address_is_in_the_logs_or_readable_in_the_tables", scenario())
 }
 
 #[test]
 fn a_request_leaves_one_line_and_one_wide_event_whatever_its_route() -> Result<()> {
-    if alone() {
-        return block_on(one_line_and_one_event());
-    }
-    run_alone("logs::a_request_leaves_one_line_and_one_wide_event_whatever_its_route")
+    alone("logs::a_request_leaves_one_line_and_one_wide_event_whatever_its_route", one_line_and_one_event())
 }
 
 async fn one_line_and_one_event() -> Result<()> {

@@ -22,6 +22,7 @@ mod health;
 mod incidents;
 mod keyring;
 mod limits;
+mod logging;
 mod login;
 mod logs;
 mod metrics;

@@ -172,6 +172,8 @@ class Stack:
             "AddressLimit": "10000",
             # The emulator refuses metric math and composite alarms.
             "AlarmSet": "basic",
+            # The emulator has no dashboards and no saved queries.
+            "Dashboard": "off",
         }
 
     def deploy(self, **parameters):

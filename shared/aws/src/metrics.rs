@@ -192,7 +192,7 @@ mod tests {
             let asked: Vec<_> = all.iter().filter(|wanted| wanted.metric == metric.name).collect();
             assert!(!asked.is_empty(), "{}", metric.name);
             assert!(
-                asked.iter().all(|wanted| wanted.function.is_some() == metric.by_function),
+                asked.iter().all(|wanted| wanted.function.is_none() == metric.functions().is_empty()),
                 "{}",
                 metric.name
             );

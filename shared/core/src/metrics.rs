@@ -24,7 +24,7 @@ pub struct Metric {
     /// As it is emitted, and as alarms know it.
     pub name: &'static str,
     pub kind: Kind,
-    /// Whether it is told apart by function.
+    /// Whether it is emitted by stage and function, besides by stage alone.
     pub by_function: bool,
     pub meaning: &'static str,
 }
@@ -41,7 +41,7 @@ macro_rules! metrics {
 metrics! {
     "requests", Count, true, "Requests answered";
     "errors", Count, true, "Requests answered with 5xx";
-    "response_time", Time, false, "Time in the function until the answer";
+    "response_time", Time, true, "Time in the function until the answer";
     "cold_starts", Count, false, "Requests that were the first of a process";
     "dependency_time", Time, false, "Time of a request in calls of AWS, added up";
     "cache_hits", Count, false, "Reads of keyring and flags served by the copy in the process";
@@ -91,12 +91,12 @@ pub const QUANTILES: [f64; 3] = [0.5, 0.95, 0.99];
 pub const WINDOW: Duration = Duration::from_secs(300);
 
 impl Metric {
-    /// The functions that emit it apart.
+    /// Of a count that is told apart, the functions that emit it. Times are told of all together.
     pub fn functions(&self) -> &'static [&'static str] {
-        match (self.by_function, self.name) {
-            (false, _) => &[],
-            (true, "invocations" | "invocation_failures") => &TRIGGERS,
-            (true, _) => &FUNCTIONS,
+        match (self.by_function, self.kind, self.name) {
+            (true, Kind::Count, "invocations" | "invocation_failures") => &TRIGGERS,
+            (true, Kind::Count, _) => &FUNCTIONS,
+            _ => &[],
         }
     }
 }

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::{
     account::{Account, ServiceClient},
     answer::Answer,
+    secrets,
     session::{Pending, Session},
 };
 
@@ -223,7 +224,10 @@ impl Ask {
                 request = request.header("cookie", cookies.join("; "));
             }
         }
-        let answer = Answer::of(request.send().await?).await?;
+        let request = request.build()?;
+        secrets::of_request(&request);
+        let answer = Answer::of(actor.0.http.execute(request).await?).await?;
+        secrets::of_answer(&answer);
         let mut memory = actor.memory();
         if let Some(token) = answer.field("device_token").as_str() {
             memory.device_token = Some(token.to_owned());

@@ -22,6 +22,7 @@ use crate::{
     actor::Actor,
     answer::Answer,
     operator::{OffsetClock, Operator},
+    secrets::{self, Watch},
 };
 
 /// The one origin whose pages may call the API.
@@ -32,6 +33,7 @@ const DAY: u64 = 24 * 60 * 60;
 /// A backend of one's own: all functions, an empty database and a fresh keyring on free ports. Dropping it ends it.
 pub struct Backend {
     running: local::Backend,
+    _watch: Watch,
     url: String,
     http: reqwest::Client,
     operator: Operator,
@@ -77,6 +79,7 @@ impl Backend {
         let url = running.url().replace("localhost", "127.0.0.1");
         let http = reqwest::Client::builder().no_proxy().build()?;
         let backend = Self {
+            _watch: Watch::over(running.log_lines()),
             running,
             url,
             http,
@@ -156,6 +159,8 @@ impl Backend {
     /// # Errors
     /// When address or password is none, when there is such an account.
     pub async fn account_as(&self, email: &str, password: &str) -> anyhow::Result<Account> {
+        secrets::address(email);
+        secrets::password(password);
         let user_id = self.operator.create(email, password).await?;
         Ok(Account {
             user_id,
@@ -183,6 +188,7 @@ impl Backend {
     pub async fn client(&self) -> anyhow::Result<ServiceClient> {
         let id = format!("service-{}", self.accounts.fetch_add(1, Ordering::Relaxed));
         let secret = self.operator.add_client(&id).await?;
+        secrets::secret(&secret);
         Ok(ServiceClient { id, secret })
     }
 
@@ -207,6 +213,7 @@ impl Backend {
     /// # Errors
     /// When there is no such account.
     pub async fn set_password(&self, account: &mut Account, password: &str) -> anyhow::Result<()> {
+        secrets::password(password);
         self.operator.set_password(&account.email, password).await?;
         password.clone_into(&mut account.password);
         Ok(())
@@ -412,6 +419,11 @@ impl Backend {
     /// When the console does not answer.
     pub async fn platform_metrics_since(&self, sequence: u64) -> anyhow::Result<Vec<Value>> {
         self.list(&format!("metrics?since={sequence}"), "data").await
+    }
+
+    /// Secrets of this test's actors that stand in the log, each with its line. A backend that ends with any fails the test.
+    pub fn leaks(&self) -> Vec<String> {
+        secrets::leaks().into_iter().map(|(secret, line)| format!("{secret} in {line}")).collect()
     }
 
     /// The calls of database and keyring, those of the operator included.

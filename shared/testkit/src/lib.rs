@@ -14,6 +14,8 @@
 //! # Ok(()) }
 //! ```
 //!
+//! A backend that ends looks for the secrets of its actors in its logs, and fails the test that finds one.
+//!
 //! Time passes by [`Backend::advance`], never by sleeping. An actor has an address of its own, so that limits of one do
 //! not meet another.
 #![allow(
@@ -29,6 +31,7 @@ mod answer;
 mod backend;
 mod operator;
 mod raw;
+mod secrets;
 mod session;
 
 pub use account::{Account, Factor, ServiceClient};

@@ -1,0 +1,204 @@
+//! No suite may find a secret of its actors in what the functions have logged.
+//!
+//! Actors note what they send and are given; a backend that ends looks for all of it in its lines.
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use local::LogLines;
+use serde_json::Value;
+
+use crate::answer::Answer;
+
+/// Of the whole process: it has one log, whose lines go to the backend that started first.
+static NOTED: Mutex<Noted> = Mutex::new(Noted::new());
+
+struct Noted {
+    /// One word each: tokens, keys, codes.
+    words: BTreeSet<String>,
+    /// Passwords and addresses, which may have spaces.
+    texts: BTreeSet<String>,
+    logs: Vec<LogLines>,
+}
+
+impl Noted {
+    const fn new() -> Self {
+        Self { words: BTreeSet::new(), texts: BTreeSet::new(), logs: Vec::new() }
+    }
+}
+
+fn noted() -> MutexGuard<'static, Noted> {
+    NOTED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Looks when it is dropped, and fails the test that left a secret in a log.
+pub(crate) struct Watch(());
+
+impl Watch {
+    pub(crate) fn over(logs: LogLines) -> Self {
+        noted().logs.push(logs);
+        Self(())
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            return;
+        }
+        let found = leaks();
+        assert!(found.is_empty(), "secrets of this test are in the logs: {found:#?}");
+    }
+}
+
+/// Secrets of this process that stand in a log of its backends, with the line.
+pub(crate) fn leaks() -> Vec<(String, Arc<str>)> {
+    let noted = noted();
+    let mut found = Vec::new();
+    for line in noted.logs.iter().flat_map(LogLines::all) {
+        let line: Arc<str> = line.into();
+        let word = |character: char| character.is_ascii_alphanumeric() || "-_.=+/~".contains(character);
+        let words = line.split(|character| !word(character)).filter(|text| noted.words.contains(*text));
+        found.extend(words.map(|text| (text.to_owned(), Arc::clone(&line))));
+        let texts = noted.texts.iter().filter(|text| line.contains(text.as_str()));
+        found.extend(texts.map(|text| (text.clone(), Arc::clone(&line))));
+    }
+    found
+}
+
+/// Notes what a request holds.
+pub(crate) fn of_request(request: &reqwest::Request) {
+    for (name, value) in request.headers() {
+        let value = value.to_str().unwrap_or_default();
+        match name.as_str() {
+            "authorization" => of_authorization(value),
+            "cookie" => {
+                value.split("; ").filter_map(|pair| pair.split_once('=')).for_each(|(_, value)| token(value));
+            }
+            _ => {}
+        }
+    }
+    let Some(body) = request.body().and_then(reqwest::Body::as_bytes) else { return };
+    match serde_json::from_slice::<Value>(body) {
+        Ok(body) => of_json(&body),
+        Err(_) => of_form(&String::from_utf8_lossy(body)),
+    }
+}
+
+/// Notes what an answer gives.
+pub(crate) fn of_answer(answer: &Answer) {
+    of_json(&answer.json());
+    answer.cookies().iter().for_each(|(_, value, _)| token(value));
+}
+
+/// Notes a password, wherever it comes from.
+pub(crate) fn password(text: &str) {
+    let kinds = [char::is_lowercase as fn(char) -> bool, char::is_uppercase, char::is_numeric, |character| {
+        !character.is_alphanumeric()
+    }];
+    let kinds = kinds.iter().filter(|kind| text.chars().any(**kind)).count();
+    let length = text.chars().count();
+    // What anybody might say of anything ("undefined") is no password to look for.
+    if length >= 12 || length >= 8 && kinds >= 3 {
+        noted().texts.insert(text.to_owned());
+    }
+}
+
+/// Notes something that is one word and nobody's guess.
+pub(crate) fn secret(text: &str) {
+    if text.len() >= 16 {
+        noted().words.insert(text.to_owned());
+    }
+}
+
+pub(crate) fn address(text: &str) {
+    if text.len() >= 8 && text.contains('@') {
+        noted().texts.insert(text.to_owned());
+    }
+}
+
+fn token(text: &str) {
+    if text.len() >= 30 && ["eyJ", "spr_", "spd_"].iter().any(|start| text.starts_with(start)) {
+        secret(text);
+        text.rsplit('.').next().into_iter().for_each(secret);
+    }
+}
+
+fn code(text: &str) {
+    let digits = text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if digits || text.len() >= 10 {
+        noted().words.insert(text.to_owned());
+    }
+}
+
+fn of_authorization(value: &str) {
+    let (scheme, credentials) = value.split_once(' ').unwrap_or_default();
+    if scheme.eq_ignore_ascii_case("bearer") {
+        token(credentials);
+    } else if scheme.eq_ignore_ascii_case("basic") {
+        secret(credentials);
+        let pair = STANDARD.decode(credentials).unwrap_or_default();
+        String::from_utf8_lossy(&pair).split_once(':').into_iter().for_each(|(_, text)| secret(text));
+    }
+}
+
+fn of_json(body: &Value) {
+    for (name, value) in body.as_object().into_iter().flatten() {
+        match value {
+            Value::String(text) => field(name, text),
+            Value::Array(items) => items.iter().filter_map(Value::as_str).for_each(|text| field(name, text)),
+            _ => {}
+        }
+    }
+}
+
+fn of_form(body: &str) {
+    for (name, value) in body.split('&').filter_map(|pair| pair.split_once('=')) {
+        field(name, value);
+    }
+}
+
+fn field(name: &str, text: &str) {
+    match name {
+        "password" | "current_password" => password(text),
+        "email" => address(text),
+        "access_token" | "refresh_token" | "device_token" | "mfa_token" | "token" => token(text),
+        "secret" | "client_secret" | "otpauth_uri" => secret(text),
+        "code" | "recovery_codes" => code(text),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_a_secret_is_noted_and_common_words_are_not() {
+        of_json(&serde_json::json!({
+            "password": "Correct horse 0007", "email": "user0007@example.com", "code": "123456", "token": "unknown",
+            "refresh_token": "spr_AQABAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", "recovery_codes": ["ABCDE-FGHIJ"],
+            "label": "not a secret at all",
+        }));
+        of_authorization("Basic c2VydmljZTpzZXJ2aWNlLXNlY3JldC0wMDE=");
+        password("undefined");
+        let noted = noted();
+        assert_eq!(
+            noted.texts.iter().map(String::as_str).collect::<Vec<_>>(),
+            ["Correct horse 0007", "user0007@example.com"]
+        );
+        assert_eq!(
+            noted.words.iter().map(String::as_str).collect::<Vec<_>>(),
+            [
+                "123456",
+                "ABCDE-FGHIJ",
+                "c2VydmljZTpzZXJ2aWNlLXNlY3JldC0wMDE=",
+                "service-secret-001",
+                "spr_AQABAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            ]
+        );
+    }
+}
