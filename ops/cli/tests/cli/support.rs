@@ -174,6 +174,18 @@ impl World {
         body["items"].as_array().cloned().context("no items")
     }
 
+    /// How many requests of this id the backend's log tells of: the log of a process is one, whichever test began it.
+    pub(crate) async fn logged(&self, id: &str) -> anyhow::Result<usize> {
+        let answer = self.http.get(format!("{}/_local/logs", self.url)).send().await?;
+        let body: Value = answer.json().await?;
+        let lines = body["lines"].as_array().context("no lines")?;
+        let of_request = |line: &&Value| {
+            let line = &line["line"];
+            line["request_id"] == id && line["route"].is_string() && line.get("_aws").is_none()
+        };
+        Ok(lines.iter().filter(of_request).count())
+    }
+
     /// Breaks calls to come.
     pub(crate) async fn fault(&self, rule: &Value) -> anyhow::Result<()> {
         let (status, answer) = self.post("/_local/faults", None, rule).await?;
