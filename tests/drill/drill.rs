@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 use sallyport_alarms::{
-    Comparison, Datum, Evaluator, Kind, Metric, Notification, Parameters, Schedule, Source, State, Template,
-    Watched, emf, schedules,
+    Comparison, Datum, Evaluator, Kind, Metric, Missing, Notification, Parameters, Schedule, Source, State,
+    Template, Watched, emf, schedules,
 };
 use sallyport_testkit::Backend;
 use serde_json::Value;
@@ -44,7 +44,8 @@ impl Expected {
 #[derive(Debug, Clone, Copy)]
 struct Course {
     began: u64,
-    ended: u64,
+    /// Whether it was the probe that fell silent: then it is missing data that decides, not the threshold.
+    silence: bool,
 }
 
 /// A backend under evaluation.
@@ -210,10 +211,9 @@ impl Drill {
         break_it(&self.world).await?;
         self.minutes(expected.lasts, traffic).await?;
         mend_it(&self.world).await?;
-        self.probes = true;
-        let ended = self.minute;
+        let silence = !std::mem::replace(&mut self.probes, true);
         self.minutes(expected.clears_within, afterwards).await?;
-        self.judge(expected, Course { began, ended })
+        self.judge(expected, Course { began, silence })
     }
 
     /// The alarms did what was expected, and would not have, had they been wrong.
@@ -230,7 +230,7 @@ impl Drill {
             format!("{}:\n{}", expected.alarm, shown.join("\n"))
         };
         verdict(&self.evaluator, expected, course).with_context(context)?;
-        for (what, template) in tampered(self.evaluator.template(), expected.alarm)? {
+        for (what, template) in tampered(self.evaluator.template(), expected.alarm, course.silence)? {
             let mut evaluator = self.evaluator_of(template);
             evaluator.run_until(self.minute * MINUTE_MS);
             let noticed = verdict(&evaluator, expected, course).is_err();
@@ -272,7 +272,7 @@ fn verdict(evaluator: &Evaluator, expected: Expected, course: Course) -> Result<
 }
 
 /// The template with one alarm made wrong, in each of the ways that leave a template valid.
-fn tampered(template: &Template, alarm: &str) -> Result<Vec<(&'static str, Template)>> {
+fn tampered(template: &Template, alarm: &str, silence: bool) -> Result<Vec<(&'static str, Template)>> {
     let position = template.alarms.iter().position(|other| other.short == alarm);
     let position = position.with_context(|| format!("there is no alarm {alarm}"))?;
     let changed = |change: &dyn Fn(&mut Kind)| {
@@ -305,5 +305,14 @@ fn tampered(template: &Template, alarm: &str) -> Result<Vec<(&'static str, Templ
             Comparison::Less | Comparison::AtMost => f64::MIN,
         };
     });
-    Ok(vec![("other dimensions", wrong_dimensions), ("a threshold out of reach", out_of_reach)])
+    let silence_is_well = changed(&|kind| {
+        let Kind::Metric(alarm) = kind else { return };
+        alarm.missing = Missing::NotBreaching;
+    });
+    let dull = if silence {
+        ("silence taken for well", silence_is_well)
+    } else {
+        ("a threshold out of reach", out_of_reach)
+    };
+    Ok(vec![("other dimensions", wrong_dimensions), dull])
 }

@@ -124,7 +124,13 @@ async fn a_keyring_that_cannot_be_fetched_is_seen_before_anybody_is_refused() ->
     let mut drill = Drill::with(&[], &[("MinimumLookups", "20")]).await?;
     let hits = async |world: &World| world.get("/.well-known/jwks.json", 30, 4).await.map(drop);
     drill.minutes(1, hits).await?;
-    let break_it = async |world: &World| world.backend.keyring_fault(json!({"kind": "refuse"})).await;
+    // Not the health function: that it sees the keyring gone is service-down's drill.
+    let break_it = async |world: &World| {
+        for function in ["login", "refresh", "mfa", "keys"] {
+            world.backend.keyring_fault(json!({"kind": "refuse", "function": function})).await?;
+        }
+        Ok(())
+    };
     let traffic = async |world: &World| {
         // Every look-up after a failed one of five seconds ago tries again.
         for _ in 0..8 {
