@@ -13,7 +13,7 @@ use sallyport_core::{
 
 use crate::prelude::*;
 
-/// What no route leads to: operators, rotation and the responder do it. ops/cli/tests/cli/events.rs has what commands leave,
+/// What no route leads to: operators, rotation, the responder and maintenance do it. ops/cli/tests/cli/events.rs has what commands leave,
 /// the tests of the keyring, of flags and of incidents in shared/core/src have theirs.
 const OF_OPERATORS: &[EventKind] = &[
     EventKind::MigrationApplied,
@@ -30,6 +30,8 @@ const OF_OPERATORS: &[EventKind] = &[
     EventKind::IncidentAcknowledged,
     EventKind::IncidentEscalated,
     EventKind::IncidentResolved,
+    EventKind::RestoreProven,
+    EventKind::RestoreFailed,
 ];
 
 async fn written(backend: &Backend) -> Result<BTreeSet<String>> {

@@ -22,6 +22,12 @@ const LINES: &[(&str, &str)] = &[
     ("migrate up", ""),
     ("migrate down", ""),
     ("runbook run", "api-server-errors"),
+    ("mode set", "emergency --for 30m --reason test"),
+    ("mode clear", "maintenance"),
+    ("block add", "192.0.2.1 --for 1h --reason test"),
+    ("block remove", "198.51.100.7"),
+    ("reset force", "ada@example.com"),
+    ("alarms test", "slow-responses"),
     ("incident ack", "{incident}"),
     ("incident note", "{incident} restarting"),
     ("incident escalate", "{incident}"),
@@ -52,7 +58,10 @@ async fn everything(backend: &Backend) -> anyhow::Result<BTreeMap<String, Value>
     for table in TABLES {
         let url = format!("{}/_local/tables/{table}", backend.url());
         let mut items = reqwest::get(url).await?.json::<Value>().await?["items"].take();
-        items.as_array_mut().unwrap().sort_by_key(Value::to_string);
+        let items_of = items.as_array_mut().unwrap();
+        // What an address has asked for is forgotten a minute later, whoever does what.
+        items_of.retain(|item| !item["key"].as_str().is_some_and(|key| key.starts_with("address#")));
+        items_of.sort_by_key(Value::to_string);
         stored.insert(table.to_owned(), items);
     }
     let lookup = |name: &str| backend.environment().get(name).cloned();
@@ -98,6 +107,11 @@ async fn a_dry_run_of_any_command_changes_nothing() -> anyhow::Result<()> {
         rung.clone_into(&mut incident);
     }
     assert!(incident.starts_with("inc_"), "{incident}");
+    for line in
+        ["mode set maintenance --for 1h --reason test", "block add 198.51.100.7 --for 1h --reason test"]
+    {
+        assert_eq!(shell.run(line)?.code, 0, "{line}");
+    }
     // With nothing applied, and with everything.
     for _ in 0..2 {
         let before = everything(&backend).await?;
