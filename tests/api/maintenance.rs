@@ -10,7 +10,7 @@ async fn task(backend: &Backend, task: &str) -> Result<Value> {
 /// The last value that the functions told CloudWatch.
 async fn metric(backend: &Backend, name: &str) -> Result<f64> {
     let lines = backend.logs().await?;
-    let line = lines.iter().rev().find(|line| line[name].is_number());
+    let line = lines.iter().rev().map(|line| &line["line"]).find(|line| line[name].is_number());
     let line = line.with_context(|| format!("nobody tells {name}"))?;
     let by_stage = line["_aws"]["CloudWatchMetrics"].as_array().into_iter().flatten().any(|directive| {
         directive["Dimensions"] == json!([["stage"]])

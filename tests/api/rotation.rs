@@ -120,7 +120,7 @@ async fn a_step_that_comes_too_early_is_refused_told_and_leaves_nothing_behind()
         assert!(message.contains("may be used in"), "{message}");
     }
     let failures: Vec<_> =
-        backend.logs().await?.into_iter().filter(|line| line["rotation_failures"] == 1).collect();
+        backend.logs().await?.into_iter().filter(|line| line["line"]["rotation_failures"] == 1).collect();
     assert_eq!(failures.len(), 2);
     backend.advance(DAY).await?;
     assert_eq!(rotate(&backend).await?["result"]["phase"], "promote");
