@@ -172,6 +172,8 @@ class Stack:
             "AddressLimit": "10000",
             # The emulator refuses metric math and composite alarms.
             "AlarmSet": "basic",
+            # Nor has it rotation schedules.
+            "KeyRotation": "off",
         }
 
     def deploy(self, **parameters):

@@ -80,7 +80,9 @@ impl Call {
         let body: RequestBody<'_> = serde_json::from_slice(&request.body).unwrap_or_default();
         let parts = body.parts(operation);
         let secret = body.secret_id.map(Cow::into_owned);
-        let mut tables: Vec<_> = parts.iter().map(|part| part.table.clone()).collect();
+        let named = body.table_name.as_deref().or(body.source_table_name.as_deref());
+        let mut tables: Vec<_> =
+            parts.iter().map(|part| part.table.clone()).chain(named.map(str::to_owned)).collect();
         tables.sort_unstable();
         tables.dedup();
         Self {
@@ -163,6 +165,9 @@ fn attempt(header: &str) -> Option<u32> {
 struct RequestBody<'a> {
     #[serde(borrow)]
     table_name: Option<Cow<'a, str>>,
+    /// Of a restore.
+    #[serde(borrow)]
+    source_table_name: Option<Cow<'a, str>>,
     #[serde(borrow)]
     secret_id: Option<Cow<'a, str>>,
     #[serde(borrow)]

@@ -1,11 +1,10 @@
 //! `sallyport restore`.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use clap::Subcommand;
 use sallyport_core::{
     accounts::PasswordHasher,
-    clock::Clock as _,
     login::Rules,
     recovery::drill::{self, DrillEnv, DrillError, Report, Standing},
     sessions::SessionPolicy,
@@ -90,6 +89,9 @@ async fn run(target: &Target, change: Change, format: Format) -> Result<Answer, 
         sessions: SessionPolicy::default(),
         pool: PoolPolicy::default(),
         address: AddressLimit::default(),
+        // Modes and blocks are for those who come from outside.
+        flags: Arc::default(),
+        emergency: None,
     };
     let origin = Deployment::origin();
     let prefix = deployment.settings.scratch_prefix();
