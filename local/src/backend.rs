@@ -20,6 +20,7 @@ use crate::{
     runtime::Threads,
     services::{self, Services},
     stop::{self, Stop, Stopper},
+    stream::Mapping,
     template::Template,
 };
 
@@ -155,15 +156,20 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
     };
     let console = Console {
         template: template.clone(),
-        database: services.database,
+        database: services.database.clone(),
         clock: Arc::clone(&clock),
         logs: Arc::clone(&logs),
         recorder: Arc::clone(&services.recorder),
         faults: services.faults,
         lambda,
         handlers: functions.handlers,
+        secrets: services.secrets,
+        sessions: Arc::new(Mapping::of(&template, "Sessions", services.database, &functions.triggers)?),
         triggers: functions.triggers,
     };
+    if let Some(every) = options.stream_every {
+        servers.spawn(Arc::clone(&console.sessions).keep_delivering(every, stop.clone()));
+    }
     let router = Router::new()
         .fallback(gateway::answer)
         .with_state(Arc::new(gateway))

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::{gateway::STAGE, template::Template};
+use crate::{
+    gateway::STAGE,
+    proxy::{TOPICS, topic},
+    template::Template,
+};
 
 /// Variables that a person may set for the functions; what says where the services are is not among them.
 pub const OVERRIDABLE: [&str; 13] = [
@@ -35,6 +39,8 @@ pub(crate) fn of(template: &Template, services: &str, api: &str, overrides: &Env
     for secret in &template.secrets {
         set(&format!("SALLYPORT_{}_SECRET", secret.logical.to_uppercase()), &secret.name);
     }
+    set("SALLYPORT_ALARM_TOPICS", &TOPICS.map(topic).join(","));
+    set("SALLYPORT_SCRATCH_PREFIX", "sallyport-local-drill");
     set("SALLYPORT_ISSUER", api);
     set("SALLYPORT_ALLOWED_ORIGINS", api);
     // The services believe whatever is signed with; the SDK refuses to call without.
@@ -80,6 +86,9 @@ export AWS_ENDPOINT_URL='http://127.0.0.1:8000'
 export AWS_REGION='us-east-1'
 export AWS_SECRET_ACCESS_KEY='local'
 export SALLYPORT_ADDRESS_LIMIT='it'\\''s 9'
+export SALLYPORT_ALARM_TOPICS='arn:aws:sns:us-east-1:000000000000:sallyport-local-critical,\
+arn:aws:sns:us-east-1:000000000000:sallyport-local-warning,\
+arn:aws:sns:us-east-1:000000000000:sallyport-local-info'
 export SALLYPORT_ALLOWED_ORIGINS='http://localhost:3000'
 export SALLYPORT_AUDIT_TABLE='sallyport-local-audit'
 export SALLYPORT_ISSUER='http://localhost:3000'
@@ -87,6 +96,7 @@ export SALLYPORT_KEYRING_SECRET='sallyport-local-keyring'
 export SALLYPORT_OPS_TABLE='sallyport-local-ops'
 export SALLYPORT_OUTBOX_TABLE='sallyport-local-outbox'
 export SALLYPORT_PROVIDERS_SECRET='sallyport-local-providers'
+export SALLYPORT_SCRATCH_PREFIX='sallyport-local-drill'
 export SALLYPORT_SESSIONS_TABLE='sallyport-local-sessions'
 export SALLYPORT_STAGE='local'
 export SALLYPORT_THROTTLE_TABLE='sallyport-local-throttle'

@@ -99,7 +99,11 @@ const FUNCTIONS: [Entry; 5] = [
 type TriggerEntry = (&'static str, fn(&Platform) -> Trigger);
 
 /// Functions that nobody calls over HTTP; `POST /_local/invoke/{name}` hands them an event.
-const TRIGGERS: [TriggerEntry; 1] = [("responder", responder::trigger)];
+const TRIGGERS: [TriggerEntry; 3] = [
+    ("responder", responder::trigger),
+    ("rotation", rotation::trigger),
+    ("maintenance", maintenance::trigger),
+];
 
 /// All functions, not yet warm.
 ///

@@ -27,6 +27,7 @@ mod runtime;
 mod secrets;
 mod services;
 mod stop;
+mod stream;
 mod template;
 mod totp;
 mod wire;

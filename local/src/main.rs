@@ -100,6 +100,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         providers: BTreeMap::from([("metrics_token".to_owned(), cli.metrics_token)]),
         faults: cli.fault,
         environment: overrides(),
+        stream_every: Some(Duration::from_secs(1)),
         answers: cli.answers,
     };
     match cli.command {

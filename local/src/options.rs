@@ -25,6 +25,8 @@ pub struct Options {
     pub faults: Vec<String>,
     /// Variables of the functions that differ from the local defaults, such as `SALLYPORT_ADDRESS_LIMIT`.
     pub environment: BTreeMap<String, String>,
+    /// How often changes of the sessions are handed to the maintenance function; absent, only before it is handed an event.
+    pub stream_every: Option<Duration>,
     /// A directory in which this process notes what it answered to which route.
     pub answers: Option<PathBuf>,
 }

@@ -56,6 +56,11 @@ struct Kept {
 }
 
 impl Published {
+    /// The clock of the functions.
+    pub(crate) fn clock(&self) -> Arc<ShiftingClock> {
+        Arc::clone(&self.clock)
+    }
+
     /// Stamps values by the clock of the functions.
     pub(crate) fn new(clock: Arc<ShiftingClock>) -> Self {
         Self { clock, kept: Mutex::default() }

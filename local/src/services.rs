@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use crate::{
     database::Database,
     loopback::{self, listen},
-    proxy::{Faults, Proxy, Recorder},
+    proxy::{Faults, Imitations, Proxy, Recorder},
     published::Published,
     secrets::Secrets,
     stop::Stop,
@@ -19,6 +19,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct Services {
     pub(crate) database: Database,
+    pub(crate) secrets: Secrets,
     pub(crate) faults: Arc<Faults>,
     pub(crate) recorder: Arc<Recorder>,
     /// Where the SDK finds both services.
@@ -50,6 +51,7 @@ pub(crate) async fn start(
     let secretsmanager = listen(loopback::ADDRESS, 0, "--dynamodb-port").await?;
     let services = Services {
         database: database.clone(),
+        secrets: secrets.clone(),
         faults: Arc::default(),
         recorder: Arc::default(),
         address: front.local_addr()?,
@@ -60,6 +62,7 @@ pub(crate) async fn start(
         latency,
         faults: Arc::clone(&services.faults),
         recorder: Arc::clone(&services.recorder),
+        imitations: Imitations::of(template, metrics.clock()),
         metrics,
     };
     servers.spawn(database.serve(dynamodb, stop.clone()));

@@ -29,6 +29,8 @@ pub(crate) struct Table {
     pub(crate) create: Value,
     /// The request of UpdateTimeToLive.
     pub(crate) time_to_live: Option<Value>,
+    /// Whether it can be restored to a point in time.
+    pub(crate) recovery: bool,
 }
 
 /// A secret to create.
@@ -102,7 +104,9 @@ fn table(logical: String, name: String, properties: &Yaml) -> Table {
     let time_to_live = &properties["TimeToLiveSpecification"];
     let time_to_live = (!time_to_live.is_badvalue())
         .then(|| json!({"TableName": name, "TimeToLiveSpecification": plain(time_to_live)}));
-    Table { logical, name, create: Value::Object(create), time_to_live }
+    let recovery = &properties["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"];
+    let recovery = recovery.as_bool().unwrap_or_default();
+    Table { logical, name, create: Value::Object(create), time_to_live, recovery }
 }
 
 /// YAML as JSON. Intrinsic functions keep their argument: none stands in a property that is kept.

@@ -49,9 +49,15 @@ async fn record() -> Result<()> {
         let Some(function) = call["function"].as_str().filter(|name| *name != "operator") else { continue };
         let made = recorded.entry(function.to_owned()).or_default();
         for part in call["parts"].as_array().into_iter().flatten() {
-            let table = part["table"].as_str().unwrap_or_default().rsplit('-').next().unwrap_or_default();
-            let table = table[..1].to_uppercase() + &table[1..];
+            let table = logical(part["table"].as_str().unwrap_or_default());
             made.insert(format!("dynamodb:{} {table}", part["action"].as_str().unwrap_or_default()));
+        }
+        if call["service"] == "dynamodb" && call["parts"].as_array().is_none_or(Vec::is_empty) {
+            // Calls about a table.
+            let operation = call["operation"].as_str().unwrap_or_default();
+            for table in call["tables"].as_array().into_iter().flatten() {
+                made.insert(format!("dynamodb:{operation} {}", logical(table.as_str().unwrap_or_default())));
+            }
         }
         if call["service"] == "secretsmanager" {
             let secret = call["secret"].as_str().unwrap_or_default().rsplit('-').next().unwrap_or_default();
@@ -62,7 +68,10 @@ async fn record() -> Result<()> {
         }
     }
     let functions: Vec<_> = recorded.keys().map(String::as_str).collect();
-    assert_eq!(functions, ["health", "keys", "login", "mfa", "refresh", "responder"]);
+    assert_eq!(
+        functions,
+        ["health", "keys", "login", "maintenance", "mfa", "refresh", "responder", "rotation"]
+    );
     std::fs::write(
         target_directory()?.join("sallyport-calls.json"),
         serde_json::to_string_pretty(&recorded)?,
@@ -92,6 +101,15 @@ async fn first_start() -> Result<Vec<Value>> {
     Ok(calls)
 }
 
+/// A table as the template names it; those of a drill are scratch.
+fn logical(table: &str) -> String {
+    if table.contains("-drill-") {
+        return "Scratch".to_owned();
+    }
+    let name = table.rsplit('-').next().unwrap_or_default();
+    name[..1].to_uppercase() + &name[1..]
+}
+
 /// The directory that this test was built into.
 fn target_directory() -> Result<std::path::PathBuf> {
     let test = std::env::current_exe()?;
@@ -106,6 +124,12 @@ async fn walk(backend: &Backend, mut account: Account) -> Result<()> {
         ["/.well-known/jwks.json", "/.well-known/openid-configuration", "/openapi.json", "/health/ready"]
     {
         actor.get(path).await?.expect(200)?;
+    }
+    backend.console("POST", "rotate", None).await?.expect(200)?;
+    for task in
+        ["key_age", "recovery_check", "topic_check", "backup_verify", "restore_drill", "session_gauge"]
+    {
+        backend.console("POST", "invoke/maintenance", Some(json!({"task": task}))).await?.expect(200)?;
     }
     actor.get("/metrics").await?.expect(404)?;
     let client = backend.client().await?;

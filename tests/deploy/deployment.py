@@ -174,6 +174,8 @@ class Stack:
             "AlarmSet": "basic",
             # The emulator has no dashboards and no saved queries.
             "Dashboard": "off",
+            # Nor has it rotation schedules.
+            "KeyRotation": "off",
         }
 
     def deploy(self, **parameters):

@@ -12,6 +12,7 @@
 //! | `GET`, `POST`, `DELETE keyring/faults` | the same of the keyring |
 //! | `GET metrics` | values that AWS would publish of gateway, functions, tables and log groups since `?since=` |
 //! | `GET`, `POST`, `DELETE functions/faults` | functions that are throttled, crash, time out, or garble their metrics |
+//! | `POST rotate` | plays a rotation of the keyring as Secrets Manager does: its four steps |
 //! | `POST invoke/{name}` | hands an event to a function, as a schedule does, and shows what it returned |
 
 mod guard;
@@ -22,6 +23,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
+    body::Bytes,
     extract::{Path, Query, State},
     http::{HeaderMap, StatusCode, header},
     middleware,
@@ -40,6 +42,8 @@ use crate::{
     gateway::Function,
     lambda::{FunctionFault, Lambda, Lost},
     proxy::{Faults, Recorder, Rule, Service},
+    secrets::Secrets,
+    stream::Mapping,
     template::Template,
     totp,
 };
@@ -54,6 +58,8 @@ pub(crate) struct Console {
     pub(crate) faults: Arc<Faults>,
     pub(crate) lambda: Arc<Lambda>,
     pub(crate) handlers: Vec<Arc<dyn Function>>,
+    pub(crate) secrets: Secrets,
+    pub(crate) sessions: Arc<Mapping>,
     pub(crate) triggers: Vec<Arc<Trigger>>,
 }
 
@@ -75,6 +81,7 @@ pub(crate) fn router(console: Console) -> Router {
             "/functions/faults",
             get(show_function_faults).post(add_function_fault).delete(clear_function_faults),
         )
+        .route("/rotate", post(rotate))
         .route("/invoke/{name}", post(invoke))
         .layer(middleware::from_fn(guard::this_machine_only))
         .with_state(Arc::new(console))
@@ -201,6 +208,9 @@ impl Console {
 async fn invoke(State(console): Shared, Path(name): Path<String>, Json(event): Json<Value>) -> Response {
     if let Some(trigger) = console.triggers.iter().find(|trigger| trigger.name() == name) {
         let trigger = Arc::clone(trigger);
+        if let Err(error) = console.sessions.deliver_to(trigger.name()).await {
+            return failed("stream", &format!("{error:#}"));
+        }
         let call =
             async move { trigger.handle(event).await.map_err(|error| (error.code(), error.to_string())) };
         let name = console.names().find(|known| *known == name).unwrap_or_default();
@@ -239,6 +249,43 @@ fn lost_call(lost: Lost) -> Response {
 fn failed(code: &str, message: &str) -> Response {
     let body = json!({"error": {"code": code, "message": message}});
     (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response()
+}
+
+/// What RotateSecret does: a version is reserved, and the function takes one step after the other. One that fails is repeated
+/// by Secrets Manager; here by whoever asks again with the same token.
+async fn rotate(State(console): Shared, body: Bytes) -> Response {
+    let Some(trigger) = console.triggers.iter().find(|trigger| trigger.name() == "rotation") else {
+        return refuse(&anyhow::anyhow!("there is no rotation function"));
+    };
+    let again: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let name = console.template.secrets.iter().find(|secret| secret.logical == "Keyring");
+    let name = name.map(|secret| secret.name.clone()).unwrap_or_default();
+    let begun = match again["token"].as_str() {
+        Some(token) => Ok((name, token.to_owned())),
+        None => console.secrets.begin_rotation(&name),
+    };
+    let (secret, token) = match begun {
+        Ok(begun) => begun,
+        Err(error) => {
+            let body = json!({"error": {"code": "InvalidRequestException", "message": format!("{error:#}")}});
+            return (StatusCode::CONFLICT, Json(body)).into_response();
+        }
+    };
+    let mut done = Value::Null;
+    for step in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
+        let event = json!({"Step": step, "SecretId": secret, "ClientRequestToken": token});
+        match trigger.handle(event).await {
+            Ok(result) => done = result,
+            Err(error) => {
+                let body = json!({
+                    "token": token,
+                    "error": {"step": step, "code": error.code(), "message": error.to_string()},
+                });
+                return (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response();
+            }
+        }
+    }
+    Json(json!({"token": token, "result": done})).into_response()
 }
 
 async fn add_fault(State(console): Shared, Json(rule): Json<Rule>) -> Response {

@@ -12,6 +12,15 @@ use crate::{stop::Stop, template::Template};
 /// DynamoDB deletes within days; nothing may depend on when.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
+/// Records of a stream.
+#[derive(Debug)]
+pub(crate) struct StreamPage {
+    pub(crate) arn: String,
+    pub(crate) shard: String,
+    pub(crate) records: Value,
+    pub(crate) next: String,
+}
+
 /// The database with its tables.
 #[derive(Clone)]
 pub(crate) struct Database(dynoxide::Database);
@@ -65,6 +74,34 @@ impl Database {
                 _ => return Ok(items),
             }
         }
+    }
+
+    /// A page of the records of a table's stream, from the beginning or where the last page ended: the shard, the records, and
+    /// where to go on. `None` when the table has no stream.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn stream(&self, table: &str, from: Option<&str>) -> anyhow::Result<Option<StreamPage>> {
+        let streams = serde_json::to_value(self.0.list_streams(request(&json!({"TableName": table}))?)?)?;
+        let Some(arn) = streams["Streams"][0]["StreamArn"].as_str() else { return Ok(None) };
+        let described = serde_json::to_value(self.0.describe_stream(request(&json!({"StreamArn": arn}))?)?)?;
+        let Some(shard) = described["StreamDescription"]["Shards"][0]["ShardId"].as_str() else {
+            return Ok(None);
+        };
+        let iterator = match from {
+            Some(iterator) => iterator.to_owned(),
+            None => {
+                let asked = json!({"StreamArn": arn, "ShardId": shard, "ShardIteratorType": "TRIM_HORIZON"});
+                self.0.get_shard_iterator(request(&asked)?)?.shard_iterator.context("no iterator")?
+            }
+        };
+        let page = self.0.get_records(request(&json!({"ShardIterator": iterator, "Limit": 100}))?)?;
+        let next = page.next_shard_iterator.clone().unwrap_or(iterator);
+        let mut records = serde_json::to_value(&page.records)?;
+        for record in records.as_array_mut().into_iter().flatten() {
+            record["eventSourceARN"] = json!(arn);
+        }
+        Ok(Some(StreamPage { arn: arn.to_owned(), shard: shard.to_owned(), records, next }))
     }
 
     /// Answers until it is stopped, and deletes what has expired now and then.

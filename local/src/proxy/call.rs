@@ -13,6 +13,8 @@ use crate::wire::Message;
 pub(crate) enum Service {
     DynamoDb,
     SecretsManager,
+    /// Told apart by the form that it is spoken to in.
+    Sns,
 }
 
 /// One item-level action: what the policy of the calling function must allow.
@@ -70,11 +72,17 @@ impl Call {
     /// What the request says. A request of another protocol is a call with an empty operation.
     pub(crate) fn describe(request: &Message) -> Self {
         let target = request.header("x-amz-target").unwrap_or_default();
-        let (prefix, operation) = target.split_once('.').unwrap_or_default();
+        let action = action(request);
+        let (prefix, operation) = match &action {
+            Some(action) => ("sns", action.as_str()),
+            None => target.split_once('.').unwrap_or_default(),
+        };
         let body: RequestBody<'_> = serde_json::from_slice(&request.body).unwrap_or_default();
         let parts = body.parts(operation);
         let secret = body.secret_id.map(Cow::into_owned);
-        let mut tables: Vec<_> = parts.iter().map(|part| part.table.clone()).collect();
+        let named = body.table_name.as_deref().or(body.source_table_name.as_deref());
+        let mut tables: Vec<_> =
+            parts.iter().map(|part| part.table.clone()).chain(named.map(str::to_owned)).collect();
         tables.sort_unstable();
         tables.dedup();
         Self {
@@ -82,6 +90,7 @@ impl Call {
             at: 0,
             service: match prefix {
                 "secretsmanager" => Service::SecretsManager,
+                "sns" => Service::Sns,
                 _ => Service::DynamoDb,
             },
             function: function(request),
@@ -136,6 +145,13 @@ fn function(request: &Message) -> Option<String> {
     })
 }
 
+/// The action of a call that is a form, as SNS takes it.
+fn action(request: &Message) -> Option<String> {
+    let kind = request.header("content-type").unwrap_or_default();
+    let fields = kind.starts_with("application/x-www-form-urlencoded").then_some(&request.body)?;
+    form_urlencoded::parse(fields).find(|(name, _)| name == "Action").map(|(_, action)| action.into_owned())
+}
+
 /// `attempt=2; max=3`
 fn attempt(header: &str) -> Option<u32> {
     header
@@ -149,6 +165,9 @@ fn attempt(header: &str) -> Option<u32> {
 struct RequestBody<'a> {
     #[serde(borrow)]
     table_name: Option<Cow<'a, str>>,
+    /// Of a restore.
+    #[serde(borrow)]
+    source_table_name: Option<Cow<'a, str>>,
     #[serde(borrow)]
     secret_id: Option<Cow<'a, str>>,
     #[serde(borrow)]

@@ -18,10 +18,13 @@ pub(super) fn reply(fault: &Fault, call: &Call, request_id: &str) -> Option<Mess
             "500 Internal Server Error",
             error("InternalServiceError", "An error occurred on the server side."),
         ),
+        (Kind::Error500, Service::Sns) => {
+            ("500 Internal Server Error", error("InternalFailure", "The request could not be completed."))
+        }
         (Kind::Throttle, service) => {
             let name = match service {
                 Service::DynamoDb => "ProvisionedThroughputExceededException",
-                Service::SecretsManager => "ThrottlingException",
+                Service::SecretsManager | Service::Sns => "ThrottlingException",
             };
             ("400 Bad Request", error(fault.error.as_deref().unwrap_or(name), "Rate exceeded."))
         }
@@ -35,7 +38,7 @@ pub(super) fn reply(fault: &Fault, call: &Call, request_id: &str) -> Option<Mess
     };
     let (namespace, content_type) = match call.service {
         Service::DynamoDb => ("com.amazonaws.dynamodb.v20120810#", "application/x-amz-json-1.0"),
-        Service::SecretsManager => ("", "application/x-amz-json-1.1"),
+        Service::SecretsManager | Service::Sns => ("", "application/x-amz-json-1.1"),
     };
     let mut body = body;
     if let Some(Value::String(name)) = body.get_mut("__type") {

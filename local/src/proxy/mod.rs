@@ -5,6 +5,7 @@
 mod call;
 mod errors;
 mod faults;
+mod imitations;
 mod recorder;
 
 use std::{
@@ -20,6 +21,7 @@ use self::faults::{Fault, Kind};
 pub(crate) use self::{
     call::{Call, Service},
     faults::{Faults, Rule},
+    imitations::{Imitations, TOPICS, topic},
     recorder::Recorder,
 };
 use crate::{
@@ -39,6 +41,7 @@ pub(crate) struct Proxy {
     pub(crate) faults: Arc<Faults>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) metrics: Arc<Published>,
+    pub(crate) imitations: Imitations,
 }
 
 impl Proxy {
@@ -125,16 +128,16 @@ impl Proxy {
         upstreams: &mut Upstreams,
     ) -> io::Result<Message> {
         let broken = || io::Error::from(io::ErrorKind::ConnectionReset);
-        let Some(fault) = fault else { return self.forward(call.service, &request, upstreams).await };
+        let Some(fault) = fault else { return self.forward(call, &request, upstreams).await };
         match fault.kind {
             Kind::DropBefore | Kind::Refuse => Err(broken()),
             Kind::DropAfter => {
-                self.forward(call.service, &request, upstreams).await?;
+                self.forward(call, &request, upstreams).await?;
                 Err(broken())
             }
             Kind::Slow => {
                 tokio::time::sleep(fault.delay).await;
-                self.forward(call.service, &request, upstreams).await
+                self.forward(call, &request, upstreams).await
             }
             Kind::Error500 | Kind::Throttle | Kind::Conflict => {
                 let request_id = identifier::uuid().unwrap_or_default();
@@ -145,12 +148,15 @@ impl Proxy {
 
     async fn forward(
         &self,
-        service: Service,
+        call: &Call,
         request: &Message,
         upstreams: &mut Upstreams,
     ) -> io::Result<Message> {
-        let (upstream, address) = match service {
-            Service::DynamoDb => (&mut upstreams.dynamodb, self.dynamodb),
+        if let Some(reply) = self.imitations.answer(call, request) {
+            return Ok(reply);
+        }
+        let (upstream, address) = match call.service {
+            Service::DynamoDb | Service::Sns => (&mut upstreams.dynamodb, self.dynamodb),
             Service::SecretsManager => (&mut upstreams.secretsmanager, self.secretsmanager),
         };
         // Taken out and put back only after a whole exchange: a connection that broke halfway is not used again.

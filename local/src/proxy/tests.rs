@@ -45,6 +45,7 @@ impl Harness {
             faults: Arc::clone(&faults),
             recorder: Arc::clone(&recorder),
             metrics: Arc::default(),
+            imitations: Imitations::default(),
         };
         tokio::spawn(server.serve(listener, stopped));
         Self { proxy, applied, faults, recorder, stop }

@@ -1,6 +1,7 @@
 //! The commands, a module per group.
 
 mod alarms;
+mod backup;
 mod block;
 pub(crate) mod calibrate;
 mod client;
@@ -12,8 +13,10 @@ mod keys;
 mod migrate;
 mod mode;
 mod reset;
+mod restore;
 mod review;
 mod runbook;
+mod sessions;
 mod totp;
 pub(crate) mod user;
 
@@ -55,6 +58,15 @@ pub(crate) enum Command {
     /// Alarms: which fire, whether they reach anybody, what they did.
     #[command(subcommand)]
     Alarms(alarms::AlarmsCommand),
+    /// Backups of the tables that cannot be rebuilt.
+    #[command(subcommand)]
+    Backup(backup::BackupCommand),
+    /// Proof that the backups restore.
+    #[command(subcommand)]
+    Restore(restore::RestoreCommand),
+    /// Sessions of everybody.
+    #[command(subcommand)]
+    Sessions(sessions::SessionsCommand),
     /// Item formats: what is applied, and whether the data reads.
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
@@ -87,6 +99,9 @@ pub(crate) async fn run(invocation: Invocation) -> Result<Answer, Failure> {
         Command::Incident(command) => command.run(&target).await,
         Command::Calibrate(command) => command.run(),
         Command::Alarms(command) => command.run(&target).await,
+        Command::Backup(command) => command.run(&target).await,
+        Command::Restore(command) => command.run(&target, format).await,
+        Command::Sessions(command) => command.run(&target).await,
         Command::Migrate(command) => command.run(&target).await,
         Command::Review(command) => command.run(&target).await,
         Command::Runbook(command) => command.run(&target, format).await,

@@ -88,6 +88,24 @@ impl Deployment {
         Ok(OperationId::generate(&self.random)?)
     }
 
+    /// An identifier for a new version of the secret: a random UUID, as Secrets Manager takes it.
+    ///
+    /// # Errors
+    /// No randomness.
+    pub(crate) fn version(&self) -> Result<String, Failure> {
+        let bits = u128::from_be_bytes(self.random().bytes::<16>()?);
+        let bits = (bits & !(0xf << 76) | (0x4 << 76)) & !(0x3 << 62) | (0x2 << 62);
+        let hex = format!("{bits:032x}");
+        let mut text = String::new();
+        for (index, digit) in hex.chars().enumerate() {
+            if [8, 12, 16, 20].contains(&index) {
+                text.push('-');
+            }
+            text.push(digit);
+        }
+        Ok(text)
+    }
+
     /// The parameters that new hashes get.
     ///
     /// # Errors

@@ -1,9 +1,13 @@
 //! What a deployment is made of, from a stack's outputs or from the environment: the names are the functions' own.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use sallyport_aws::Tables;
-use sallyport_core::{accounts::HashParameters, keyring::SigningAlgorithm, throttle::AddressLimit};
+use sallyport_core::{
+    accounts::HashParameters,
+    keyring::{SigningAlgorithm, rotation::RotationPolicy},
+    throttle::AddressLimit,
+};
 
 use super::{Connection, stack};
 use crate::{cli::Target, environment::variable, failure::Failure};
@@ -175,6 +179,23 @@ impl Settings {
     /// The variable is no number.
     pub(crate) fn address_limit(&self) -> Result<u64, Failure> {
         self.number(name::ADDRESS_LIMIT, AddressLimit::default().requests)
+    }
+
+    /// What the names of a restore drill's tables begin with: as the maintenance function's.
+    pub(crate) fn scratch_prefix(&self) -> String {
+        match &self.source {
+            Source::Stack(name) => format!("{name}-drill"),
+            Source::Environment => {
+                variable("SALLYPORT_SCRATCH_PREFIX").unwrap_or_else(|| "sallyport-drill".to_owned())
+            }
+        }
+    }
+
+    /// # Errors
+    /// A variable is no number.
+    pub(crate) fn rotation_policy(&self) -> Result<RotationPolicy, Failure> {
+        let seconds = self.number(name::KEYRING_MAX_AGE, 300_u64)?;
+        Ok(RotationPolicy { keyring_max_age: Duration::from_secs(seconds) })
     }
 
     /// # Errors

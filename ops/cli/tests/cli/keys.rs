@@ -1,8 +1,8 @@
 use std::thread;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::Empty;
+use crate::support::{Empty, World};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_keyring_is_filled_once_and_its_keys_are_never_shown() -> anyhow::Result<()> {
@@ -29,7 +29,7 @@ async fn a_keyring_is_filled_once_and_its_keys_are_never_shown() -> anyhow::Resu
     assert_eq!(kinds, ["signing", "refresh", "device", "pepper", "aead"]);
     for key in listed["keys"].as_array().into_iter().flatten() {
         let members: Vec<_> = key.as_object().into_iter().flatten().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(members, ["age_seconds", "algorithm", "created_at", "id", "kind", "state"]);
+        assert_eq!(members, ["age_seconds", "algorithm", "created_at", "id", "kind", "next", "state"]);
     }
     Ok(())
 }
@@ -68,5 +68,99 @@ async fn what_needs_keys_says_that_there_are_none() -> anyhow::Result<()> {
         (run.code, run.stderr.as_str()),
         (1, "error: the keyring is empty: run `sallyport keys init` first\n")
     );
+    Ok(())
+}
+
+fn states(listed: &Value, kind: &str) -> Vec<String> {
+    let keys = listed["keys"].as_array().into_iter().flatten();
+    keys.filter(|key| key["kind"] == kind).map(|key| key["state"].as_str().unwrap().to_owned()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_goes_step_by_step_and_tells_when_the_next_may_come() -> anyhow::Result<()> {
+    let empty = Empty::filled().await?;
+    let shell = &empty.shell;
+    let before = shell.run("keys list --json")?.stdout;
+    let rehearsed = shell.run("keys rotate --dry-run --json")?.json(0)?;
+    assert_eq!((&rehearsed["step"], &rehearsed["dry_run"]), (&json!("publish"), &json!(true)));
+    assert_eq!(shell.run("keys list --json")?.stdout, before);
+
+    let published = shell.run("keys rotate --json")?.json(0)?;
+    assert_eq!(published["step"], "publish");
+    assert_eq!(published["changes"].as_array().map(Vec::len), Some(3));
+    let listed = shell.run("keys list --json")?.json(0)?;
+    assert_eq!(states(&listed, "signing"), ["current", "next"]);
+    assert_eq!(states(&listed, "pepper"), ["current"]);
+    let next = listed["keys"][1]["next"].as_str().unwrap_or_default();
+    assert!(next.starts_with("may be used in 2 h"), "{next}");
+
+    let (code, message) = shell.run("keys rotate --json")?.error(4)?;
+    assert_eq!(code, "too_early");
+    assert!(message.contains("may be used in"), "{message}");
+    let (code, _) = shell.run("keys rotate --kind pepper --json")?.error(4)?;
+    assert_eq!(code, "too_early");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_in_use_is_revoked_by_emergency_alone_and_another_signs_at_once() -> anyhow::Result<()> {
+    let empty = Empty::filled().await?;
+    let shell = &empty.shell;
+    let kid = shell.run("keys list --json")?.json(0)?["keys"][0]["id"].as_str().unwrap().to_owned();
+    let (code, message) = shell.run(&format!("keys revoke {kid} --json"))?.error(4)?;
+    assert_eq!(code, "key_current");
+    assert!(message.contains("--emergency"), "{message}");
+    let rehearsed = shell.run(&format!("keys rotate --emergency {kid} --dry-run --json"))?.json(0)?;
+    assert_eq!(rehearsed["dry_run"], true);
+    assert_eq!(states(&shell.run("keys list --json")?.json(0)?, "signing"), ["current"]);
+
+    let revoked = shell.run(&format!("keys rotate --emergency {kid}"))?;
+    assert_eq!(revoked.code, 0, "{revoked:?}");
+    assert!(revoked.stdout.contains(&format!("signing:{kid}: revoked")), "{revoked:?}");
+    assert!(revoked.stdout.contains("nobody is signed out"), "{revoked:?}");
+    let listed = shell.run("keys list --json")?.json(0)?;
+    assert_eq!(states(&listed, "signing"), ["revoked", "current"]);
+
+    for (line, exit, code) in [
+        (format!("keys rotate --emergency {kid}"), 4, "revoked_already"),
+        ("keys revoke nokey".to_owned(), 3, "key_not_found"),
+        ("keys rotate --emergency pepper:1".to_owned(), 4, "key_indispensable"),
+        ("keys revoke refresh:x".to_owned(), 2, "usage"),
+    ] {
+        assert_eq!(shell.run(&format!("{line} --json"))?.error(exit)?.0, code, "{line}");
+    }
+    assert_eq!(shell.run("keys list --json")?.json(0)?["keys"], listed["keys"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_revoked_refresh_key_signs_out_whom_it_says_and_no_one_else() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    let (_, tokens) = world.sign_in(crate::support::PASSWORD).await?;
+    let revoked = world.shell.run("keys rotate --emergency refresh:1")?;
+    assert!(revoked.stdout.contains("ends at its next refresh"), "{revoked:?}");
+    world.post("/_local/clock", None, &json!({"advance_seconds": 301})).await?;
+    assert_eq!(world.refresh(&tokens).await?, 401);
+    let (status, again) = world.sign_in(crate::support::PASSWORD).await?;
+    assert_eq!((status, world.refresh(&again).await?), (200, 200));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_whose_replies_are_lost_is_made_once_and_told_once() -> anyhow::Result<()> {
+    for operation in ["PutSecretValue", "UpdateSecretVersionStage", "DescribeSecret", "GetSecretValue"] {
+        for kind in ["drop_after", "drop_before", "throttle", "error_500"] {
+            let world = World::start().await?;
+            let rule = json!({"service": "secretsmanager", "kind": kind, "operation": operation, "count": 1});
+            world.fault(&rule).await?;
+            assert_eq!(
+                world.shell.run("keys rotate --json")?.json(0)?["step"],
+                "publish",
+                "{operation} {kind}"
+            );
+            let listed = world.shell.run("keys list --json")?.json(0)?;
+            assert_eq!(states(&listed, "signing"), ["current", "next"], "{operation} {kind}");
+        }
+    }
     Ok(())
 }

@@ -15,6 +15,7 @@ mod incidents;
 mod keys;
 mod migrations;
 mod modes;
+mod recovery;
 mod reviews;
 mod runbooks;
 mod stack;

@@ -332,6 +332,28 @@ pub async fn drive<P: DrillPorts>(
     Ok(standing)
 }
 
+/// Gives a drill up: its tables are deleted, and it has failed. Where that does not succeed, the next drill begins with it.
+///
+/// # Errors
+/// Storage; somebody else is at it.
+pub async fn abandon<P: DrillPorts>(
+    ports: &P,
+    drill: DrillEnv<'_>,
+    tell: &(dyn Fn(&str) + Sync),
+) -> Result<(), DrillError> {
+    let Some(mut run) = ports.run().await? else { return Ok(()) };
+    run.stage = match run.stage.clone() {
+        Stage::Restoring(progress) | Stage::Checking(progress) | Stage::SigningIn(progress) => {
+            fail(progress, "it was given up")
+        }
+        stage => stage,
+    };
+    if !keep(ports, &mut run, None).await? {
+        return Err(DrillError::Leased(Timestamp::from_millis(run.lease)));
+    }
+    if run.stage == Stage::Idle { Ok(()) } else { drive(ports, drill, tell).await.map(drop) }
+}
+
 async fn keep<P: Runs>(ports: &P, run: &mut Run, event: Option<&SecurityEvent>) -> StoreResult<bool> {
     run.revision += 1;
     ports.keep_run(run, event).await

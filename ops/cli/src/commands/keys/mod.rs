@@ -1,5 +1,7 @@
 //! `sallyport keys`.
 
+mod rotate;
+
 use std::fmt;
 
 use clap::{Subcommand, ValueEnum};
@@ -8,8 +10,8 @@ use sallyport_core::{
     audit::EventKind,
     clock::Timestamp,
     keyring::{
-        FillKeyring as _, KeyState, Keyring, KeyringDocument, KeyringSource as _, SecretKeyEntry,
-        SigningAlgorithm, Stored,
+        FillKeyring as _, KeyState, Keyring, KeyringDocument, KeyringSource as _, SigningAlgorithm, Stored,
+        rotation::{self, KeyKind, KeyName, May, Outlook, RotationPolicy},
     },
 };
 use serde::Serialize;
@@ -31,8 +33,57 @@ pub(crate) enum KeysCommand {
         #[command(flatten)]
         change: Change,
     },
-    /// List the keys: kind, id, state, age. Never a key.
+    /// List the keys: kind, id, state, age, and what may happen to each next. Never a key.
     List,
+    /// Take the next step of a rotation: publish new keys, use them, or drop the dead. Signs nobody out.
+    ///
+    /// A step that comes too early is refused, and says when it may come. With --emergency: take the key that is in use out of
+    /// use at once, and use another.
+    Rotate {
+        /// Revoke this key, which is in use, and use another at once. A kid, or a kind with an id, such as refresh:2.
+        #[arg(long, value_name = "KEY")]
+        emergency: Option<KeyName>,
+        /// What kinds of key to renew; by default signing, refresh and device.
+        #[arg(long, value_enum, value_name = "KIND", conflicts_with = "emergency")]
+        kind: Vec<Kind>,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Take a key out of use at once that is not the one in use: a next or a previous one.
+    Revoke {
+        /// A kid, or a kind with an id, such as refresh:2.
+        #[arg(value_name = "KEY")]
+        key: KeyName,
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+/// A kind of key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Kind {
+    /// What signs access tokens.
+    Signing,
+    /// What authenticates refresh tokens.
+    Refresh,
+    /// What authenticates device tokens.
+    Device,
+    /// argon2's secret: each hash is renewed when its owner signs in.
+    Pepper,
+    /// What seals TOTP seeds: new ones are sealed with the new key.
+    Aead,
+}
+
+impl From<Kind> for KeyKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Signing => Self::Signing,
+            Kind::Refresh => Self::Refresh,
+            Kind::Device => Self::Device,
+            Kind::Pepper => Self::Pepper,
+            Kind::Aead => Self::Aead,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -52,6 +103,13 @@ impl KeysCommand {
         match self {
             Self::Init { algorithm, change } => init(target, algorithm, change).await,
             Self::List => list(target).await,
+            Self::Rotate { emergency: Some(key), change, .. } => {
+                rotate::revoke(target, &key, rotate::Expected::Current, change).await
+            }
+            Self::Rotate { emergency: None, kind, change } => rotate::rotate(target, &kind, change).await,
+            Self::Revoke { key, change } => {
+                rotate::revoke(target, &key, rotate::Expected::NotCurrent, change).await
+            }
         }
     }
 }
@@ -171,37 +229,46 @@ struct Entry {
     /// Epoch seconds.
     created_at: u64,
     age_seconds: u64,
+    /// What may happen to it next.
+    next: String,
 }
 
 impl Listed {
-    fn of(document: &KeyringDocument, now: Timestamp) -> Self {
-        let entry = |kind, id: String, algorithm, key_state, created_at| Entry {
-            kind,
-            id,
-            algorithm,
-            state: state(key_state),
-            created_at,
-            age_seconds: now.since(Timestamp::from_seconds(created_at)).as_secs(),
-        };
-        let mut keys: Vec<_> = document
-            .signing
-            .iter()
-            .map(|key| entry("signing", key.kid.clone(), name(key.algorithm), key.state, key.created_at))
-            .collect();
-        let symmetric: [(&str, &str, &[SecretKeyEntry]); 4] = [
-            ("refresh", "HMAC-SHA-256", &document.refresh),
-            ("device", "HMAC-SHA-256", &document.device),
-            ("pepper", "argon2id secret", &document.pepper),
-            ("aead", "AES-256-GCM", &document.aead),
-        ];
-        for (kind, algorithm, entries) in symmetric {
-            keys.extend(
-                entries
+    fn of(document: &KeyringDocument, policy: &RotationPolicy, now: Timestamp) -> Self {
+        let keys = rotation::outlook(document, policy).into_iter().map(|key| {
+            let algorithm = match key.key.kind {
+                KeyKind::Signing => document
+                    .signing
                     .iter()
-                    .map(|key| entry(kind, key.id.to_string(), algorithm, key.state, key.created_at)),
-            );
-        }
-        Self { filled: true, keys, now }
+                    .find(|entry| entry.kid == key.key.id)
+                    .map_or("-", |entry| name(entry.algorithm)),
+                KeyKind::Refresh | KeyKind::Device => "HMAC-SHA-256",
+                KeyKind::Pepper => "argon2id secret",
+                KeyKind::Aead => "AES-256-GCM",
+            };
+            Entry {
+                kind: key.key.kind.as_str(),
+                id: key.key.id.clone(),
+                algorithm,
+                state: state(key.state),
+                created_at: key.created_at.seconds(),
+                age_seconds: now.since(key.created_at).as_secs(),
+                next: outlook(&key, now),
+            }
+        });
+        Self { filled: true, keys: keys.collect(), now }
+    }
+}
+
+fn outlook(key: &Outlook, now: Timestamp) -> String {
+    match key.may {
+        May::PromoteAt(at) if now >= at => "may be used".to_owned(),
+        May::PromoteAt(at) => format!("may be used {}", ago(at, now)),
+        May::RetireAt(at) if now >= at => "may be dropped".to_owned(),
+        May::RetireAt(at) => format!("may be dropped {}", ago(at, now)),
+        May::Stay => "stays for what is under it".to_owned(),
+        May::BeReplaced => "in use".to_owned(),
+        May::Nothing => String::new(),
     }
 }
 
@@ -213,7 +280,7 @@ impl fmt::Display for Listed {
                 "The keyring is empty: run `sallyport keys init`, or start the keys function."
             );
         }
-        let mut table = Table::new(["kind", "id", "state", "algorithm", "created", "age"]);
+        let mut table = Table::new(["kind", "id", "state", "algorithm", "created", "age", "next"]);
         for key in &self.keys {
             let at = Timestamp::from_seconds(key.created_at);
             table.row([
@@ -223,6 +290,7 @@ impl fmt::Display for Listed {
                 key.algorithm.to_owned(),
                 moment(at),
                 ago(at, self.now),
+                key.next.clone(),
             ]);
         }
         write!(f, "{table}")
@@ -233,7 +301,9 @@ async fn list(target: &Target) -> Result<Answer, Failure> {
     let deployment = Deployment::find(target).await?;
     let now = deployment.now();
     let report = match deployment.secret.read().await? {
-        Stored::Filled(text) => Listed::of(&parse(text.expose())?, now),
+        Stored::Filled(text) => {
+            Listed::of(&parse(text.expose())?, &deployment.settings.rotation_policy()?, now)
+        }
         Stored::Empty => Listed { filled: false, keys: Vec::new(), now },
     };
     Answer::of(&report)
@@ -252,14 +322,15 @@ mod tests {
         let created = Timestamp::from_seconds(1_785_500_000);
         let mut document = generate_keyring(SigningAlgorithm::ES256, &OsRandom, created).unwrap();
         document.signing[0].kid = "k1".to_owned();
-        let listed = Listed::of(&document, Timestamp::from_seconds(1_785_506_531));
+        let policy = RotationPolicy { keyring_max_age: std::time::Duration::from_secs(300) };
+        let listed = Listed::of(&document, &policy, Timestamp::from_seconds(1_785_506_531));
         insta::assert_snapshot!(listed, @r"
-        KIND     ID  STATE    ALGORITHM        CREATED               AGE
-        signing  k1  current  ES256            2026-07-31 12:13:20Z  108 min ago
-        refresh  1   current  HMAC-SHA-256     2026-07-31 12:13:20Z  108 min ago
-        device   1   current  HMAC-SHA-256     2026-07-31 12:13:20Z  108 min ago
-        pepper   1   current  argon2id secret  2026-07-31 12:13:20Z  108 min ago
-        aead     1   current  AES-256-GCM      2026-07-31 12:13:20Z  108 min ago
+        KIND     ID  STATE    ALGORITHM        CREATED               AGE          NEXT
+        signing  k1  current  ES256            2026-07-31 12:13:20Z  108 min ago  in use
+        refresh  1   current  HMAC-SHA-256     2026-07-31 12:13:20Z  108 min ago  in use
+        device   1   current  HMAC-SHA-256     2026-07-31 12:13:20Z  108 min ago  in use
+        pepper   1   current  argon2id secret  2026-07-31 12:13:20Z  108 min ago  in use
+        aead     1   current  AES-256-GCM      2026-07-31 12:13:20Z  108 min ago  in use
         ");
         let shown = format!("{listed}{}", serde_json::to_string(&listed).unwrap());
         assert!(!shown.contains(document.pepper[0].key.expose().as_str()));

@@ -1,0 +1,51 @@
+//! Backups, restore drills, the count of sessions.
+
+use serde_json::json;
+
+use crate::support::{Empty, PASSWORD, World};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn backups_are_verified_and_a_table_without_them_is_a_finding() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let verified = world.shell.run("backup verify --json")?.json(0)?;
+    assert_eq!(verified["ok"], true, "{verified}");
+    assert_eq!(verified["restore_proven_at"], json!(null));
+    let told = world.shell.run("backup verify")?.stdout;
+    assert!(told.contains("no restore has been proven yet"), "{told}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restore_drill_proves_the_restore_and_says_how() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    let rehearsed = world.shell.run("restore drill --dry-run --json")?.json(0)?;
+    assert_eq!(rehearsed, json!({"dry_run": true}));
+    let drilled = world.shell.run("restore drill")?;
+    assert_eq!(drilled.code, 0, "{drilled:?}");
+    assert!(drilled.stdout.contains("the canary account signs in"), "{drilled:?}");
+    assert!(drilled.stdout.contains("the restore is proven (by copy"), "{drilled:?}");
+    let again = world.shell.run("restore drill --json")?.json(0)?;
+    assert_eq!((&again["ok"], &again["canary_signed_in"]), (&json!(true), &json!(true)));
+    let verified = world.shell.run("backup verify --json")?.json(0)?;
+    assert!(verified["restore_proven_at"].is_number(), "{verified}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drill_without_a_keyring_is_refused() -> anyhow::Result<()> {
+    let empty = Empty::start().await?;
+    assert_eq!(empty.shell.run("restore drill --json")?.error(1)?.0, "keyring_empty");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_counted_as_by_reading_them_all() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    for _ in 0..3 {
+        assert_eq!(world.sign_in(PASSWORD).await?.0, 200);
+    }
+    world.post("/_local/invoke/maintenance", None, &json!({"task": "session_gauge"})).await?;
+    let counted = world.shell.run("sessions count --scan --json")?.json(0)?;
+    assert_eq!(counted, json!({"active_sessions": 3, "scanned": 3}));
+    Ok(())
+}

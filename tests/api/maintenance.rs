@@ -1,0 +1,210 @@
+//! The tasks of the maintenance function, and the gauges that alarms read.
+
+use crate::prelude::*;
+
+async fn task(backend: &Backend, task: &str) -> Result<Value> {
+    let answer = backend.console("POST", "invoke/maintenance", Some(json!({"task": task}))).await?;
+    Ok(answer.expect(200)?.json()["result"].clone())
+}
+
+/// The last value that the functions told CloudWatch.
+async fn metric(backend: &Backend, name: &str) -> Result<f64> {
+    let lines = backend.logs().await?;
+    let line = lines.iter().rev().map(|line| &line["line"]).find(|line| line[name].is_number());
+    let line = line.with_context(|| format!("nobody tells {name}"))?;
+    let by_stage = line["_aws"]["CloudWatchMetrics"].as_array().into_iter().flatten().any(|directive| {
+        directive["Dimensions"] == json!([["stage"]])
+            && directive["Metrics"].as_array().into_iter().flatten().any(|metric| metric["Name"] == name)
+    });
+    anyhow::ensure!(by_stage, "{name} is not told by stage: {line}");
+    line[name].as_f64().context("no number")
+}
+
+#[tokio::test]
+async fn the_age_of_the_signing_key_is_told() -> Result<()> {
+    let backend = Backend::start().await?;
+    task(&backend, "key_age").await?;
+    assert!(metric(&backend, "signing_key_age_days").await? < 0.1);
+    backend.advance_days(100).await?;
+    task(&backend, "key_age").await?;
+    assert!((metric(&backend, "signing_key_age_days").await? - 100.0).abs() < 0.1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_table_without_recovery_is_told_until_it_is_switched_on_again() -> Result<()> {
+    let backend = Backend::start().await?;
+    let switch = |on: bool| {
+        let request = json!({
+            "TableName": "sallyport-local-users",
+            "PointInTimeRecoverySpecification": {"PointInTimeRecoveryEnabled": on},
+        });
+        let backend = &backend;
+        async move { backend.write_past_everything("UpdateContinuousBackups", &request).await }
+    };
+    for (on, expected) in [(true, 0.0), (false, 1.0), (true, 0.0)] {
+        switch(on).await?;
+        task(&backend, "recovery_check").await?;
+        assert!(metric(&backend, "tables_without_recovery").await?.total_cmp(&expected).is_eq());
+        let verified = task(&backend, "backup_verify").await?;
+        assert_eq!(verified["ok"], on, "{verified}");
+    }
+    let proofs = backend.items("Ops").await?;
+    assert!(proofs.iter().any(|item| item["pk"] == "PROOF" && item["sk"] == "backup_verify"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_topic_that_nobody_listens_to_is_told() -> Result<()> {
+    let backend = Backend::start().await?;
+    task(&backend, "topic_check").await?;
+    assert!(metric(&backend, "unheard_alarm_topics").await?.total_cmp(&0.0).is_eq());
+    let topic = "arn:aws:sns:us-east-1:000000000000:sallyport-local-critical";
+    let unsubscribe = format!("Action=Unsubscribe&Version=2010-03-31&SubscriptionArn={topic}:1");
+    reqwest::Client::new()
+        .post(backend.dynamodb_url())
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(unsubscribe)
+        .send()
+        .await?
+        .error_for_status()?;
+    let checked = task(&backend, "topic_check").await?;
+    assert_eq!(checked["topics"], json!([topic]));
+    assert!(metric(&backend, "unheard_alarm_topics").await?.total_cmp(&1.0).is_eq());
+    Ok(())
+}
+
+#[tokio::test]
+async fn sessions_are_counted_as_they_begin_refresh_and_end() -> Result<()> {
+    let backend = Backend::start().await?;
+    let count = async || -> Result<f64> {
+        task(&backend, "session_gauge").await?;
+        metric(&backend, "active_sessions").await
+    };
+    assert!(count().await?.total_cmp(&0.0).is_eq());
+    let (one, two) = (backend.account().await?, backend.account().await?);
+    let mut first = backend.actor().log_in(&one).await?;
+    backend.actor().log_in(&one).await?;
+    let third = backend.actor().log_in(&two).await?;
+    assert!(count().await?.total_cmp(&3.0).is_eq());
+    for _ in 0..3 {
+        backend.advance(600).await?;
+        first.refresh().await?;
+    }
+    assert!(count().await?.total_cmp(&3.0).is_eq(), "a refresh is the same session");
+    third.log_out("local").await?.expect(204)?;
+    assert!(count().await?.total_cmp(&2.0).is_eq());
+    backend.revoke_sessions(&one).await?;
+    assert!(count().await?.total_cmp(&0.0).is_eq());
+    // Sessions that end by themselves are counted out without a write.
+    let mut last = backend.actor().log_in(&two).await?;
+    backend.advance_days(13).await?;
+    assert!(count().await?.total_cmp(&1.0).is_eq());
+    last.refresh().await?;
+    backend.advance_days(13).await?;
+    assert!(count().await?.total_cmp(&1.0).is_eq());
+    backend.advance_days(2).await?;
+    assert!(count().await?.total_cmp(&0.0).is_eq());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_batch_that_comes_again_counts_once_whatever_failed() -> Result<()> {
+    for kind in ["drop_after", "drop_before", "error_500", "throttle"] {
+        let backend = Backend::start().await?;
+        let account = backend.account().await?;
+        backend.actor().log_in(&account).await?;
+        backend.fault(json!({"kind": kind, "operation": "TransactWriteItems", "count": 4})).await?;
+        let mut counted = None;
+        for _ in 0..3 {
+            let event = json!({"task": "session_gauge"});
+            let answer = backend.console("POST", "invoke/maintenance", Some(event)).await?;
+            if answer.status == 200 {
+                counted = answer.json()["result"]["active_sessions"].as_u64();
+                break;
+            }
+        }
+        assert_eq!(counted, Some(1), "{kind}");
+    }
+    Ok(())
+}
+
+async fn scratch_tables(backend: &Backend) -> Result<Vec<Value>> {
+    let listed = backend.write_past_everything("ListTables", &json!({})).await?;
+    let names = listed["TableNames"].as_array().cloned().unwrap_or_default();
+    Ok(names.into_iter().filter(|name| name.as_str().is_some_and(|name| name.contains("-drill-"))).collect())
+}
+
+#[tokio::test]
+async fn a_restore_drill_signs_in_out_of_the_copy_and_leaves_a_proof_and_no_tables() -> Result<()> {
+    let backend = Backend::start().await?;
+    backend.account_with_totp().await?;
+    let done = task(&backend, "restore_drill").await?;
+    assert_eq!(done["standing"], "proven", "{done}");
+    let report = &done["report"];
+    assert_eq!((&report["method"], &report["canary_signed_in"]), (&json!("copy"), &json!(true)));
+    // Two accounts with two items each, a factor and its recovery codes.
+    assert_eq!(report["items"]["users"], 6, "{report}");
+    assert_eq!(report["keys_in_use"], json!(["aead:1", "pepper:1"]));
+    assert_eq!(scratch_tables(&backend).await?, Vec::<Value>::new());
+    assert!(metric(&backend, "restore_proof_age_hours").await? < 0.1);
+    assert_eq!(task(&backend, "restore_drill").await?["standing"], "not_due");
+    backend.advance_days(6).await?;
+    task(&backend, "restore_drill").await?;
+    assert!((metric(&backend, "restore_proof_age_hours").await? - 144.0).abs() < 0.5);
+    backend.advance_days(2).await?;
+    assert_eq!(task(&backend, "restore_drill").await?["standing"], "proven");
+    let events = backend.items("Audit").await?;
+    assert_eq!(events.iter().filter(|event| event["kind"] == "restore.proven").count(), 2);
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_damaged_item_fails_the_drill_and_the_tables_go_all_the_same() -> Result<()> {
+    let backend = Backend::start().await?;
+    backend.account().await?;
+    let item = json!({"pk": {"S": "EMAIL#damaged@example.com"}, "sk": {"S": "LOGIN"}, "v": {"N": "1"}});
+    backend
+        .write_past_everything("PutItem", &json!({"TableName": "sallyport-local-users", "Item": item}))
+        .await?;
+    let done = task(&backend, "restore_drill").await?;
+    assert_eq!(done["standing"], "failed", "{done}");
+    assert_eq!(done["report"]["findings"], json!(["1 items do not read"]));
+    assert_eq!(scratch_tables(&backend).await?, Vec::<Value>::new());
+    let proofs = backend.items("Ops").await?;
+    assert!(proofs.iter().any(|item| item["sk"] == "restore_drill_failed"));
+    assert!(!proofs.iter().any(|item| item["sk"] == "restore_drill"));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_drill_that_is_interrupted_anywhere_goes_on_and_leaves_no_tables() -> Result<()> {
+    for kind in ["drop_after", "drop_before", "error_500"] {
+        for operation in [
+            "PutItem",
+            "TransactWriteItems",
+            "CreateTable",
+            "Scan",
+            "BatchWriteItem",
+            "DescribeTable",
+            "DeleteTable",
+        ] {
+            let backend = Backend::start().await?;
+            backend.fault(json!({"kind": kind, "operation": operation, "count": 4})).await?;
+            let mut standing = Value::Null;
+            for _ in 0..4 {
+                let event = json!({"task": "restore_drill"});
+                let answer = backend.console("POST", "invoke/maintenance", Some(event)).await?;
+                standing = answer.json()["result"]["standing"].clone();
+                if standing == "proven" || standing == "failed" {
+                    break;
+                }
+                // Whoever was interrupted may have died with the lease.
+                backend.advance(17 * 60).await?;
+            }
+            assert!(standing == "proven" || standing == "failed", "{kind} {operation}: {standing}");
+            assert_eq!(scratch_tables(&backend).await?, Vec::<Value>::new(), "{kind} {operation}");
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,165 @@
+//! The keyring rotates while people use the service: nobody is signed out, and nothing that lives is refused.
+
+use crate::prelude::*;
+
+const DAY: u64 = 24 * 60 * 60;
+
+async fn rotate(backend: &Backend) -> Result<Value> {
+    Ok(backend.console("POST", "rotate", None).await?.expect(200)?.json())
+}
+
+/// Another process, with its own copies of the keyring, over the same data.
+async fn second(backend: &Backend, directory: &std::path::Path) -> Result<Backend> {
+    let options = options(directory);
+    let other = Backend::start_as(options).await?;
+    other.advance(backend.now() - other.now()).await?;
+    Ok(other)
+}
+
+fn options(directory: &std::path::Path) -> local::Options {
+    local::Options {
+        data: Some(directory.to_owned()),
+        environment: [("SALLYPORT_ISSUER".to_owned(), "https://auth.example.com".to_owned())].into(),
+        ..local::Options::default()
+    }
+}
+
+async fn kids(backend: &Backend) -> Result<Vec<String>> {
+    let jwks = backend.actor().get("/.well-known/jwks.json").await?.expect(200)?.json();
+    let keys = jwks["keys"].as_array().cloned().unwrap_or_default();
+    Ok(keys.iter().filter_map(|key| key["kid"].as_str().map(str::to_owned)).collect())
+}
+
+fn kid_of(token: &str) -> Result<String> {
+    Ok(jsonwebtoken::decode_header(token)?.kid.context("no kid")?)
+}
+
+/// Uses a session: its access token is good for as long as it says, at once and right before it ends, and it refreshes.
+async fn use_session(backend: &Backend, session: &mut Session) -> Result<()> {
+    session.refresh().await?;
+    let token = session.access_token.clone();
+    for wait in [0, 280] {
+        backend.advance(wait).await?;
+        let answer = backend.actor().ask("GET", "/api/v1/mfa/factors").bearer(&token).send().await?;
+        answer.expect(200)?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_whole_rotation_signs_nobody_out() -> Result<()> {
+    let backend = Backend::start().await?;
+    let account = backend.account().await?;
+    let mut session = backend.actor().log_in(&account).await?;
+    let first = kid_of(&session.access_token)?;
+    let mut signed = std::collections::BTreeSet::new();
+    for day in 0..9 {
+        let rotated = rotate(&backend).await?;
+        let phase = rotated["result"]["phase"].as_str().unwrap_or_default().to_owned();
+        assert_eq!(phase, ["publish", "promote", "retire"][day % 3], "{rotated}");
+        // Some functions have read the keyring just now, others will in minutes: the hours around a step are the hard ones.
+        for _ in 0..4 {
+            use_session(&backend, &mut session).await?;
+            signed.insert(kid_of(&session.access_token)?);
+        }
+        backend.advance(DAY - 4 * 280).await?;
+    }
+    assert_eq!(signed.len(), 4, "three rotations are three new keys: {signed:?}");
+    assert!(!kids(&backend).await?.contains(&first));
+    let events = backend.items("Audit").await?;
+    let rotations = events.iter().filter(|event| event["kind"] == "keyring.rotated").count();
+    assert_eq!(rotations, 9);
+    Ok(())
+}
+
+#[tokio::test]
+async fn two_processes_with_copies_of_different_age_accept_each_others_tokens_all_along() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let one = Backend::start_as(options(directory.path())).await?;
+    let account = one.account().await?;
+    let mut session = one.actor().log_in(&account).await?;
+    for phase in ["publish", "promote", "retire", "publish", "promote"] {
+        // The other process reads the keyring right before the step, the first right after it.
+        let two = second(&one, directory.path()).await?;
+        one.advance(301).await?;
+        two.advance(301).await?;
+        two.actor().get("/.well-known/jwks.json").await?.expect(200)?;
+        let rotated = rotate(&one).await?;
+        assert_eq!(rotated["result"]["phase"], phase, "{rotated}");
+        for _ in 0..3 {
+            session.refresh().await?;
+            // Signed by one, verified by the other, and the other way round.
+            two.actor()
+                .ask("GET", "/api/v1/mfa/factors")
+                .bearer(&session.access_token)
+                .send()
+                .await?
+                .expect(200)?;
+            let there = two.actor().try_refresh(&session.refresh_token).await?.expect(200)?.json();
+            let token = there["access_token"].as_str().context("no token")?;
+            one.actor().ask("GET", "/api/v1/mfa/factors").bearer(token).send().await?.expect(200)?;
+            session.refresh_token = there["refresh_token"].as_str().context("no refresh token")?.to_owned();
+            one.advance(100).await?;
+            two.advance(100).await?;
+        }
+        two.stop().await;
+        one.advance(DAY).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_step_that_comes_too_early_is_refused_told_and_leaves_nothing_behind() -> Result<()> {
+    let backend = Backend::start().await?;
+    rotate(&backend).await?;
+    backend.advance(3600).await?;
+    for _ in 0..2 {
+        let refused = backend.console("POST", "rotate", None).await?.expect(500)?.json();
+        assert_eq!(refused["error"]["code"], "refused", "{refused}");
+        let message = refused["error"]["message"].as_str().unwrap_or_default();
+        assert!(message.contains("may be used in"), "{message}");
+    }
+    let failures: Vec<_> =
+        backend.logs().await?.into_iter().filter(|line| line["line"]["rotation_failures"] == 1).collect();
+    assert_eq!(failures.len(), 2);
+    backend.advance(DAY).await?;
+    assert_eq!(rotate(&backend).await?["result"]["phase"], "promote");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rotation_survives_a_fault_at_every_call() -> Result<()> {
+    for kind in ["drop_after", "drop_before", "error_500", "throttle"] {
+        for operation in
+            ["DescribeSecret", "GetSecretValue", "PutSecretValue", "UpdateSecretVersionStage", "PutItem"]
+        {
+            let backend = Backend::start().await?;
+            // Longer than the SDK repeats: the step fails, and Secrets Manager asks again.
+            let fault = json!({"kind": kind, "operation": operation, "count": 4});
+            if operation == "PutItem" {
+                backend.fault(fault).await?;
+            } else {
+                backend.keyring_fault(fault).await?;
+            }
+            let mut answer = backend.console("POST", "rotate", None).await?;
+            let token = answer.json()["token"].clone();
+            for _ in 0..3 {
+                if answer.status == 200 {
+                    break;
+                }
+                answer = backend.console("POST", "rotate", Some(json!({"token": token}))).await?;
+            }
+            let done = answer.expect(200)?.json();
+            assert_eq!(done["token"], token, "{kind} {operation}");
+            backend.heal().await?;
+            backend.advance(400).await?;
+            assert_eq!(kids(&backend).await?.len(), 2, "{kind} {operation}");
+            let events = backend.items("Audit").await?;
+            let rotations = events.iter().filter(|event| event["kind"] == "keyring.rotated").count();
+            assert_eq!(rotations, 1, "{kind} {operation}");
+            backend.advance(DAY).await?;
+            assert_eq!(rotate(&backend).await?["result"]["phase"], "promote", "{kind} {operation}");
+        }
+    }
+    Ok(())
+}
