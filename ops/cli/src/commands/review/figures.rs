@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// A signing key that is older should have been rotated: the alarm's own threshold.
-const OLDEST_KEY_DAYS: u64 = 90;
+pub(in crate::commands) const OLDEST_KEY_DAYS: u64 = 90;
 /// A page that was not played for longer is a guess.
 const OLDEST_DRILL_DAYS: i64 = 90;
 
