@@ -2,11 +2,14 @@
 
 mod preflight;
 mod rollback;
+mod template;
 mod verify;
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap::Subcommand;
+use sallyport_aws::system::SystemClock;
+use sallyport_core::clock::Clock as _;
 
 use crate::{
     cli::{Change, Target},
@@ -21,6 +24,17 @@ pub(crate) enum DeployCommand {
         /// Let warnings count as findings, too.
         #[arg(long)]
         strict: bool,
+    },
+    /// Write the template of a gradual deployment: aliases, a tenth of the calls first, back when an alarm fires.
+    Template {
+        /// The stack's template.
+        #[arg(long, value_name = "FILE", default_value = "template.yaml")]
+        from: PathBuf,
+        /// The file to write, in the same directory: paths in it are relative.
+        #[arg(long, value_name = "FILE", default_value = "gradual.yaml")]
+        to: PathBuf,
+        #[command(flatten)]
+        change: Change,
     },
     /// Say whether the release serves, by the public API: health, keys, discovery, a sign-in that is refused, headers, errors.
     Verify {
@@ -47,6 +61,9 @@ impl DeployCommand {
     pub(crate) async fn run(self, target: &Target, format: Format) -> Result<Answer, Failure> {
         match self {
             Self::Preflight { strict } => preflight::run(target, strict).await,
+            Self::Template { from, to, change } => {
+                template::run(&from, to, change.dry_run, SystemClock.now())
+            }
             Self::Verify { watch, url, within } => {
                 let limit = Duration::from_millis(within);
                 verify::run(target, format, verify::Asked { watch, url, limit }).await

@@ -126,7 +126,7 @@ pub(super) async fn run(target: &Target, change: Change) -> Result<Answer, Failu
     }
     if aliases.is_empty() {
         return Err(nothing(format!(
-            "nothing to roll back: stack {stack} has no aliases, it was deployed with GradualDeployment=off: deploy the release before"
+            "nothing to roll back: stack {stack} has no aliases, it was deployed without `sallyport deploy template`: deploy the release before"
         )));
     }
     let mut steps = Vec::new();

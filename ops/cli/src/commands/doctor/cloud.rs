@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use aws_sdk_cloudformation::types::{StackDriftStatus, StackStatus};
+use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use sallyport_aws::SnsTopics;
 use sallyport_core::recovery::Topics as _;
 
@@ -77,19 +78,10 @@ pub(super) async fn parameters(deployment: &Deployment, target: &Target) -> Vec<
     let Some(stack) = &target.stack else { return vec![Check::skipped(NAME, ELSEWHERE)] };
     let mut differing = Vec::new();
     for function in FUNCTIONS {
-        let asked = deployment
-            .connection
-            .lambda
-            .get_function_configuration()
-            .function_name(format!("{stack}-{function}"))
-            .send()
-            .await;
-        let answer = match asked {
+        let name = format!("{stack}-{function}");
+        let answer = match configuration(&deployment.connection.lambda, &name).await {
             Ok(answer) => answer,
-            Err(error) => {
-                let failure = aws_fault::from_sdk("read the function's configuration", &error);
-                return vec![Check::unanswered(NAME, &failure)];
-            }
+            Err(failure) => return vec![Check::unanswered(NAME, &failure)],
         };
         let variables: BTreeMap<_, _> = answer
             .environment()
@@ -115,6 +107,19 @@ pub(super) async fn parameters(deployment: &Deployment, target: &Target) -> Vec<
             "deploy the stack again: it puts back what was changed by hand",
         )
     }]
+}
+
+/// Of the version that serves: behind an alias it need not be the newest.
+async fn configuration(
+    client: &aws_sdk_lambda::Client,
+    function: &str,
+) -> Result<GetFunctionConfigurationOutput, Failure> {
+    let ask = || client.get_function_configuration().function_name(function);
+    let failed = |error| aws_fault::from_sdk("read the function's configuration", &error);
+    match ask().qualifier("live").send().await.map_err(failed) {
+        Err(failure) if failure.code == "resource_not_found" => ask().send().await.map_err(failed),
+        answer => answer,
+    }
 }
 
 pub(super) async fn alarms(deployment: &Deployment, target: &Target) -> Vec<Check> {
