@@ -45,6 +45,40 @@ impl Console {
         })
     }
 
+    /// Hands something to a route under `/_local`, and returns what it answers.
+    ///
+    /// # Errors
+    /// As [`Console::get`]; or it refuses.
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let url = format!("{}/_local/{path}", self.url);
+        let unreachable = |_| {
+            Failure::dependency(
+                "unreachable",
+                format!("{url} does not answer: does `cargo run -p local` run?"),
+            )
+        };
+        let response = self.http.post(&url).json(body).send().await.map_err(unreachable)?;
+        let refused = response.status().is_client_error() || response.status().is_server_error();
+        let answer: Value = response.json().await.unwrap_or(Value::Null);
+        if refused {
+            return Err(Failure::dependency("console_refused", format!("{url} refuses: {answer}")));
+        }
+        Ok(answer)
+    }
+
+    /// # Errors
+    /// As [`Console::get`].
+    pub(crate) async fn delete(&self, path: &str) -> Result<(), Failure> {
+        let url = format!("{}/_local/{path}", self.url);
+        let sent = async { self.http.delete(&url).send().await?.error_for_status() };
+        sent.await.map(drop).map_err(|_| Failure::dependency("unreachable", format!("{url} does not answer")))
+    }
+
+    /// Where the backend answers.
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// A list of the console's.
     ///
     /// # Errors

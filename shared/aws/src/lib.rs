@@ -11,6 +11,8 @@ mod clients;
 mod connection;
 mod flags;
 mod gauge;
+#[cfg(test)]
+mod golden;
 mod incidents;
 mod item;
 mod keyring;

@@ -4,10 +4,14 @@ mod alarms;
 mod backup;
 mod block;
 pub(crate) mod calibrate;
+mod check;
 mod client;
 mod completions;
 mod config;
+mod deploy;
+mod doctor;
 mod explain;
+mod gameday;
 mod incident;
 mod keys;
 mod migrate;
@@ -38,6 +42,14 @@ pub(crate) enum Command {
     /// The configuration of a deployment.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Look a live deployment over: every finding comes with its fix. Changes nothing.
+    Doctor(doctor::DoctorCommand),
+    /// A deployment before, after, and back.
+    #[command(subcommand)]
+    Deploy(deploy::DeployCommand),
+    /// Game days: break a backend on this machine, and see who notices.
+    #[command(subcommand)]
+    Gameday(gameday::GamedayCommand),
     /// Modes: emergency, maintenance, degraded.
     #[command(subcommand)]
     Mode(mode::ModeCommand),
@@ -92,6 +104,9 @@ pub(crate) async fn run(invocation: Invocation) -> Result<Answer, Failure> {
         Command::Client(command) => command.run(&target).await,
         Command::Keys(command) => command.run(&target).await,
         Command::Config(command) => command.run(&target).await,
+        Command::Doctor(command) => command.run(&target).await,
+        Command::Deploy(command) => command.run(&target, format).await,
+        Command::Gameday(command) => command.run(&target, format).await,
         Command::Mode(command) => command.run(&target).await,
         Command::Block(command) => command.run(&target).await,
         Command::Reset(command) => command.run(&target, format).await,

@@ -14,6 +14,8 @@ pub(crate) struct Connection {
     pub(crate) secrets: aws_sdk_secretsmanager::Client,
     pub(crate) cloudformation: aws_sdk_cloudformation::Client,
     pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
+    pub(crate) lambda: aws_sdk_lambda::Client,
+    pub(crate) sns: aws_sdk_sns::Client,
     pub(crate) region: String,
 }
 
@@ -41,6 +43,8 @@ impl Connection {
             secrets: aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
             cloudformation: aws_sdk_cloudformation::Client::new(&config),
             cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
+            lambda: aws_sdk_lambda::Client::new(&config),
+            sns: aws_sdk_sns::Client::new(&config),
             region,
         })
     }

@@ -21,7 +21,7 @@ use sallyport_core::{
 pub(crate) use self::{
     connect::{Connection, is_loopback},
     operator::operator,
-    settings::{Settings, TABLES, name},
+    settings::{FUNCTIONS, Settings, TABLES, name},
 };
 use crate::{cli::Target, failure::Failure};
 

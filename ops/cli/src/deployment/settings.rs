@@ -65,6 +65,9 @@ pub(crate) const TABLES: [(&str, &str); 6] = [
     ("ops", name::OPS),
 ];
 
+/// The functions that answer callers: the stack's name, a dash, and one of these.
+pub(crate) const FUNCTIONS: [&str; 5] = ["login", "refresh", "mfa", "keys", "health"];
+
 /// The settings of a deployment, as text.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Settings {

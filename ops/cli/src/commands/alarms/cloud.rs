@@ -5,7 +5,7 @@ use aws_sdk_cloudwatch::{
     types::{AlarmType, HistoryItemType, StateValue},
 };
 
-use super::{Changed, Entry, Tested, reason, unknown};
+use super::{Changed, Entry, Tested, Watch, reason, unknown};
 use crate::{aws_fault, cli::Change, failure::Failure, output::Answer};
 
 pub(super) struct Alarms {
@@ -18,6 +18,7 @@ pub(super) struct Alarms {
 struct Known {
     entry: Entry,
     actions: Vec<String>,
+    enabled: bool,
     composite: bool,
 }
 
@@ -56,6 +57,7 @@ impl Alarms {
                         changed,
                     ),
                     actions: alarm.alarm_actions().to_vec(),
+                    enabled: alarm.actions_enabled().unwrap_or_default(),
                     composite: false,
                 });
             }
@@ -70,6 +72,7 @@ impl Alarms {
                         changed,
                     ),
                     actions: alarm.alarm_actions().to_vec(),
+                    enabled: alarm.actions_enabled().unwrap_or_default(),
                     composite: true,
                 });
             }
@@ -107,6 +110,24 @@ impl Alarms {
     /// AWS.
     pub(super) async fn list(&self) -> Result<Vec<Entry>, Failure> {
         Ok(self.known(None).await?.into_iter().map(|known| known.entry).collect())
+    }
+
+    /// Which fire, and which would tell nobody if they did.
+    ///
+    /// # Errors
+    /// AWS.
+    pub(super) async fn watch(&self) -> Result<Watch, Failure> {
+        let known = self.known(None).await?;
+        let mut watch = Watch { all: known.len(), ..Watch::default() };
+        for alarm in known {
+            if alarm.entry.state == StateValue::Alarm.as_str() {
+                watch.firing.push(alarm.entry.name.clone());
+            }
+            if !alarm.enabled {
+                watch.muted.push(alarm.entry.name);
+            }
+        }
+        Ok(watch)
     }
 
     /// # Errors

@@ -67,6 +67,32 @@ impl AlarmsCommand {
     }
 }
 
+/// The alarms at a glance.
+#[derive(Debug, Default)]
+pub(super) struct Watch {
+    pub(super) all: usize,
+    pub(super) firing: Vec<String>,
+    /// Their actions are switched off.
+    pub(super) muted: Vec<String>,
+}
+
+/// # Errors
+/// AWS, or nobody answers on this machine.
+pub(super) async fn watch(target: &Target, connection: &Connection) -> Result<Watch, Failure> {
+    match &target.stack {
+        Some(stack) => cloud::Alarms::new(connection.cloudwatch.clone(), stack).watch().await,
+        None => {
+            let alarms = here::Alarms::read(&Console::find()?).await?.list();
+            let firing = alarms.iter().filter(|alarm| alarm.state == "ALARM");
+            Ok(Watch {
+                all: alarms.len(),
+                firing: firing.map(|alarm| alarm.name.clone()).collect(),
+                muted: Vec::new(),
+            })
+        }
+    }
+}
+
 fn unknown(name: &str) -> Failure {
     Failure::not_found(
         "alarm_not_found",

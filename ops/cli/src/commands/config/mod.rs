@@ -153,6 +153,40 @@ async fn validate(target: &Target) -> Result<Answer, Failure> {
     Ok(Answer::of(&report)?.exit(if ok { Exit::Done } else { Exit::Findings }))
 }
 
+/// What was checked of one part, for whoever shows it beside other checks.
+pub(super) struct Part {
+    pub(super) checks: usize,
+    pub(super) findings: Vec<Finding>,
+}
+
+impl From<Findings> for Part {
+    fn from(findings: Findings) -> Self {
+        Self { checks: findings.checks, findings: findings.found }
+    }
+}
+
+pub(super) fn settings(settings: &Settings) -> Part {
+    let mut findings = Findings::default();
+    rules::check(settings, &mut findings);
+    findings.into()
+}
+
+/// # Errors
+/// DynamoDB does not answer.
+pub(super) async fn tables(connection: &Connection, settings: &Settings) -> Result<Part, Failure> {
+    let mut findings = Findings::default();
+    tables::check(connection, settings, &mut findings).await?;
+    Ok(findings.into())
+}
+
+/// # Errors
+/// Secrets Manager does not answer.
+pub(super) async fn keyring(connection: &Connection, settings: &Settings) -> Result<Part, Failure> {
+    let mut findings = Findings::default();
+    keyring::check(connection, settings, &mut findings).await?;
+    Ok(findings.into())
+}
+
 /// Whether the deployment is a developer's own machine, where nothing is backed up or encrypted.
 pub(super) fn is_local(settings: &Settings) -> bool {
     settings.get(name::STAGE) == Some("local")

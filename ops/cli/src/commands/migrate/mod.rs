@@ -15,6 +15,17 @@ use crate::{
     output::Answer,
 };
 
+/// Ids of the migrations that this release knows and that are not applied.
+///
+/// # Errors
+/// AWS.
+pub(super) async fn pending(deployment: &Deployment) -> Result<Vec<&'static str>, Failure> {
+    let records = record::all(deployment).await?;
+    let applied =
+        |id: &str| records.iter().any(|record| record.id == id && record.state == record::State::Applied);
+    Ok(registry::ALL.iter().map(|migration| migration.id).filter(|id| !applied(id)).collect())
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum MigrateCommand {
     /// List the migrations, and which are applied.

@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A signing key that is older should have been rotated: the alarm's own threshold.
-const OLDEST_KEY_DAYS: u64 = 90;
+pub(in crate::commands) const OLDEST_KEY_DAYS: u64 = 90;
 /// The maintenance function looks every day, and restores every week: two of them missed are worth a look.
 const VERIFIED_WITHIN: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 const PROVEN_WITHIN: Duration = Duration::from_secs(14 * 24 * 60 * 60);

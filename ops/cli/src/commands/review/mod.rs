@@ -3,6 +3,8 @@
 mod figures;
 mod tasks;
 
+pub(super) use self::figures::OLDEST_KEY_DAYS;
+
 use std::fmt;
 
 use clap::Subcommand;

@@ -1,0 +1,74 @@
+//! `sallyport deploy`: is the deployment fit to take a release, did the release arrive, and back again.
+
+mod preflight;
+mod rollback;
+mod template;
+mod verify;
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::Subcommand;
+use sallyport_aws::system::SystemClock;
+use sallyport_core::clock::Clock as _;
+
+use crate::{
+    cli::{Change, Target},
+    failure::Failure,
+    output::{Answer, Format, parse_span},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeployCommand {
+    /// Say whether the deployment is fit to take a release: its health, open incidents, modes, migrations. Changes nothing.
+    Preflight {
+        /// Let warnings count as findings, too.
+        #[arg(long)]
+        strict: bool,
+    },
+    /// Write the template of a gradual deployment: aliases, a tenth of the calls first, back when an alarm fires.
+    Template {
+        /// The stack's template.
+        #[arg(long, value_name = "FILE", default_value = "template.yaml")]
+        from: PathBuf,
+        /// The file to write, in the same directory: paths in it are relative.
+        #[arg(long, value_name = "FILE", default_value = "gradual.yaml")]
+        to: PathBuf,
+        #[command(flatten)]
+        change: Change,
+    },
+    /// Say whether the release serves, by the public API: health, keys, discovery, a sign-in that is refused, headers, errors.
+    Verify {
+        /// Ask again and again for so long, such as 30m, and end at the first fault.
+        #[arg(long, value_name = "DURATION", value_parser = parse_span)]
+        watch: Option<Duration>,
+        /// Where the API answers; by default at the deployment's issuer.
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+        /// The longest that an answer may take from here, in milliseconds.
+        #[arg(long, value_name = "MS", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
+        within: u64,
+    },
+    /// Point every function of the last release at the version before it. Item formats stay as they are.
+    Rollback {
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+impl DeployCommand {
+    /// # Errors
+    /// Nothing says which deployment; there is nothing to go back to; AWS.
+    pub(crate) async fn run(self, target: &Target, format: Format) -> Result<Answer, Failure> {
+        match self {
+            Self::Preflight { strict } => preflight::run(target, strict).await,
+            Self::Template { from, to, change } => {
+                template::run(&from, to, change.dry_run, SystemClock.now())
+            }
+            Self::Verify { watch, url, within } => {
+                let limit = Duration::from_millis(within);
+                verify::run(target, format, verify::Asked { watch, url, limit }).await
+            }
+            Self::Rollback { change } => rollback::run(target, change).await,
+        }
+    }
+}

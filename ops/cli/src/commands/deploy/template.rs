@@ -1,0 +1,139 @@
+//! `sallyport deploy template`: the stack's template, with aliases that CodeDeploy shifts.
+//!
+//! SAM makes a new version of a function only when the text of its properties changes, and a parameter's value is no part of
+//! that text: with an alias in the template itself, a deployment that changes a parameter would reach nobody. Hence a text
+//! that differs at every deployment, and a template without aliases for whoever does not want to shift (and for emulators,
+//! which refuse CodeDeploy).
+
+use std::{fmt, fs, path::PathBuf};
+
+use sallyport_core::clock::Timestamp;
+use serde::Serialize;
+
+use crate::{deployment::FUNCTIONS, failure::Failure, output::Answer};
+
+/// Metric alarms: CodeDeploy takes no composite ones.
+const ALARMS: [&str; 4] = ["service-down", "function-errors", "api-server-errors", "high-error-rate"];
+
+#[derive(Serialize)]
+struct Written {
+    path: PathBuf,
+    functions: [&'static str; 5],
+    /// What makes this deployment's versions others than those of the last.
+    release: String,
+    dry_run: bool,
+}
+
+impl fmt::Display for Written {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (path, functions) = (self.path.display(), self.functions.join(", "));
+        if self.dry_run {
+            return writeln!(f, "would write {path}: {functions} behind aliases; nothing was changed");
+        }
+        writeln!(f, "wrote {path}: {functions} behind aliases")?;
+        writeln!(f, "Next: sam build --template {path}, then sam deploy.")
+    }
+}
+
+/// # Errors
+/// A file can't be read or written; it is not the stack's template.
+pub(super) fn run(from: &PathBuf, to: PathBuf, dry_run: bool, now: Timestamp) -> Result<Answer, Failure> {
+    let file = |path: &PathBuf, error: std::io::Error| {
+        Failure::usage("template_unusable", format!("{}: {error}", path.display()))
+    };
+    let text = fs::read_to_string(from).map_err(|error| file(from, error))?;
+    let release = now.seconds().to_string();
+    let shifted = shifted(&text, &release).map_err(|missing| {
+        let message = format!("{}: no function {missing}: is it the stack's template?", from.display());
+        Failure::usage("template_unusable", message)
+    })?;
+    if !dry_run {
+        fs::write(&to, shifted).map_err(|error| file(&to, error))?;
+    }
+    Answer::of(&Written { path: to, functions: FUNCTIONS, release, dry_run })
+}
+
+/// The template with an alias for every function that answers callers, or the one that is not there.
+fn shifted(template: &str, release: &str) -> Result<String, &'static str> {
+    let mut text = template.to_owned();
+    for function in FUNCTIONS {
+        let line = format!("      FunctionName: !Sub \"${{AWS::StackName}}-{function}\"\n");
+        if text.matches(&line).count() != 1 {
+            return Err(function);
+        }
+        text = text.replace(&line, &format!("{line}{}", block(release)));
+    }
+    Ok(text)
+}
+
+fn block(release: &str) -> String {
+    let alarms: String =
+        ALARMS.iter().map(|name| format!("          - !Sub \"${{AWS::StackName}}-{name}\"\n")).collect();
+    format!(
+        "      AutoPublishAlias: live\n\
+         \x20     AutoPublishCodeSha256: \"{release}\"\n\
+         \x20     DeploymentPreference:\n\
+         \x20       Type: Canary10Percent5Minutes\n\
+         \x20       Alarms:\n{alarms}"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::collections::BTreeSet;
+
+    use sallyport_alarms::{Parameters, Template};
+
+    use super::*;
+
+    const TEMPLATE: &str = include_str!("../../../../../template.yaml");
+
+    #[test]
+    fn every_function_that_answers_callers_gets_an_alias_that_is_shifted() {
+        let text = shifted(TEMPLATE, "1785506531").unwrap();
+        assert_eq!(text.matches("\n      AutoPublishAlias: live\n").count(), FUNCTIONS.len());
+        // Nothing else has changed.
+        let added = block("1785506531");
+        assert_eq!(text.replace(&added, ""), TEMPLATE);
+        insta::assert_snapshot!(added, @r#"
+              AutoPublishAlias: live
+              AutoPublishCodeSha256: "1785506531"
+              DeploymentPreference:
+                Type: Canary10Percent5Minutes
+                Alarms:
+                  - !Sub "${AWS::StackName}-service-down"
+                  - !Sub "${AWS::StackName}-function-errors"
+                  - !Sub "${AWS::StackName}-api-server-errors"
+                  - !Sub "${AWS::StackName}-high-error-rate"
+        "#);
+    }
+
+    #[test]
+    fn the_functions_are_those_that_routes_lead_to() {
+        let routed: BTreeSet<_> = TEMPLATE
+            .split("\n    Type: AWS::Serverless::Function\n")
+            .skip(1)
+            .filter(|resource| {
+                let own = resource.split("\n  # ").next().unwrap_or_default();
+                own.split("\n    Type: ").next().unwrap_or_default().contains("{Type: Api,")
+            })
+            .filter_map(|resource| resource.split("Binary: ").nth(1)?.split('}').next())
+            .collect();
+        assert_eq!(routed, BTreeSet::from(FUNCTIONS));
+    }
+
+    #[test]
+    fn a_deployment_goes_back_by_metric_alarms_that_exist() {
+        let template = Template::of_the_stack(&Parameters::new()).unwrap();
+        for name in ALARMS {
+            assert!(template.alarm(name).is_some_and(|alarm| alarm.composite().is_none()), "{name}");
+        }
+    }
+
+    #[test]
+    fn another_template_is_refused() {
+        assert_eq!(shifted("Resources: {}", "1"), Err("login"));
+    }
+}

@@ -1,0 +1,145 @@
+//! The games.
+
+use serde_json::{Value, json};
+
+/// What is broken, who must notice, what is done.
+pub(super) struct Game {
+    pub(super) name: &'static str,
+    pub(super) breaks: &'static str,
+    /// What must fire.
+    pub(super) alarm: &'static str,
+    /// Minutes in which it must.
+    pub(super) within: u64,
+    pub(super) fault: Fault,
+    /// Command lines of this very command; the first is what the alarm's page begins its mitigation with.
+    pub(super) mitigation: &'static [&'static str],
+    /// What takes the mitigation back when the cause is gone.
+    pub(super) afterwards: &'static [&'static str],
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Calls of every function that answers callers: kind, table, milliseconds.
+    Table(&'static str, &'static str, u64),
+    Keyring,
+    /// Wrong passwords for many accounts, from a few addresses.
+    Stuffing,
+    /// The key that signs is past its time.
+    OldKey,
+}
+
+/// Every function that talks to the database. The operator's own calls go through, as they would from another machine.
+const FUNCTIONS: [&str; 4] = ["login", "refresh", "mfa", "health"];
+
+impl Fault {
+    /// Rules for the console, with where to post them.
+    pub(super) fn rules(self) -> Vec<(&'static str, Value)> {
+        let each = |path: &'static str, rule: Value| {
+            FUNCTIONS
+                .iter()
+                .map(|function| {
+                    let mut rule = rule.clone();
+                    if let Some(rule) = rule.as_object_mut() {
+                        rule.insert("function".to_owned(), json!(function));
+                    }
+                    (path, rule)
+                })
+                .collect()
+        };
+        match self {
+            Self::Table(kind, table, delay) => {
+                let mut rule = json!({"kind": kind, "table": table, "count": 1_000_000});
+                if delay > 0
+                    && let Some(rule) = rule.as_object_mut()
+                {
+                    rule.insert("delay_ms".to_owned(), json!(delay));
+                }
+                each("faults", rule)
+            }
+            Self::Keyring => each("keyring/faults", json!({"kind": "refuse"})),
+            Self::Stuffing | Self::OldKey => Vec::new(),
+        }
+    }
+}
+
+/// Alarm parameters of a game: what a developer's machine can do in a minute is less than what an attacker can, and it is no
+/// Lambda.
+pub(super) const PARAMETERS: [(&str, &str); 2] = [("FailuresPerMinute", "30"), ("SlowResponseMs", "1000")];
+
+pub(super) const GAMES: [Game; 5] = [
+    Game {
+        name: "table-throttled",
+        breaks: "DynamoDB throttles the throttle table: nobody can sign in",
+        alarm: "database-throttles",
+        within: 5,
+        fault: Fault::Table("throttle", "throttle", 0),
+        mitigation: &["mode set degraded throttle --for 24h --reason gameday"],
+        afterwards: &["mode clear degraded throttle"],
+    },
+    Game {
+        name: "keyring-unreachable",
+        breaks: "Secrets Manager does not answer: functions live on their copies, and new ones cannot start",
+        alarm: "service-down",
+        within: 5,
+        fault: Fault::Keyring,
+        mitigation: &["doctor"],
+        afterwards: &[],
+    },
+    Game {
+        name: "stuffing",
+        breaks: "passwords that were stolen elsewhere are tried on many accounts",
+        alarm: "failure-spike",
+        within: 5,
+        fault: Fault::Stuffing,
+        mitigation: &[
+            "mode set emergency --for 24h --reason gameday",
+            "block add 127.66.0.0/16 --for 24h --reason gameday",
+        ],
+        afterwards: &["block remove 127.66.0.0/16", "mode clear emergency"],
+    },
+    Game {
+        name: "slow-database",
+        breaks: "every call of the users table takes 1.2 seconds longer",
+        alarm: "slow-responses",
+        within: 15,
+        fault: Fault::Table("slow", "users", 1_200),
+        mitigation: &["mode set degraded users --for 24h --reason gameday"],
+        afterwards: &["mode clear degraded users"],
+    },
+    Game {
+        name: "expired-key",
+        breaks: "the key that signs is past its 90 days",
+        alarm: "key-age",
+        within: 120,
+        fault: Fault::OldKey,
+        mitigation: &["keys list"],
+        afterwards: &[],
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::ffi::OsString;
+
+    use sallyport_alarms::{Parameters, Template};
+
+    use super::*;
+    use crate::cli::Invocation;
+
+    #[test]
+    fn every_game_is_about_an_alarm_of_the_template_and_its_commands_are_understood() {
+        let parameters: Parameters =
+            PARAMETERS.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let template = Template::of_the_stack(&parameters).unwrap();
+        for game in &GAMES {
+            assert!(template.alarm(game.alarm).is_some(), "{}", game.alarm);
+            assert!(!game.mitigation.is_empty(), "{}", game.name);
+            for line in game.mitigation.iter().chain(game.afterwards) {
+                let words = std::iter::once("sallyport").chain(line.split(' ')).map(OsString::from);
+                assert!(Invocation::read(words).is_ok(), "{}: {line}", game.name);
+            }
+        }
+    }
+}

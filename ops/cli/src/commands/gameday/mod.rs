@@ -1,0 +1,101 @@
+//! `sallyport gameday`: a backend on this machine is broken on purpose, and what is made of it is scored.
+
+mod games;
+mod play;
+mod report;
+mod stage;
+
+use std::{fmt, path::PathBuf};
+
+use clap::Subcommand;
+use serde::Serialize;
+
+use self::games::GAMES;
+use crate::{
+    cli::Target,
+    console::Console,
+    failure::{Exit, Failure},
+    output::{Answer, Format, Table},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GamedayCommand {
+    /// List the games: what is broken, which alarm must tell, what is done about it.
+    List,
+    /// Break a backend on this machine, and score detection, page, mitigation and recovery, with times by its clock.
+    Run {
+        /// The game, as it is listed.
+        name: String,
+        /// Also write the report there, in Markdown, to keep.
+        #[arg(long, value_name = "FILE")]
+        report: Option<PathBuf>,
+        /// Say what would be done, and change nothing.
+        #[arg(long)]
+        dry_run: bool,
+    },
+}
+
+impl GamedayCommand {
+    /// # Errors
+    /// There is no such game; no backend runs on this machine, or it is not at rest.
+    pub(crate) async fn run(self, target: &Target, format: Format) -> Result<Answer, Failure> {
+        let (name, path, dry_run) = match self {
+            Self::List => return Answer::of(&Listed { games: GAMES.iter().map(Entry::of).collect() }),
+            Self::Run { name, report, dry_run } => (name, report, dry_run),
+        };
+        if target.stack.is_some() {
+            let message = "a game day breaks things: it is played on this machine alone, not with --stack";
+            return Err(Failure::usage("not_here", message));
+        }
+        let game = GAMES.iter().find(|game| game.name == name).ok_or_else(|| {
+            let message = format!("there is no game {name}: `sallyport gameday list` names them");
+            Failure::not_found("game_not_found", message)
+        })?;
+        let console = Console::find()?;
+        if dry_run {
+            return Answer::of(&Listed { games: vec![Entry::of(game)] });
+        }
+        let scored = play::run(console, game, format).await?;
+        if let Some(path) = path {
+            std::fs::write(&path, scored.to_string()).map_err(|error| {
+                Failure::dependency("report_unwritable", format!("{}: {error}", path.display()))
+            })?;
+        }
+        Ok(Answer::of(&scored)?.exit(if scored.passed { Exit::Done } else { Exit::Findings }))
+    }
+}
+
+#[derive(Serialize)]
+struct Listed {
+    games: Vec<Entry>,
+}
+
+#[derive(Serialize)]
+struct Entry {
+    name: &'static str,
+    breaks: &'static str,
+    alarm: &'static str,
+    mitigation: Vec<String>,
+}
+
+impl Entry {
+    fn of(game: &games::Game) -> Self {
+        let mitigation = game.mitigation.iter().map(|line| (*line).to_owned()).collect();
+        Self { name: game.name, breaks: game.breaks, alarm: game.alarm, mitigation }
+    }
+}
+
+impl fmt::Display for Listed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut table = Table::new(["game", "breaks", "alarm", "mitigation"]);
+        for game in &self.games {
+            table.row([
+                game.name.to_owned(),
+                game.breaks.to_owned(),
+                game.alarm.to_owned(),
+                game.mitigation.join("; "),
+            ]);
+        }
+        write!(f, "{table}")
+    }
+}

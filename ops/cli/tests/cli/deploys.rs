@@ -1,0 +1,72 @@
+use serde_json::{Value, json};
+
+use crate::support::{Shell, World};
+
+fn outcome<'a>(report: &'a Value, name: &str) -> &'a Value {
+    let checks = report["checks"].as_array().unwrap();
+    &checks.iter().find(|check| check["name"] == name).unwrap_or(&Value::Null)["outcome"]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_lets_a_mode_and_a_migration_stand_out() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let report = world.shell.run("deploy preflight --json")?.json(0)?;
+    assert_eq!(outcome(&report, "migrations"), "warning");
+    world.shell.run("migrate up --json")?.json(0)?;
+    world.shell.run("mode set maintenance --for 1h --reason window --json")?.json(0)?;
+    let report = world.shell.run("deploy preflight --json")?.json(5)?;
+    assert_eq!((outcome(&report, "migrations"), outcome(&report, "modes")), (&json!("ok"), &json!("fault")));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn verify_uses_the_api_as_callers_do() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let report = world.shell.run("deploy verify --within 60000 --json")?.json(0)?;
+    for name in ["live", "ready", "jwks", "discovery", "openapi", "refused sign-in", "errors of others"] {
+        assert_eq!(outcome(&report, name), "ok", "{name}: {report:#}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_ends_at_the_first_fault() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    world.fault(&json!({"kind": "refuse", "table": "throttle"})).await?;
+    let report = world.shell.run("deploy verify --watch 1h --within 60000 --json")?.json(5)?;
+    assert_eq!(outcome(&report, "refused sign-in"), "fault");
+    let checks = report["checks"].as_array().unwrap();
+    let fix =
+        checks.iter().find(|check| check["name"] == "refused sign-in").unwrap()["fix"].as_str().unwrap();
+    assert!(fix.starts_with("sallyport explain request ") && !fix.ends_with(" ID"), "{fix}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_takes_too_long_is_a_fault() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    world.fault(&json!({"kind": "slow", "table": "users", "delay_ms": 50, "function": "login"})).await?;
+    let report = world.shell.run("deploy verify --within 40 --json")?.json(5)?;
+    assert_eq!(outcome(&report, "refused sign-in"), "fault");
+    Ok(())
+}
+
+#[test]
+fn there_is_nothing_to_verify_where_nobody_says_what() -> anyhow::Result<()> {
+    let shell = Shell::new(std::collections::BTreeMap::new())?;
+    assert_eq!(shell.run("deploy verify --json")?.error(2)?.0, "no_deployment");
+    let run = shell.run("deploy verify --url http://127.0.0.1:1 --json")?;
+    assert_eq!(outcome(&run.json(5)?, "live"), "fault");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_nothing_to_roll_back_on_this_machine() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    for line in ["deploy rollback --json", "deploy rollback --dry-run --json"] {
+        let (code, message) = world.shell.run(line)?.error(4)?;
+        assert_eq!(code, "nothing_to_roll_back");
+        assert!(message.starts_with("nothing to roll back: a backend on this machine"), "{message}");
+    }
+    Ok(())
+}

@@ -1,0 +1,97 @@
+//! Items as each format was written by a release: every later one reads them, and so may run beside it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
+use data_encoding::BASE64;
+use serde_json::Value;
+
+use crate::{ITEM_FORMAT, item::Item, validate_item};
+
+const TABLES: [&str; 6] = ["users", "sessions", "throttle", "outbox", "audit", "ops"];
+
+/// DynamoDB's own JSON.
+fn attribute(value: &Value) -> AttributeValue {
+    let (kind, value) = value.as_object().unwrap().iter().next().unwrap();
+    let text = || value.as_str().unwrap().to_owned();
+    let texts = || value.as_array().unwrap().iter().map(|text| text.as_str().unwrap().to_owned()).collect();
+    match kind.as_str() {
+        "S" => AttributeValue::S(text()),
+        "N" => AttributeValue::N(text()),
+        "B" => AttributeValue::B(Blob::new(BASE64.decode(text().as_bytes()).unwrap())),
+        "BOOL" => AttributeValue::Bool(value.as_bool().unwrap()),
+        "NULL" => AttributeValue::Null(true),
+        "SS" => AttributeValue::Ss(texts()),
+        "NS" => AttributeValue::Ns(texts()),
+        "L" => AttributeValue::L(value.as_array().unwrap().iter().map(attribute).collect()),
+        "M" => AttributeValue::M(item(value)),
+        other => panic!("no type {other}"),
+    }
+}
+
+fn item(value: &Value) -> Item {
+    value.as_object().unwrap().iter().map(|(name, value)| (name.clone(), attribute(value))).collect()
+}
+
+/// File, table and item.
+fn items(format: u32) -> Vec<(String, &'static str, Item)> {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("testdata/items-v{format}"));
+    fs::read_dir(&directory)
+        .unwrap_or_else(|_| panic!("{} is missing", directory.display()))
+        .map(|entry| {
+            let path = entry.unwrap().path();
+            let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+            let table = TABLES.into_iter().find(|table| name.split('.').next() == Some(table)).unwrap();
+            let value = serde_json::from_str(&fs::read_to_string(&path).unwrap()).unwrap();
+            (name, table, item(&value))
+        })
+        .collect()
+}
+
+#[test]
+fn items_of_every_format_that_was_ever_released_still_read() {
+    for format in 1..=ITEM_FORMAT {
+        for (name, table, item) in items(format) {
+            assert_eq!(item.get("v"), Some(&AttributeValue::N(format.to_string())), "{name}");
+            validate_item(table, &item).unwrap_or_else(|error| panic!("items-v{format}/{name}: {error}"));
+        }
+    }
+}
+
+#[test]
+fn every_feature_that_stores_something_has_its_item() {
+    let names: BTreeSet<_> = items(ITEM_FORMAT).into_iter().map(|(name, ..)| name).collect();
+    for name in [
+        "users.login",
+        "users.profile",
+        "users.factor",
+        "users.recovery",
+        "sessions.sessions",
+        "throttle.address",
+        "throttle.login",
+        "throttle.factor",
+        "audit.user",
+        "audit.deployment",
+        "ops.client",
+        "ops.flags",
+        "ops.incident",
+        "ops.timeline",
+        "ops.cause",
+        "ops.notice",
+        "ops.proof",
+        "ops.migration",
+    ] {
+        assert!(names.contains(name), "no item {name}");
+    }
+}
+
+/// What a release after this one may add: older readers run beside it until the canary has ended.
+#[test]
+fn an_attribute_that_a_later_release_adds_is_passed_over() {
+    for (name, table, mut item) in items(ITEM_FORMAT) {
+        item.insert("zz_of_the_next_release".to_owned(), AttributeValue::S("new".to_owned()));
+        assert!(validate_item(table, &item).is_ok(), "{name} does not read with an attribute more");
+    }
+}
