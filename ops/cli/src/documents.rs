@@ -17,7 +17,7 @@ const OPENAPI: &str = include_str!("../../../functions/keys/openapi.json");
 const SOURCE: &str = include_str!("../../runbooks/source.txt");
 
 /// What stands in a command for what the operator fills in.
-const PLACEHOLDERS: [(&str, &str); 10] = [
+const PLACEHOLDERS: [(&str, &str); 11] = [
     ("EMAIL", "ada@example.com"),
     ("ADDRESS", "203.0.113.7"),
     ("INCIDENT", "inc_01l5iiv3k0ab29fg"),
@@ -26,6 +26,7 @@ const PLACEHOLDERS: [(&str, &str); 10] = [
     ("REASON", "because"),
     ("TEXT", "a note"),
     ("NUMBER", "2"),
+    ("KEY", "refresh:1"),
     ("FILE", "file.txt"),
     ("TIME", "2h"),
 ];

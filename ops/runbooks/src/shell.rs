@@ -7,12 +7,14 @@ use std::collections::BTreeSet;
 pub type Line = Vec<String>;
 
 /// What the pages' variables are read as when nobody set them: for checking, never for running.
-pub const SAMPLES: [(&str, &str); 9] = [
+pub const SAMPLES: [(&str, &str); 11] = [
     ("SALLYPORT_STACK", "sallyport-prod"),
     ("SALLYPORT_URL", "http://localhost:3000"),
     ("SALLYPORT_USERS_TABLE", "sallyport-prod-users"),
     ("SALLYPORT_THROTTLE_TABLE", "sallyport-prod-throttle"),
     ("SALLYPORT_KEYRING_SECRET", "sallyport-prod-keyring"),
+    ("METRICS_TOKEN", "scrape-token"),
+    ("KEY", "refresh:1"),
     ("EMAIL", "ada@example.com"),
     ("ADDRESS", "203.0.113.7"),
     ("INCIDENT", "inc_01l5iiv3k0ab29fg"),

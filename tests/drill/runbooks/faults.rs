@@ -68,7 +68,11 @@ pub(crate) fn fault(page: &str) -> Option<Fault> {
         "database-throttles" => failing("throttle", "throttle"),
         "slow-responses" | "degraded-performance" | "function-timeouts" => slow("throttle"),
         "sessions-and-throttle" => down("sessions"),
-        "function-errors" | "low-cache-hit-ratio" | "rotation-failed" => keyring_down(),
+        "function-errors" | "rotation-failed" => keyring_down(),
+        "low-cache-hit-ratio" => Fault {
+            rules: rules("slow", &json!({"service": "secretsmanager", "delay_ms": 200})),
+            ..Fault::default()
+        },
         "failure-spike" | "page-attack" | "credential-stuffing" | "security-incident" => {
             traffic(Traffic::Stuffing)
         }

@@ -15,6 +15,7 @@ use crate::faults::{Fault, Traffic};
 
 const EMAIL: &str = "ada@example.com";
 const ADDRESS: &str = "203.0.113.7";
+const METRICS_TOKEN: &str = "scrape-token-of-the-drill";
 const PASSWORD: &str = "correct horse battery staple";
 
 pub(crate) struct Stage {
@@ -27,11 +28,14 @@ pub(crate) struct Stage {
 impl Stage {
     /// Everything that the page finds when it is opened.
     pub(crate) async fn set(page: &Page, fault: &Fault) -> Result<Self> {
-        let backend = Backend::start(Options { quiet: true, ..Options::default() }).await?;
+        let providers = BTreeMap::from([("metrics_token".to_owned(), METRICS_TOKEN.to_owned())]);
+        let backend = Backend::start(Options { quiet: true, providers, ..Options::default() }).await?;
         let mut environment = backend.environment().clone();
         environment.insert("SALLYPORT_URL".to_owned(), backend.url().to_owned());
         environment.insert("EMAIL".to_owned(), EMAIL.to_owned());
         environment.insert("ADDRESS".to_owned(), ADDRESS.to_owned());
+        environment.insert("KEY".to_owned(), "refresh:1".to_owned());
+        environment.insert("METRICS_TOKEN".to_owned(), METRICS_TOKEN.to_owned());
         let home = tempfile::tempdir()?;
         let mut stage =
             Self { backend, http: reqwest::Client::builder().no_proxy().build()?, environment, home };
@@ -193,7 +197,7 @@ impl Stage {
     async fn hear(&self, page: &Page, state: &str) -> Result<String> {
         // A procedure is begun because of something, too.
         let alarm = page.front.alarms.first().map_or("suspicious-activity", String::as_str);
-        let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S.000+0000").to_string();
+        let at = jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string();
         let message = json!({
             "AlarmName": format!("sallyport-local-{alarm}"),
             "AlarmDescription": page.front.title,
