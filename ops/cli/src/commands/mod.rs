@@ -9,6 +9,7 @@ mod config;
 mod explain;
 mod incident;
 mod keys;
+mod logs;
 mod migrate;
 mod mode;
 mod reset;
@@ -55,6 +56,12 @@ pub(crate) enum Command {
     /// Alarms: which fire, whether they reach anybody, what they did.
     #[command(subcommand)]
     Alarms(alarms::AlarmsCommand),
+    /// What the functions have logged: errors, security events, one request.
+    #[command(subcommand)]
+    Logs(logs::LogsCommand),
+    /// Addresses, accounts and error codes that lead, by the logs.
+    #[command(subcommand)]
+    Top(logs::TopCommand),
     /// Item formats: what is applied, and whether the data reads.
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
@@ -87,6 +94,8 @@ pub(crate) async fn run(invocation: Invocation) -> Result<Answer, Failure> {
         Command::Incident(command) => command.run(&target).await,
         Command::Calibrate(command) => command.run(),
         Command::Alarms(command) => command.run(&target).await,
+        Command::Logs(command) => command.run(&target).await,
+        Command::Top(command) => command.run(&target).await,
         Command::Migrate(command) => command.run(&target).await,
         Command::Review(command) => command.run(&target).await,
         Command::Runbook(command) => command.run(&target, format).await,

@@ -14,6 +14,7 @@ pub(crate) struct Connection {
     pub(crate) secrets: aws_sdk_secretsmanager::Client,
     pub(crate) cloudformation: aws_sdk_cloudformation::Client,
     pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
+    pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
     pub(crate) region: String,
 }
 
@@ -39,6 +40,7 @@ impl Connection {
             secrets: aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
             cloudformation: aws_sdk_cloudformation::Client::new(&config),
             cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
+            logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             region,
         })
     }

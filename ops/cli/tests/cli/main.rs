@@ -11,6 +11,7 @@ mod events;
 mod failures;
 mod incidents;
 mod keys;
+mod logs;
 mod migrations;
 mod modes;
 mod reviews;
