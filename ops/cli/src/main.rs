@@ -11,6 +11,7 @@ mod deployment;
 mod documents;
 mod environment;
 mod failure;
+mod logs;
 mod output;
 
 use std::process::ExitCode;

@@ -74,6 +74,11 @@ metrics! {
     "restore_proof_age_hours", Level, false, "Hours since a backup was last proven to restore";
     "tables_without_recovery", Level, false, "Tables whose point-in-time recovery is off";
     "unheard_alarm_topics", Level, false, "Alarm topics that nobody listens to";
+    "incidents_open", Level, false, "Incidents that are not resolved";
+    "incidents_opened", Count, false, "Incidents opened by an alarm";
+    "notifications_sent", Count, false, "Notices of incidents that reached a channel";
+    "notification_failures", Count, false, "Notices of incidents that did not";
+    "session_records", Count, false, "Changes of sessions that the gauge has taken in";
     "rotation_failures", Count, false, "Steps of key rotation that failed";
     "audit_seal_age_hours", Level, false, "Hours since the audit trail was last sealed";
 }

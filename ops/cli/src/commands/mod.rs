@@ -14,6 +14,7 @@ mod explain;
 mod gameday;
 mod incident;
 mod keys;
+mod logs;
 mod migrate;
 mod mode;
 mod reset;
@@ -79,6 +80,12 @@ pub(crate) enum Command {
     /// Sessions of everybody.
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
+    /// What the functions have logged: errors, security events, one request.
+    #[command(subcommand)]
+    Logs(logs::LogsCommand),
+    /// Addresses, accounts and error codes that lead, by the logs.
+    #[command(subcommand)]
+    Top(logs::TopCommand),
     /// Item formats: what is applied, and whether the data reads.
     #[command(subcommand)]
     Migrate(migrate::MigrateCommand),
@@ -117,6 +124,8 @@ pub(crate) async fn run(invocation: Invocation) -> Result<Answer, Failure> {
         Command::Backup(command) => command.run(&target).await,
         Command::Restore(command) => command.run(&target, format).await,
         Command::Sessions(command) => command.run(&target).await,
+        Command::Logs(command) => command.run(&target).await,
+        Command::Top(command) => command.run(&target).await,
         Command::Migrate(command) => command.run(&target).await,
         Command::Review(command) => command.run(&target).await,
         Command::Runbook(command) => command.run(&target, format).await,

@@ -16,6 +16,7 @@ pub(crate) struct Connection {
     pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
     pub(crate) lambda: aws_sdk_lambda::Client,
     pub(crate) sns: aws_sdk_sns::Client,
+    pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
     pub(crate) region: String,
 }
 
@@ -45,6 +46,7 @@ impl Connection {
             cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
             lambda: aws_sdk_lambda::Client::new(&config),
             sns: aws_sdk_sns::Client::new(&config),
+            logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             region,
         })
     }

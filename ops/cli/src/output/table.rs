@@ -9,14 +9,24 @@ pub(crate) struct Table(comfy_table::Table);
 
 impl Table {
     pub(crate) fn new<const N: usize>(heading: [&str; N]) -> Self {
+        Self::with(heading)
+    }
+
+    /// As [`Table::new`], for columns that are not known before.
+    pub(crate) fn with<'a>(heading: impl IntoIterator<Item = &'a str>) -> Self {
         let mut table = comfy_table::Table::new();
         table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
-        table.set_header(heading.map(str::to_uppercase));
+        table.set_header(heading.into_iter().map(str::to_uppercase));
         Self(table)
     }
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [String; N]) {
-        self.0.add_row(cells.map(|cell| if cell.is_empty() { "-".to_owned() } else { plain(&cell) }));
+        self.add(cells);
+    }
+
+    pub(crate) fn add(&mut self, cells: impl IntoIterator<Item = String>) {
+        let shown = |cell: String| if cell.is_empty() { "-".to_owned() } else { plain(&cell) };
+        self.0.add_row(cells.into_iter().map(shown));
     }
 }
 

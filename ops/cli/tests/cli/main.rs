@@ -16,6 +16,7 @@ mod faults;
 mod gamedays;
 mod incidents;
 mod keys;
+mod logs;
 mod migrations;
 mod modes;
 mod recovery;

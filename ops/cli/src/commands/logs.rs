@@ -1,0 +1,309 @@
+//! `sallyport logs` and `sallyport top`: the questions of a night, without a query to write.
+
+use std::{collections::BTreeMap, fmt};
+
+use clap::{Args, Subcommand};
+use sallyport_aws::system::SystemClock;
+use sallyport_core::{
+    audit::{EventKind, Severity},
+    clock::{Clock as _, Timestamp},
+    ids::UserId,
+    login::LoginRecords as _,
+};
+use serde::Serialize;
+
+use crate::{
+    cli::Target,
+    deployment::Deployment,
+    failure::Failure,
+    logs::{LogSource as _, Logs, Query, Question, Row},
+    output::{Answer, Since, Table, count, moment, parse_since},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LogsCommand {
+    /// What failed, newest first: answers of 5xx, invocations, dependencies that are down.
+    Errors {
+        #[command(flatten)]
+        span: Span,
+        #[command(flatten)]
+        most: Most,
+    },
+    /// Security events, newest first.
+    Events {
+        /// Only of this severity.
+        #[arg(long, value_name = "SEVERITY", value_parser = severity)]
+        severity: Option<Severity>,
+        /// Only of this kind, such as login.locked_out; may stand several times.
+        #[arg(long, value_name = "KIND", value_parser = kind)]
+        kind: Vec<EventKind>,
+        #[command(flatten)]
+        span: Span,
+        #[command(flatten)]
+        most: Most,
+    },
+    /// All that was logged of one request, in its order.
+    Request {
+        /// The request's id: X-Request-Id of the answer, `request_id` of an error.
+        #[arg(value_name = "ID", value_parser = request_id)]
+        id: String,
+        #[command(flatten)]
+        span: Span,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum TopCommand {
+    /// Addresses that refusals come from: wrong passwords and codes, locks.
+    Addresses {
+        /// Count every request, refused or not.
+        #[arg(long)]
+        all: bool,
+        #[command(flatten)]
+        span: Span,
+    },
+    /// Accounts that refusals are about. One that may not exist is shown as a hash of its address.
+    Accounts {
+        #[command(flatten)]
+        span: Span,
+    },
+    /// Error codes that were answered, with their routes.
+    Errors {
+        #[command(flatten)]
+        span: Span,
+    },
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Span {
+    /// How far back: 15m, 24h, 7d, or a moment such as 2026-07-31T14:00:00Z.
+    #[arg(long, value_name = "DURATION|TIME", default_value = "1h", value_parser = parse_since)]
+    since: Since,
+}
+
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Most {
+    /// As many lines at most.
+    #[arg(long, value_name = "N", default_value_t = 50, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    limit: u16,
+}
+
+fn severity(text: &str) -> Result<Severity, &'static str> {
+    let all = [Severity::Info, Severity::Warning, Severity::Critical];
+    all.into_iter().find(|severity| severity.as_str() == text).ok_or("info, warning or critical")
+}
+
+fn kind(text: &str) -> Result<EventKind, &'static str> {
+    let found = EventKind::ALL.iter().find(|kind| kind.as_str() == text);
+    found.copied().ok_or("not a kind of event: docs/LOGGING.md lists them")
+}
+
+fn request_id(text: &str) -> Result<String, &'static str> {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_=".contains(character);
+    let well_formed = (1..=128).contains(&text.len()) && text.chars().all(plain);
+    if well_formed { Ok(text.to_owned()) } else { Err("1 to 128 letters, digits or any of -_=") }
+}
+
+impl LogsCommand {
+    /// # Errors
+    /// The logs can't be reached; nothing is known of the request.
+    pub(crate) async fn run(self, target: &Target) -> Result<Answer, Failure> {
+        match self {
+            Self::Errors { span, most } => {
+                let query = Question::ERRORS.query().limit(most.limit);
+                Answer::of(&Found::ask(target, &query, span, Shape::Errors).await?)
+            }
+            Self::Events { severity, kind, span, most } => {
+                let severities: Vec<_> = severity.iter().map(|severity| severity.as_str()).collect();
+                let kinds: Vec<_> = kind.iter().map(|kind| kind.as_str()).collect();
+                let query = Question::EVENTS.query().only("severity", &severities).only("event", &kinds);
+                Answer::of(&Found::ask(target, &query.limit(most.limit), span, Shape::Events).await?)
+            }
+            Self::Request { id, span } => {
+                let query = Question::REQUEST.query().of_request(&id);
+                let found = Found::ask(target, &query, span, Shape::Request).await?;
+                if found.rows.is_empty() {
+                    let message = format!(
+                        "the logs know of no request {id}: is it this deployment, and recent enough? See --since"
+                    );
+                    return Err(Failure::not_found("request_not_found", message));
+                }
+                Answer::of(&found)
+            }
+        }
+    }
+}
+
+impl TopCommand {
+    /// # Errors
+    /// The logs can't be reached.
+    pub(crate) async fn run(self, target: &Target) -> Result<Answer, Failure> {
+        let (question, span, shape) = match self {
+            Self::Addresses { all: false, span } => (Question::FAILURES_BY_ADDRESS, span, Shape::Addresses),
+            Self::Addresses { all: true, span } => (Question::REQUESTS_BY_ADDRESS, span, Shape::Requests),
+            Self::Accounts { span } => (Question::FAILURES_BY_ACCOUNT, span, Shape::Accounts),
+            Self::Errors { span } => (Question::ERRORS_BY_CODE, span, Shape::Codes),
+        };
+        let mut found = Found::ask(target, &question.query(), span, shape).await?;
+        if shape == Shape::Accounts {
+            found.name_accounts(target).await;
+        }
+        Answer::of(&found)
+    }
+}
+
+/// What people are shown of an answer; scripts get all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shape {
+    Errors,
+    Events,
+    Request,
+    Addresses,
+    Requests,
+    Accounts,
+    Codes,
+}
+
+impl Shape {
+    /// Headings, and the fields of which the first that a line has is shown.
+    const fn columns(self) -> &'static [(&'static str, &'static [&'static str])] {
+        match self {
+            Self::Errors => &[
+                ("time", &["time"]),
+                ("what", &["message"]),
+                ("where", &["route", "component", "function"]),
+                ("code", &["code"]),
+                ("fault", &["fault", "error"]),
+                ("request", &["request_id"]),
+            ],
+            Self::Events => &[
+                ("time", &["time"]),
+                ("severity", &["severity"]),
+                ("event", &["event"]),
+                ("subject", &["subject"]),
+                ("address", &["address"]),
+                ("detail", &["detail"]),
+                ("request", &["request_id"]),
+            ],
+            Self::Request => &[
+                ("time", &["time"]),
+                ("what", &["message"]),
+                ("which", &["event", "route"]),
+                ("status", &["status"]),
+                ("code", &["code"]),
+                ("subject", &["subject"]),
+                ("address", &["address"]),
+                ("ms", &["duration_ms"]),
+                ("detail", &["fault", "detail"]),
+            ],
+            Self::Addresses => &[
+                ("address", &["address"]),
+                ("refusals", &["failures"]),
+                ("accounts", &["accounts"]),
+                ("first", &["first_seen"]),
+                ("last", &["last_seen"]),
+            ],
+            Self::Requests => &[
+                ("address", &["address"]),
+                ("requests", &["requests"]),
+                ("routes", &["routes"]),
+                ("first", &["first_seen"]),
+                ("last", &["last_seen"]),
+            ],
+            Self::Accounts => &[
+                ("account", &["subject"]),
+                ("address of mail", &["email"]),
+                ("refusals", &["failures"]),
+                ("from addresses", &["addresses"]),
+                ("first", &["first_seen"]),
+                ("last", &["last_seen"]),
+            ],
+            Self::Codes => &[
+                ("code", &["code"]),
+                ("status", &["status"]),
+                ("route", &["route"]),
+                ("answers", &["answers"]),
+                ("first", &["first_seen"]),
+                ("last", &["last_seen"]),
+            ],
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+struct Found {
+    /// Epoch seconds.
+    since: u64,
+    rows: Vec<BTreeMap<String, String>>,
+    #[serde(skip)]
+    shape: Shape,
+    #[serde(skip)]
+    from: Timestamp,
+}
+
+impl Found {
+    async fn ask(target: &Target, query: &Query, span: Span, shape: Shape) -> Result<Self, Failure> {
+        let now = SystemClock.now();
+        let from = span.since.moment(now);
+        let rows = Logs::find(target).await?.ask(query, from, now).await?;
+        let rows = rows.into_iter().map(with_times).collect();
+        Ok(Self { since: from.seconds(), rows, shape, from })
+    }
+
+    /// Where an account is an id, whose it is. What can't be found out stays an id: the answer is of the logs.
+    async fn name_accounts(&mut self, target: &Target) {
+        let Ok(deployment) = Deployment::find(target).await else { return };
+        for row in &mut self.rows {
+            let user = row.get("subject").and_then(|subject| subject.strip_prefix("USER#"));
+            let Some(user) = user.and_then(|id| id.parse::<UserId>().ok()) else { continue };
+            if let Ok(Some(profile)) = deployment.store.profile(user).await {
+                row.insert("email".to_owned(), profile.email.to_string());
+            }
+        }
+    }
+}
+
+/// Times as people write them: CloudWatch has them as texts, and as milliseconds where it has compared them.
+fn with_times(row: Row) -> BTreeMap<String, String> {
+    row.into_iter()
+        .map(|(name, value)| match name.as_str() {
+            "@timestamp" => ("time".to_owned(), time(value)),
+            "@log" => {
+                let function = value.rsplit('/').next().unwrap_or_default().to_owned();
+                ("function".to_owned(), function)
+            }
+            "first_seen" | "last_seen" => (name, time(value)),
+            _ => (name, value),
+        })
+        .collect()
+}
+
+fn time(text: String) -> String {
+    let in_millis = text.len() == 13 && text.bytes().all(|byte| byte.is_ascii_digit());
+    match text.parse() {
+        Ok(millis) if in_millis => moment(Timestamp::from_millis(millis)),
+        _ => text.get(..19).map_or_else(|| text.clone(), |seconds| format!("{seconds}Z")),
+    }
+}
+
+impl fmt::Display for Found {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.rows.is_empty() {
+            return writeln!(f, "Nothing since {}.", moment(self.from));
+        }
+        // Of a question some columns say nothing: those are left out.
+        let cell = |row: &Row, names: &[&str]| names.iter().find_map(|name| row.get(*name)).cloned();
+        let columns: Vec<_> = self
+            .shape
+            .columns()
+            .iter()
+            .filter(|(_, names)| self.rows.iter().any(|row| cell(row, names).is_some()))
+            .collect();
+        let mut table = Table::with(columns.iter().map(|(heading, _)| *heading));
+        for row in &self.rows {
+            table.add(columns.iter().map(|(_, names)| cell(row, names).unwrap_or_default()));
+        }
+        write!(f, "{table}")?;
+        writeln!(f, "\n{} since {}.", count(self.rows.len(), "line"), moment(self.from))
+    }
+}

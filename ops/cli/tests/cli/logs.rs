@@ -1,0 +1,234 @@
+//! `sallyport logs` and `sallyport top`: a backend here, and Logs Insights as it answers.
+
+use std::{
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    net::TcpListener,
+    sync::{Arc, Mutex},
+    thread,
+};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+
+use crate::support::{Shell, World};
+
+fn rows(answer: &Value) -> anyhow::Result<&Vec<Value>> {
+    answer["rows"].as_array().with_context(|| answer.to_string())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_is_listed_with_the_request_it_failed_in() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    assert_eq!(world.shell.run("logs errors")?.stdout.split(" since ").next(), Some("Nothing"));
+    world.fault(&json!({"kind": "refuse"})).await?;
+    let (status, answer) = world.sign_in("not it").await?;
+    assert_eq!(status, 503);
+    let found = world.shell.run("logs errors --since 15m --json")?.json(0)?;
+    let line = rows(&found)?.first().context("no line")?;
+    assert_eq!(
+        (&line["message"], &line["code"]),
+        (&json!("request failed"), &json!("dependency_unavailable"))
+    );
+    assert_eq!(line["request_id"], answer["request_id"]);
+
+    let id = answer["request_id"].as_str().context("no id")?;
+    let all = world.shell.run(&format!("logs request {id} --json"))?.json(0)?;
+    assert!(rows(&all)?.iter().any(|line| line["status"] == "503"), "{all}");
+    let shown = world.shell.run(&format!("logs request {id}"))?;
+    assert_eq!(shown.code, 0);
+    assert!(
+        shown.stdout.contains("request failed") && shown.stdout.contains("/api/v1/auth/login"),
+        "{shown:?}"
+    );
+    assert!(world.shell.run("logs errors")?.stdout.contains(id));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn security_events_are_listed_by_severity_and_kind() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    for _ in 0..5 {
+        world.sign_in("not it").await?;
+    }
+    world.sign_in(crate::support::PASSWORD).await?;
+    let all = world.shell.run("logs events --json")?.json(0)?;
+    let kinds: Vec<_> = rows(&all)?.iter().map(|line| line["event"].as_str().unwrap_or_default()).collect();
+    assert!(kinds.contains(&"login.locked_out") && kinds.contains(&"login.refused"), "{kinds:?}");
+    let locked = world.shell.run("logs events --kind login.locked_out --json")?.json(0)?;
+    assert_eq!(rows(&locked)?.len(), 1, "{locked}");
+    let critical = world.shell.run("logs events --severity critical --json")?.json(0)?;
+    assert_eq!(rows(&critical)?.len(), 0, "{critical}");
+    let two = world.shell.run("logs events --kind login.refused --limit 2 --json")?.json(0)?;
+    assert_eq!(rows(&two)?.len(), 2);
+    let times: Vec<_> = rows(&all)?.iter().map(|line| line["time"].to_string()).collect();
+    assert!(times.is_sorted_by(|left, right| left >= right), "newest first: {times:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_accounts_and_codes_are_ranked() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    let tokens = world.sign_in(crate::support::PASSWORD).await?.1;
+    for _ in 0..3 {
+        world.sign_in("not it").await?;
+    }
+    let stranger = json!({"email": "nobody@example.com", "password": "not it"});
+    world.post("/api/v1/auth/login", None, &stranger).await?;
+    assert_eq!(world.refresh(&tokens).await?, 200);
+
+    let addresses = world.shell.run("top addresses --json")?.json(0)?;
+    let first = rows(&addresses)?.first().context("no address")?;
+    assert_eq!((&first["failures"], &first["accounts"]), (&json!("4"), &json!("2")));
+    let requests = world.shell.run("top addresses --all --json")?.json(0)?;
+    assert_eq!(rows(&requests)?.first().context("no address")?["requests"], "6");
+
+    let accounts = world.shell.run("top accounts --json")?.json(0)?;
+    let [ada, nobody] = rows(&accounts)?.as_slice() else { anyhow::bail!("{accounts}") };
+    assert_eq!((&ada["failures"], &ada["email"]), (&json!("3"), &json!("ada@example.com")));
+    assert!(ada["subject"].as_str().is_some_and(|subject| subject.starts_with("USER#usr_")), "{ada}");
+    assert!(nobody["subject"].as_str().is_some_and(|subject| subject.starts_with("ACCOUNT#")), "{nobody}");
+    assert!(nobody.get("email").is_none(), "nobody knows whose it is");
+
+    let codes = world.shell.run("top errors --json")?.json(0)?;
+    let first = rows(&codes)?.first().context("no code")?;
+    assert_eq!(
+        (&first["code"], &first["route"], &first["answers"]),
+        (&json!("invalid_credentials"), &json!("/api/v1/auth/login"), &json!("4"))
+    );
+    let shown = world.shell.run("top errors --since 5m")?;
+    assert!(shown.stdout.starts_with("CODE"), "{shown:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_errors_are_one_line() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let (code, _) = world.shell.run("logs request 00000000-0000-0000-0000-000000000000 --json")?.error(3)?;
+    assert_eq!(code, "request_not_found");
+    for line in [
+        "logs request it's",
+        "logs events --kind login.succeded",
+        "logs events --severity high",
+        "logs errors --since yesterday",
+        "top errors --limit 3",
+    ] {
+        assert_eq!(world.shell.run(line)?.code, 2, "{line}");
+    }
+    let nowhere = world.shell.without("SALLYPORT_ISSUER");
+    assert_eq!(nowhere.run("top errors --json")?.error(2)?.0, "no_deployment");
+    let gone = nowhere.with("SALLYPORT_ISSUER", "http://localhost:9");
+    assert_eq!(gone.run("top errors --json")?.error(1)?.0, "unreachable");
+    Ok(())
+}
+
+/// What was asked of CloudWatch Logs: the operation and its request.
+type Asked = Arc<Mutex<Vec<(String, Value)>>>;
+
+/// A CloudWatch Logs that gives these answers by operation, the last one for ever.
+fn cloudwatch(answers: &[(&'static str, &[Value])]) -> anyhow::Result<(String, Asked)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let url = format!("http://{}", listener.local_addr()?);
+    let mut answers: Vec<_> = answers.iter().map(|(name, answers)| (*name, answers.to_vec())).collect();
+    let asked = Asked::default();
+    let noted = Arc::clone(&asked);
+    thread::spawn(move || {
+        for stream in listener.incoming().map_while(Result::ok) {
+            let mut reader = BufReader::new(stream);
+            let (mut length, mut operation) = (0, String::new());
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line).unwrap_or_default() <= 2 {
+                    break;
+                }
+                if let Some((name, value)) = line.split_once(':') {
+                    match name.to_lowercase().as_str() {
+                        "content-length" => length = value.trim().parse().unwrap_or_default(),
+                        "x-amz-target" => {
+                            operation = value.trim().rsplit('.').next().unwrap_or_default().to_owned()
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            let mut body = vec![0; length];
+            drop(reader.read_exact(&mut body));
+            let request = serde_json::from_slice(&body).unwrap_or_default();
+            let Some((_, queue)) = answers.iter_mut().find(|(name, _)| *name == operation) else { continue };
+            let answer =
+                if queue.len() > 1 { queue.remove(0) } else { queue.first().cloned().unwrap_or_default() };
+            noted.lock().unwrap().push((operation, request));
+            let text = answer.to_string();
+            let head = "HTTP/1.1 200 -\r\ncontent-type: application/x-amz-json-1.1\r\nconnection: close\r\n";
+            drop(write!(reader.get_mut(), "{head}content-length: {}\r\n\r\n{text}", text.len()));
+        }
+    });
+    Ok((url, asked))
+}
+
+fn shell(logs: &str) -> anyhow::Result<Shell> {
+    let environment = [
+        ("AWS_ACCESS_KEY_ID", "x"),
+        ("AWS_SECRET_ACCESS_KEY", "x"),
+        ("AWS_REGION", "us-east-1"),
+        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+        ("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", logs),
+    ];
+    Shell::new(environment.map(|(name, value)| (name.to_owned(), value.to_owned())).into())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stack_is_asked_by_logs_insights_with_the_saved_query() -> anyhow::Result<()> {
+    let groups = json!({"logGroups": [
+        {"logGroupName": "/sallyport/prod/api"}, {"logGroupName": "/sallyport/prod/login"},
+        {"logGroupName": "/sallyport/prod/mfa"},
+    ]});
+    let field = |name: &str, value: &str| json!({"field": name, "value": value});
+    let (url, asked) = cloudwatch(&[
+        ("DescribeLogGroups", &[groups]),
+        ("StartQuery", &[json!({"queryId": "q-1"})]),
+        (
+            "GetQueryResults",
+            &[
+                json!({"status": "Running", "results": []}),
+                json!({"status": "Complete", "results": [[
+                    field("code", "invalid_credentials"), field("status", "401"), field("route", "/api/v1/auth/login"),
+                    field("answers", "42"), field("first_seen", "1785506531000"),
+                    field("last_seen", "2026-07-31 14:03:11.123"), field("@ptr", "x"),
+                ]]}),
+            ],
+        ),
+    ])?;
+    let found = shell(&url)?.run("--stack prod top errors --since 15m --json")?.json(0)?;
+    assert_eq!(
+        found["rows"],
+        json!([{
+            "code": "invalid_credentials", "status": "401", "route": "/api/v1/auth/login", "answers": "42",
+            "first_seen": "2026-07-31 14:02:11Z", "last_seen": "2026-07-31 14:03:11Z",
+        }])
+    );
+    let asked = asked.lock().unwrap();
+    let operations: Vec<_> = asked.iter().map(|(operation, _)| operation.as_str()).collect();
+    assert_eq!(operations, ["DescribeLogGroups", "StartQuery", "GetQueryResults", "GetQueryResults"]);
+    assert_eq!(asked[0].1["logGroupNamePrefix"], "/sallyport/prod/");
+    let query = &asked[1].1;
+    assert_eq!(query["logGroupNames"], json!(["/sallyport/prod/login", "/sallyport/prod/mfa"]));
+    let saved = include_str!("../../../../infra/queries/errors-by-code.logs");
+    assert_eq!(query["queryString"], saved);
+    assert_eq!(query["endTime"].as_i64().unwrap() - query["startTime"].as_i64().unwrap(), 900);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_fails_and_a_stack_that_does_not_exist_are_one_line() -> anyhow::Result<()> {
+    let (url, _) = cloudwatch(&[("DescribeLogGroups", &[json!({"logGroups": []})])])?;
+    let (code, message) = shell(&url)?.run("--stack prd logs errors --json")?.error(3)?;
+    assert_eq!(code, "stack_not_found");
+    assert!(message.contains("prd in us-east-1"), "{message}");
+    let (url, _) = cloudwatch(&[
+        ("DescribeLogGroups", &[json!({"logGroups": [{"logGroupName": "/sallyport/prod/login"}]})]),
+        ("StartQuery", &[json!({"queryId": "q-1"})]),
+        ("GetQueryResults", &[json!({"status": "Failed"})]),
+    ])?;
+    assert_eq!(shell(&url)?.run("--stack prod logs events --json")?.error(1)?.0, "query_failed");
+    Ok(())
+}
