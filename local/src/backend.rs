@@ -203,21 +203,10 @@ pub(crate) async fn start_services(
     stop: &Stop,
 ) -> anyhow::Result<(Services, JoinSet<()>)> {
     let (template, published, stop) = (template.clone(), Arc::clone(published), stop.clone());
-    let (data, port, latency) = (options.data.clone(), options.dynamodb_port, options.latency);
-    let providers = options.providers.clone();
+    let options = options.clone();
     let starting = threads.spawn(async move {
         let mut servers = JoinSet::new();
-        let services = services::start(
-            &template,
-            data.as_deref(),
-            &providers,
-            port,
-            latency,
-            published,
-            &stop,
-            &mut servers,
-        )
-        .await?;
+        let services = services::start(&template, &options, published, &stop, &mut servers).await?;
         anyhow::Ok((services, servers))
     });
     starting.await?

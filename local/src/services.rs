@@ -1,6 +1,6 @@
 //! The embedded database and keyring behind one port.
 
-use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
 use tokio::task::JoinSet;
@@ -8,6 +8,7 @@ use tokio::task::JoinSet;
 use crate::{
     database::Database,
     loopback::{self, listen},
+    options::Options,
     proxy::{Faults, Imitations, Proxy, Recorder},
     published::Published,
     secrets::Secrets,
@@ -32,21 +33,19 @@ pub(crate) struct Services {
 /// When the port is in use, when the data cannot be read.
 pub(crate) async fn start(
     template: &Template,
-    data: Option<&Path>,
-    providers: &BTreeMap<String, String>,
-    port: u16,
-    latency: Duration,
+    options: &Options,
     metrics: Arc<Published>,
     stop: &Stop,
     servers: &mut JoinSet<()>,
 ) -> anyhow::Result<Services> {
-    let front = listen(loopback::ADDRESS, port, "--dynamodb-port").await?;
+    let data = options.data.as_deref();
+    let front = listen(loopback::ADDRESS, options.dynamodb_port, "--dynamodb-port").await?;
     if let Some(directory) = data {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("cannot create {}", directory.display()))?;
     }
     let database = Database::open(data, template)?;
-    let secrets = Secrets::open(data, template, providers)?;
+    let secrets = Secrets::open(data, template, &options.providers)?;
     let dynamodb = listen(loopback::ADDRESS, 0, "--dynamodb-port").await?;
     let secretsmanager = listen(loopback::ADDRESS, 0, "--dynamodb-port").await?;
     let services = Services {
@@ -59,7 +58,7 @@ pub(crate) async fn start(
     let proxy = Proxy {
         dynamodb: dynamodb.local_addr()?,
         secretsmanager: secretsmanager.local_addr()?,
-        latency,
+        latency: options.latency,
         faults: Arc::clone(&services.faults),
         recorder: Arc::clone(&services.recorder),
         imitations: Imitations::of(template, metrics.clock()),

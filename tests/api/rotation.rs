@@ -31,7 +31,7 @@ async fn kids(backend: &Backend) -> Result<Vec<String>> {
 }
 
 fn kid_of(token: &str) -> Result<String> {
-    Ok(jsonwebtoken::decode_header(token)?.kid.context("no kid")?)
+    jsonwebtoken::decode_header(token)?.kid.context("no kid")
 }
 
 /// Uses a session: its access token is good for as long as it says, at once and right before it ends, and it refreshes.

@@ -147,7 +147,7 @@ impl Drill {
     /// A minute in which this happens, besides what the schedules do.
     async fn pass(&mut self, traffic: impl AsyncFn(&World) -> Result<()>) -> Result<()> {
         for schedule in self.schedules.clone() {
-            let due = self.minute % (schedule.every / 60).max(1) == 0;
+            let due = self.minute.is_multiple_of((schedule.every / 60).max(1));
             let silent = schedule.function == "health" && !self.probes;
             if due && !silent {
                 self.world.backend.invoke(&schedule.function, &schedule.input).await?;

@@ -97,9 +97,9 @@ async fn is_filled_once_despite(kind: &str) -> anyhow::Result<()> {
         backend.heal().await?;
         let rule = json!({"kind": kind, "operation": operation});
         if keyring {
-            backend.keyring_fault(rule).await?
+            backend.keyring_fault(rule).await?;
         } else {
-            backend.fault(rule).await?
+            backend.fault(rule).await?;
         }
         let keys = Cold::start(&backend).await?.keys().await?;
         let events = backend.items("Audit").await?;

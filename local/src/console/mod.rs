@@ -260,7 +260,7 @@ async fn rotate(State(console): Shared, body: Bytes) -> Response {
     let again: Value = serde_json::from_slice(&body).unwrap_or_default();
     let name = console.template.secrets.iter().find(|secret| secret.logical == "Keyring");
     let name = name.map(|secret| secret.name.clone()).unwrap_or_default();
-    let begun = match again["token"].as_str() {
+    let begun = match again.get("token").and_then(Value::as_str) {
         Some(token) => Ok((name, token.to_owned())),
         None => console.secrets.begin_rotation(&name),
     };

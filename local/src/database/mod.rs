@@ -83,9 +83,10 @@ impl Database {
     /// When the file cannot be read.
     pub(crate) fn stream(&self, table: &str, from: Option<&str>) -> anyhow::Result<Option<StreamPage>> {
         let streams = serde_json::to_value(self.0.list_streams(request(&json!({"TableName": table}))?)?)?;
-        let Some(arn) = streams["Streams"][0]["StreamArn"].as_str() else { return Ok(None) };
+        let text = |value: &Value, path: &str| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
+        let Some(arn) = text(&streams, "/Streams/0/StreamArn") else { return Ok(None) };
         let described = serde_json::to_value(self.0.describe_stream(request(&json!({"StreamArn": arn}))?)?)?;
-        let Some(shard) = described["StreamDescription"]["Shards"][0]["ShardId"].as_str() else {
+        let Some(shard) = text(&described, "/StreamDescription/Shards/0/ShardId") else {
             return Ok(None);
         };
         let iterator = match from {
@@ -101,7 +102,7 @@ impl Database {
         for record in records.as_array_mut().into_iter().flatten() {
             record["eventSourceARN"] = json!(arn);
         }
-        Ok(Some(StreamPage { arn: arn.to_owned(), shard: shard.to_owned(), records, next }))
+        Ok(Some(StreamPage { arn, shard, records, next }))
     }
 
     /// Answers until it is stopped, and deletes what has expired now and then.

@@ -61,14 +61,14 @@ impl Imitations {
 
     fn backups(&self, operation: &str, body: &[u8]) -> Option<Message> {
         let request: Value = serde_json::from_slice(body).unwrap_or_default();
-        let table = request["TableName"].as_str().unwrap_or_default();
+        let table = request.get("TableName").and_then(Value::as_str).unwrap_or_default();
         let mut recovery = locked(&self.recovery);
         let on = match operation {
             "DescribeContinuousBackups" => recovery.get(table).copied(),
             "UpdateContinuousBackups" => {
-                let on = &request["PointInTimeRecoverySpecification"]["PointInTimeRecoveryEnabled"];
+                let on = request.pointer("/PointInTimeRecoverySpecification/PointInTimeRecoveryEnabled");
                 recovery.get_mut(table).map(|held| {
-                    *held = on.as_bool().unwrap_or_default();
+                    *held = on.and_then(Value::as_bool).unwrap_or_default();
                     *held
                 })
             }
@@ -81,11 +81,15 @@ impl Imitations {
         };
         // DynamoDB is five minutes behind; here nobody has to wait.
         let now = self.clock.now() + Duration::from_secs(1);
-        let mut description = json!({"PointInTimeRecoveryStatus": if on { "ENABLED" } else { "DISABLED" }});
-        if on {
-            description["EarliestRestorableDateTime"] = json!(now.minus(WINDOW).seconds());
-            description["LatestRestorableDateTime"] = json!(now.seconds());
-        }
+        let description = if on {
+            json!({
+                "PointInTimeRecoveryStatus": "ENABLED",
+                "EarliestRestorableDateTime": now.minus(WINDOW).seconds(),
+                "LatestRestorableDateTime": now.seconds(),
+            })
+        } else {
+            json!({"PointInTimeRecoveryStatus": "DISABLED"})
+        };
         Some(json_reply(
             "200 OK",
             &json!({"ContinuousBackupsDescription": {

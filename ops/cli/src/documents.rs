@@ -137,7 +137,7 @@ fn every_counterpart_exists() {
                     found += 1;
                 }
                 "sam" | "cargo" | "aws" | "tests/run" | "tests/bench/run" | "tests/conformance/run" => {
-                    found += 1
+                    found += 1;
                 }
                 _ => {}
             }

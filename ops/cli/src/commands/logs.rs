@@ -267,22 +267,22 @@ impl Found {
 fn with_times(row: Row) -> BTreeMap<String, String> {
     row.into_iter()
         .map(|(name, value)| match name.as_str() {
-            "@timestamp" => ("time".to_owned(), time(value)),
+            "@timestamp" => ("time".to_owned(), time(&value)),
             "@log" => {
                 let function = value.rsplit('/').next().unwrap_or_default().to_owned();
                 ("function".to_owned(), function)
             }
-            "first_seen" | "last_seen" => (name, time(value)),
+            "first_seen" | "last_seen" => (name, time(&value)),
             _ => (name, value),
         })
         .collect()
 }
 
-fn time(text: String) -> String {
+fn time(text: &str) -> String {
     let in_millis = text.len() == 13 && text.bytes().all(|byte| byte.is_ascii_digit());
     match text.parse() {
         Ok(millis) if in_millis => moment(Timestamp::from_millis(millis)),
-        _ => text.get(..19).map_or_else(|| text.clone(), |seconds| format!("{seconds}Z")),
+        _ => text.get(..19).map_or_else(|| text.to_owned(), |seconds| format!("{seconds}Z")),
     }
 }
 

@@ -93,7 +93,7 @@ impl Plan {
                     };
                     match &mut counted {
                         Some(counted) => {
-                            counted.sort_by(|left, right| order(number(left, field), number(right, field)))
+                            counted.sort_by(|left, right| order(number(left, field), number(right, field)));
                         }
                         None => rows.sort_by(|left, right| order(left.get(field), right.get(field))),
                     }

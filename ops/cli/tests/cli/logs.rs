@@ -144,7 +144,7 @@ fn cloudwatch(answers: &[(&'static str, &[Value])]) -> anyhow::Result<(String, A
                     match name.to_lowercase().as_str() {
                         "content-length" => length = value.trim().parse().unwrap_or_default(),
                         "x-amz-target" => {
-                            operation = value.trim().rsplit('.').next().unwrap_or_default().to_owned()
+                            operation = value.trim().rsplit('.').next().unwrap_or_default().to_owned();
                         }
                         _ => {}
                     }

@@ -26,7 +26,7 @@ mod tests {
         // printf '1785506531.{"a":1}' | openssl dgst -sha256 -hmac whsec
         assert_eq!(
             sign(&secret, Timestamp::from_seconds(1_785_506_531), br#"{"a":1}"#),
-            format!("t=1785506531,v1={}", EXPECTED)
+            format!("t=1785506531,v1={EXPECTED}")
         );
     }
 

@@ -141,7 +141,7 @@ pub(super) async fn run(target: &Target, change: Change) -> Result<Answer, Failu
             && !change.dry_run
             && let Some(alias) = aliases.get(place)
         {
-            update(&connection.lambda, alias, step.to).await.map_err(|failure| partly(failure, &steps))?;
+            update(&connection.lambda, alias, step.to).await.map_err(|failure| partly(&failure, &steps))?;
             step.outcome = "rolled back";
         }
         steps.push(step);
@@ -150,7 +150,7 @@ pub(super) async fn run(target: &Target, change: Change) -> Result<Answer, Failu
 }
 
 /// A rollback that stopped half-way says where.
-fn partly(failure: Failure, done: &[Step]) -> Failure {
+fn partly(failure: &Failure, done: &[Step]) -> Failure {
     let names: Vec<_> =
         done.iter().filter(|step| step.outcome == "rolled back").map(|step| step.function.as_str()).collect();
     let done = if names.is_empty() {
@@ -158,7 +158,7 @@ fn partly(failure: Failure, done: &[Step]) -> Failure {
     } else {
         format!("rolled back so far: {}", names.join(", "))
     };
-    Failure { message: format!("{}; {done}; run it again", failure.message), ..failure }
+    Failure { message: format!("{}; {done}; run it again", failure.message), ..failure.clone() }
 }
 
 /// Function and alias of every alias in the stack.

@@ -132,16 +132,24 @@ impl Verifier {
 
     async fn round(&self) -> Vec<Check> {
         vec![
-            self.get("live", "/health/live", |body| body["status"] == "ok").await,
-            self.get("ready", "/health/ready", |body| body["status"] == "ready").await,
-            self.get("jwks", "/.well-known/jwks.json", |body| {
-                body["keys"].as_array().is_some_and(|keys| !keys.is_empty())
+            self.get("live", "/health/live", |body| body.get("status").is_some_and(|status| status == "ok"))
+                .await,
+            self.get("ready", "/health/ready", |body| {
+                body.get("status").is_some_and(|status| status == "ready")
             })
             .await,
-            self.get("discovery", "/.well-known/openid-configuration", |body| body["issuer"] == *self.issuer)
-                .await,
-            self.get("openapi", "/openapi.json", |body| body["paths"]["/api/v1/auth/login"].is_object())
-                .await,
+            self.get("jwks", "/.well-known/jwks.json", |body| {
+                body.get("keys").and_then(Value::as_array).is_some_and(|keys| !keys.is_empty())
+            })
+            .await,
+            self.get("discovery", "/.well-known/openid-configuration", |body| {
+                body.get("issuer").is_some_and(|issuer| issuer == &*self.issuer)
+            })
+            .await,
+            self.get("openapi", "/openapi.json", |body| {
+                body.pointer("/paths/~1api~1v1~1auth~1login").is_some_and(Value::is_object)
+            })
+            .await,
             self.refused_sign_in().await,
         ]
     }
@@ -276,7 +284,9 @@ async fn cloud(
             .send()
             .await
             .map_err(|error| aws_fault::from_sdk("read the figures", &error))?;
-        Ok::<_, Failure>(answer.datapoints().iter().filter_map(|point| point.sum()).sum::<f64>())
+        Ok::<_, Failure>(
+            answer.datapoints().iter().filter_map(aws_sdk_cloudwatch::types::Datapoint::sum).sum::<f64>(),
+        )
     };
     Ok((sum("requests").await?, sum("errors").await?))
 }

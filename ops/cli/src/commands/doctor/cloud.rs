@@ -167,7 +167,8 @@ pub(super) async fn topics(deployment: &Deployment, target: &Target) -> Vec<Chec
             return vec![Check::unanswered(NAME, &aws_fault::from_sdk("describe the stack", &error))];
         }
     };
-    let outputs = answer.stacks().first().map(|stack| stack.outputs()).unwrap_or_default();
+    let outputs =
+        answer.stacks().first().map(aws_sdk_cloudformation::types::Stack::outputs).unwrap_or_default();
     let sns = SnsTopics::from_client(deployment.connection.sns.clone());
     let mut checks = Vec::new();
     for output in TOPICS {
