@@ -96,15 +96,17 @@ pub(crate) fn of_answer(answer: &Answer) {
 
 /// Notes a password, wherever it comes from.
 pub(crate) fn password(text: &str) {
-    let kinds = [char::is_lowercase as fn(char) -> bool, char::is_uppercase, char::is_numeric, |character| {
-        !character.is_alphanumeric()
-    }];
+    let kinds = [char::is_lowercase as fn(char) -> bool, char::is_uppercase, char::is_numeric, is_mark];
     let kinds = kinds.iter().filter(|kind| text.chars().any(**kind)).count();
     let length = text.chars().count();
     // What anybody might say of anything ("undefined") is no password to look for.
     if length >= 12 || length >= 8 && kinds >= 3 {
         noted().texts.insert(text.to_owned());
     }
+}
+
+fn is_mark(character: char) -> bool {
+    !character.is_alphanumeric()
 }
 
 /// Notes something that is one word and nobody's guess.
