@@ -55,6 +55,6 @@ def routes():
     return {
         (event["Properties"]["Method"].upper(), event["Properties"]["Path"], function)
         for function, properties in functions().items()
-        for event in properties["Events"].values()
+        for event in properties.get("Events", {}).values()
         if event["Type"] == "Api"
     }
