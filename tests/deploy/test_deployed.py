@@ -7,7 +7,7 @@ import pytest
 
 import totp
 from deployment import ISSUER, ORIGIN, User
-from template import functions, routes
+from template import functions, load, routes
 
 
 def claims(token, keyring):
@@ -236,7 +236,7 @@ def test_function_is_configured_as_the_template_says(emulator, stack, function):
     expected = functions()[function]
     assert deployed["MemorySize"] == expected["MemorySize"]
     assert deployed["Architectures"] == [stack.parameters["Architecture"]]
-    assert deployed["Timeout"] <= 10
+    assert deployed["Timeout"] == expected.get("Timeout", load()["Globals"]["Function"]["Timeout"])
     assert deployed["LoggingConfig"]["LogFormat"] == "JSON"
     assert deployed["TracingConfig"]["Mode"] == "Active"
 

@@ -38,7 +38,7 @@ def test_what_expires_and_what_is_backed_up():
     for name in having("TimeToLiveSpecification"):
         assert TABLES[name]["TimeToLiveSpecification"] == {"AttributeName": "expires_at", "Enabled": True}
     assert having("PointInTimeRecoverySpecification") == {"Users", "Audit", "Ops"}
-    assert having("StreamSpecification") == {"Outbox"}
+    assert having("StreamSpecification") == {"Outbox", "Sessions"}
     assert having("DeletionProtectionEnabled") == set(TABLES) - {"Throttle"}
 
 
@@ -64,7 +64,7 @@ def test_secrets_begin_empty():
 def test_sizes_and_times():
     assert {name: p["MemorySize"] for name, p in functions().items()} == {
         "login": 1769, "refresh": 512, "mfa": 512, "keys": 256, "health": 256,
-        "responder": 256,
+        "responder": 256, "rotation": 256, "maintenance": 512,
     }
     everywhere = load()["Globals"]["Function"]
     assert everywhere["Timeout"] <= 10

@@ -8,11 +8,12 @@ use serde_json::json;
 
 use crate::drill::{Drill, TEMPLATE};
 
-const DRILLS: [&str; 4] = [
+const DRILLS: [&str; 5] = [
     include_str!("attacks.rs"),
     include_str!("availability.rs"),
     include_str!("performance.rs"),
     include_str!("platform.rs"),
+    include_str!("upkeep.rs"),
 ];
 
 fn template() -> Template {
@@ -21,7 +22,15 @@ fn template() -> Template {
 
 /// The alarms that the drills are about, and those that they say tell somebody.
 fn drilled() -> BTreeSet<String> {
-    let marks = ["alarm: \"", "tells: \"", "alone(\"", "degrading(\"", "\"}), \"", "DEGRADED: &str = \""];
+    let marks = [
+        "alarm: \"",
+        "tells: \"",
+        "alone(\"",
+        "degrading(\"",
+        "hourly(\"",
+        "\"}), \"",
+        "DEGRADED: &str = \"",
+    ];
     let mut found = BTreeSet::new();
     for text in DRILLS {
         for mark in marks {
@@ -143,6 +152,7 @@ async fn every_metric_that_an_alarm_reads_is_written_with_those_dimensions() -> 
             let actor = world.backend.actor();
             let session =
                 actor.begin_log_in(&account).await?.verify_with_totp(&world.backend, &account).await?;
+            world.backend.console("POST", "rotate", None).await?.expect(200)?;
             session.try_reauthenticate(&json!({"password": account.password})).await?.expect(200)?;
             world.get("/.well-known/jwks.json", 1, 1).await.map(drop)
         })

@@ -17,4 +17,5 @@ mod coverage;
 mod drill;
 mod performance;
 mod platform;
+mod upkeep;
 mod world;

@@ -90,7 +90,10 @@ pub(crate) fn of_request(request: &reqwest::Request) {
 
 /// Notes what an answer gives.
 pub(crate) fn of_answer(answer: &Answer) {
-    of_json(&answer.json());
+    // The `code` of a problem is no code of anybody's.
+    if answer.status < 400 {
+        of_json(&answer.json());
+    }
     answer.cookies().iter().for_each(|(_, value, _)| token(value));
 }
 
