@@ -212,9 +212,19 @@ mod tests {
             Some((_, rest)) => rest,
             None => line.trim_start_matches("$ ").strip_prefix("sallyport ")?,
         };
-        Some(
-            rest.split_whitespace().map(|word| word.trim_matches(['[', ']', '\'', '"']).to_owned()).collect(),
-        )
+        // Quotes hold words together, as in a shell.
+        let mut words = vec![String::new()];
+        let mut quote = None;
+        for character in rest.chars() {
+            match (character, quote) {
+                ('"' | '\'', None) => quote = Some(character),
+                (_, Some(open)) if character == open => quote = None,
+                (' ', None) => words.push(String::new()),
+                _ => words.last_mut()?.push(character),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        Some(words.into_iter().map(|word| word.trim_matches(['[', ']']).to_owned()).collect())
     }
 
     /// A word that stands for one of the reader's, in the form that is asked for.

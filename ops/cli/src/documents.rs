@@ -21,7 +21,7 @@ const PLACEHOLDERS: [(&str, &str); 11] = [
     ("EMAIL", "ada@example.com"),
     ("ADDRESS", "203.0.113.7"),
     ("INCIDENT", "inc_01l5iiv3k0ab29fg"),
-    ("ID", "9a6a3b0c-54c1-4a52-8f0e-2b4f4a5ad3c1"),
+    ("ID", "inc_01l5iiv3k0ab29fg"),
     ("NAME", "service-down"),
     ("REASON", "because"),
     ("TEXT", "a note"),

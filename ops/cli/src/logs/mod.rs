@@ -74,7 +74,7 @@ impl Query {
 
     /// Puts the id of a request in its place.
     pub(crate) fn of_request(mut self, id: &str) -> Self {
-        self.0 = self.0.replacen("REQUEST_ID", id, 1);
+        self.0 = self.0.replace("REQUEST_ID", id);
         self
     }
 }

@@ -64,7 +64,7 @@ impl Fault {
 
 /// Alarm parameters of a game: what a developer's machine can do in a minute is less than what an attacker can, and it is no
 /// Lambda.
-pub(super) const PARAMETERS: [(&str, &str); 2] = [("FailuresPerMinute", "30"), ("SlowResponseMs", "1000")];
+pub(super) const PARAMETERS: [(&str, &str); 2] = [("FailuresPerMinute", "30"), ("SlowResponseMs", "500")];
 
 pub(super) const GAMES: [Game; 5] = [
     Game {
@@ -99,10 +99,10 @@ pub(super) const GAMES: [Game; 5] = [
     },
     Game {
         name: "slow-database",
-        breaks: "every call of the users table takes 1.2 seconds longer",
+        breaks: "every call of the users table takes 0.6 seconds longer",
         alarm: "slow-responses",
         within: 15,
-        fault: Fault::Table("slow", "users", 1_200),
+        fault: Fault::Table("slow", "users", 600),
         mitigation: &["mode set degraded users --for 24h --reason gameday"],
         afterwards: &["mode clear degraded users"],
     },

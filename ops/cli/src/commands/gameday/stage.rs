@@ -6,11 +6,7 @@ use sallyport_alarms::{Datum, Evaluator, Parameters, State, Template, emf};
 use serde_json::{Value, json};
 
 use super::games::{Fault, Game, PARAMETERS};
-use crate::{
-    console::Console,
-    deployment::{Settings, name},
-    failure::Failure,
-};
+use crate::{console::Console, failure::Failure};
 
 pub(super) const MINUTE_MS: u64 = 60_000;
 /// Days after which a signing key is past its time, and one more.
@@ -169,21 +165,10 @@ impl Stage {
         self.console.delete("keyring/faults").await?;
         if fault == Fault::OldKey {
             // One rotation publishes the new key, the next signs with it, once everybody knows it.
-            for round in ["1", "2"] {
-                self.rotate(round).await?;
+            for _round in 0..2 {
+                self.console.post("rotate", &json!({})).await?;
                 self.advance(3 * 60 * 60).await?;
             }
-        }
-        Ok(())
-    }
-
-    /// The steps that Secrets Manager asks for.
-    async fn rotate(&self, round: &str) -> Result<(), Failure> {
-        let secret = Settings::from_environment().get(name::KEYRING).unwrap_or_default().to_owned();
-        let token = format!("gameday-rotation-{round}-{}", self.now().await?);
-        for step in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
-            let event = json!({"Step": step, "SecretId": secret, "ClientRequestToken": token});
-            self.console.post("invoke/rotation", &event).await?;
         }
         Ok(())
     }
