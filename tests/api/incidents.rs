@@ -112,7 +112,7 @@ async fn an_alarm_opens_an_incident_and_delivered_again_changes_nothing() -> Res
     assert_eq!((&incident["severity"], &incident["cause"]), (&json!("SEV1"), &json!("availability")));
     let id = incident["sk"].as_str().unwrap();
     assert_eq!(timeline(&backend, id).await?, ["opened", "diagnosed"]);
-    assert_eq!(audit_kinds(&backend).await?, ["incident.opened"]);
+    assert_eq!(audit_kinds(&backend).await?, ["keyring.created", "incident.opened"]);
     Ok(())
 }
 
@@ -135,7 +135,7 @@ async fn twenty_deliveries_at_once_open_one_incident_and_page_once() -> Result<(
     tick(&backend).await?;
     let pages = receiver.calls().into_iter().filter(|call| call.json()["type"] == "incident.opened").count();
     assert_eq!(pages, 1);
-    assert_eq!(audit_kinds(&backend).await?, ["incident.opened"]);
+    assert_eq!(audit_kinds(&backend).await?, ["keyring.created", "incident.opened"]);
     Ok(())
 }
 

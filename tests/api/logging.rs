@@ -15,8 +15,8 @@ use crate::{logs::alone, prelude::*};
 /// Who writes only when started or triggered: their own suites see it.
 const BY_OTHERS: [&str; 3] = ["keys, at start", "responder", "maintenance"];
 
-/// What the local server says of itself, in the functions' log.
-const LOCAL: [&str; 1] = ["a batch of the stream comes again"];
+/// What the local server and its embedded database say of themselves, in the functions' log.
+const LOCAL: [&str; 2] = ["a batch of the stream comes again", "error response"];
 
 /// What every line has.
 const COMMON: [&str; 3] = ["timestamp", "level", "message"];
