@@ -182,7 +182,8 @@ async fn c34_no_malformed_header_breaks_a_route_rauthy_006_ghsa_xmf8_cvqr_rfgj()
                 assert!(answer.field("status").is_string(), "{authorization:?} {path}");
                 continue;
             }
-            let healthy = path.starts_with("/.well-known") || ["/openapi.json", "/status"].contains(&path.as_str());
+            let healthy =
+                path.starts_with("/.well-known") || ["/openapi.json", "/status"].contains(&path.as_str());
             let expected = if healthy { 200..=200 } else { 400..=499 };
             assert!(expected.contains(&answer.status), "{authorization:?} {path}: {}", answer.text());
         }
