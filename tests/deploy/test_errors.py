@@ -49,18 +49,18 @@ def access(api, owner):
     return api.signed_in(owner)["access_token"]
 
 
+# A body that is no UTF-8 stands in tests/api/bodies.rs: the event is JSON, so that a gateway hands on text in any case.
 @pytest.mark.parametrize("path", sorted(JSON_ROUTES))
 @pytest.mark.parametrize(
     ("headers", "data", "status", "code"),
     [
         (JSON, "{", 400, "malformed_request"),
         (JSON, "[]", 400, "malformed_request"),
-        (JSON, b'{"a":"\xff"}', 400, "malformed_request"),
         (JSON, " " * (16 * 1024 + 1), 413, "payload_too_large"),
         ({"Content-Type": "text/plain"}, "{}", 415, "unsupported_media_type"),
         (JSON, '{"admin": true}', 422, "validation_failed"),
     ],
-    ids=["no JSON", "no object", "no UTF-8", "too large", "text", "unknown field"],
+    ids=["no JSON", "no object", "too large", "text", "unknown field"],
 )
 def test_body_that_does_not_read(api, access, path, headers, data, status, code):
     token = access if JSON_ROUTES[path][0] else None
