@@ -352,6 +352,8 @@ async fn waiting_tells_nobody_whether_there_is_such_an_account() -> Result<()> {
     backend.force_reset(&without).await?;
     backend.set_mode("emergency", 3600).await?;
     backend.advance(SEEN).await?;
+    // Both attempts of each in one window of its address.
+    backend.advance(61 - backend.now() % 60).await?;
     let strangers = [
         (backend.actor(), account.email.as_str(), account.password.as_str()),
         (backend.actor(), account.email.as_str(), "wrong"),
@@ -464,4 +466,32 @@ async fn a_forced_reset_ends_sessions_and_lets_the_password_in_no_more() -> Resu
     backend.set_password(&mut account, "another one, chosen anew").await?;
     device.begin_log_in(&account).await?.verify_with_totp(&backend, &account).await?;
     Ok(())
+}
+
+/// Whom modes and blocks leave alone: keys, documents, health.
+fn is_open(path: &str) -> bool {
+    ["/.well-known/", "/openapi.json", "/health/", "/status", "/metrics"]
+        .iter()
+        .any(|open| path.starts_with(open))
+}
+
+#[tokio::test]
+async fn every_other_route_is_closed_in_maintenance_and_to_blocked_addresses() -> Result<()> {
+    let backend = Backend::start().await?;
+    let actor = backend.actor();
+    let meets = async |expected: (u16, String)| -> Result<()> {
+        for route in local::routes()?.iter().filter(|route| !is_open(&route.path)) {
+            let path = route.path.replace("{id}", "fac_AAAAAAAAAAAAAAAAAAAAAA");
+            let answer = actor.ask(&route.method, &path).send().await?;
+            assert_eq!(answer.outcome(), expected, "{} {path}", route.method);
+        }
+        Ok(())
+    };
+    backend.set_mode("maintenance", 600).await?;
+    backend.advance(SEEN).await?;
+    meets(outcome(503, "maintenance")).await?;
+    backend.clear_mode("maintenance").await?;
+    backend.block_prefix("127.0.0.0/8", 600).await?;
+    backend.advance(SEEN).await?;
+    meets(outcome(403, "blocked")).await
 }

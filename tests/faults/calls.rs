@@ -17,7 +17,9 @@ use crate::{
 /// As the console names them: reply lost before and after it was applied, and three answers that say it was not.
 const ONCE: &[&str] = &["drop_before", "drop_after", "error_500", "throttle", "conflict"];
 
-const LASTING: &[&str] = ONCE;
+/// To the caller of the SDK an answer that never says anything else is a reply that never comes, but for conflicts. What lasts
+/// uses up the SDK's budget of retries, which the scenarios of one process share.
+const LASTING: &[&str] = &["drop_before", "drop_after", "conflict"];
 
 /// A read is not applied: it fails or it does not.
 const READ_ONCE: &[&str] = &["error_500"];
