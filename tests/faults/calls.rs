@@ -27,8 +27,8 @@ const READ_LASTING: &[&str] = &["drop_before"];
 
 const WRITES: [&str; 4] = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"];
 
-/// Scenarios at a time: most of a fault is waiting for the next attempt.
-const WORKERS: usize = 6;
+/// Scenarios at a time: as many as processors, since a call that waits for one is a call that timed out.
+const WORKERS: usize = 2;
 
 /// A call of a use case, told apart from its others by what it writes, and by their order where that is the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
