@@ -113,6 +113,11 @@ struct Started {
 pub struct LogLines(Arc<Logs>);
 
 impl LogLines {
+    /// Whether both are of one backend.
+    pub fn is_of(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The last lines, as they were written, oldest first.
     pub fn all(&self) -> Vec<String> {
         self.0.lines()

@@ -17,9 +17,7 @@ use crate::{
 /// As the console names them: reply lost before and after it was applied, and three answers that say it was not.
 const ONCE: &[&str] = &["drop_before", "drop_after", "error_500", "throttle", "conflict"];
 
-/// To the caller of the SDK an answer that never says anything else is a reply that never comes, but for conflicts. What lasts
-/// uses up the SDK's budget of retries, which the scenarios of one process share.
-const LASTING: &[&str] = &["drop_before", "drop_after", "conflict"];
+const LASTING: &[&str] = ONCE;
 
 /// A read is not applied: it fails or it does not.
 const READ_ONCE: &[&str] = &["error_500"];
@@ -27,8 +25,8 @@ const READ_LASTING: &[&str] = &["drop_before"];
 
 const WRITES: [&str; 4] = ["PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems"];
 
-/// Scenarios at a time: as many as processors, since a call that waits for one is a call that timed out.
-const WORKERS: usize = 2;
+/// Scenarios at a time: most of a fault is waiting for the next attempt.
+const WORKERS: usize = 6;
 
 /// A call of a use case, told apart from its others by what it writes, and by their order where that is the same.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

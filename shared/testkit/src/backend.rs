@@ -33,7 +33,7 @@ const DAY: u64 = 24 * 60 * 60;
 /// A backend of one's own: all functions, an empty database and a fresh keyring on free ports. Dropping it ends it.
 pub struct Backend {
     running: local::Backend,
-    _watch: Watch,
+    watch: Watch,
     url: String,
     http: reqwest::Client,
     operator: Operator,
@@ -79,7 +79,7 @@ impl Backend {
         let url = running.url().replace("localhost", "127.0.0.1");
         let http = reqwest::Client::builder().no_proxy().build()?;
         let backend = Self {
-            _watch: Watch::over(running.log_lines()),
+            watch: Watch::over(running.log_lines()),
             running,
             url,
             http,
@@ -423,7 +423,7 @@ impl Backend {
 
     /// Secrets of this test's actors that stand in the log, each with its line. A backend that ends with any fails the test.
     pub fn leaks(&self) -> Vec<String> {
-        secrets::leaks().into_iter().map(|(secret, line)| format!("{secret} in {line}")).collect()
+        self.watch.leaks().into_iter().map(|(secret, line)| format!("{secret} in {line}")).collect()
     }
 
     /// The calls of database and keyring, those of the operator included.
