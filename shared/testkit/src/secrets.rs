@@ -111,9 +111,12 @@ pub(crate) fn password(text: &str) {
     let length = text.chars().count();
     // What anybody might say of anything ("undefined") is no password to look for.
     if length >= 12 || length >= 8 && kinds >= 3 {
-        noted().texts.insert(text.to_owned());
+        noted().texts.insert(text.chars().take(BEGINNING).collect());
     }
 }
+
+/// A password that is cut off in a log is as bad as a whole one, and one of a megabyte is not searched for at once.
+const BEGINNING: usize = 64;
 
 fn is_mark(character: char) -> bool {
     !character.is_alphanumeric()
