@@ -149,8 +149,8 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
     };
     sallyport_http::telemetry::install(sinks.of(None));
     let config = functions::config(&environment)?;
-    let functions = functions::all(&environment, &clock, &sinks)?;
-    functions.warm_up().await;
+    let mut functions = functions::all(&environment, &clock, &sinks)?;
+    functions.prepare().await;
     let gateway = Gateway {
         routes: Routes::of(&functions.handlers)?,
         refusals: Refusals::of_the_stack(&config.docs_url)?,

@@ -2,6 +2,7 @@
 
 use std::{borrow::Cow, io::Write as _, sync::Arc};
 
+use futures_util::future::BoxFuture;
 use http::Method;
 use lambda_http::Request;
 use sallyport_alarms::emf;
@@ -86,14 +87,17 @@ impl Sink for Lines {
     }
 }
 
-type Entry = (&'static str, fn(&Platform) -> App);
+type Prepare = fn(Platform) -> BoxFuture<'static, ()>;
 
+type Entry = (&'static str, fn(&Platform) -> App, Prepare);
+
+/// `keys` is first: it fills the keyring, which the others fetch.
 const FUNCTIONS: [Entry; 5] = [
-    ("login", login::app),
-    ("refresh", refresh::app),
-    ("mfa", mfa::app),
-    ("keys", keys::app),
-    ("health", health::app),
+    ("keys", keys::app, |platform| Box::pin(keys::prepare(platform))),
+    ("login", login::app, |platform| Box::pin(login::prepare(platform))),
+    ("refresh", refresh::app, |platform| Box::pin(refresh::prepare(platform))),
+    ("mfa", mfa::app, |platform| Box::pin(mfa::prepare(platform))),
+    ("health", health::app, |platform| Box::pin(health::prepare(platform))),
 ];
 
 type TriggerEntry = (&'static str, fn(&Platform) -> Trigger);
@@ -105,7 +109,7 @@ const TRIGGERS: [TriggerEntry; 3] = [
     ("maintenance", maintenance::trigger),
 ];
 
-/// All functions, not yet warm.
+/// All functions, not yet prepared.
 ///
 /// # Errors
 /// When a variable is missing or not valid.
@@ -114,7 +118,7 @@ pub(crate) fn all(
     clock: &Arc<ShiftingClock>,
     sinks: &Sinks,
 ) -> anyhow::Result<Functions> {
-    let mut functions = Functions { handlers: Vec::new(), triggers: Vec::new(), platforms: Vec::new() };
+    let mut functions = Functions { handlers: Vec::new(), triggers: Vec::new(), unprepared: Vec::new() };
     let platform = |name: &'static str| -> anyhow::Result<Platform> {
         let config = config(environment)?;
         Ok(Platform::builder(config.clone(), connect(environment, &config, name)?)
@@ -123,16 +127,13 @@ pub(crate) fn all(
             .metrics(Arc::clone(&sinks.metrics) as Arc<dyn ReadMetrics>)
             .build())
     };
-    for (name, app) in FUNCTIONS {
+    for (name, app, prepare) in FUNCTIONS {
         let platform = platform(name)?;
-        let app = app(&platform);
-        functions.platforms.push(Started { name, platform, gated: app.is_gated() });
-        functions.handlers.push(Arc::new(app));
+        functions.handlers.push(Arc::new(app(&platform)));
+        functions.unprepared.push((platform, prepare));
     }
     for (name, trigger) in TRIGGERS {
-        let platform = platform(name)?;
-        functions.triggers.push(Arc::new(trigger(&platform)));
-        functions.platforms.push(Started { name, platform, gated: false });
+        functions.triggers.push(Arc::new(trigger(&platform(name)?)));
     }
     Ok(functions)
 }
@@ -141,30 +142,14 @@ pub(crate) fn all(
 pub(crate) struct Functions {
     pub(crate) handlers: Vec<Arc<dyn Function>>,
     pub(crate) triggers: Vec<Arc<Trigger>>,
-    platforms: Vec<Started>,
-}
-
-struct Started {
-    name: &'static str,
-    platform: Platform,
-    /// Whether it reads modes and blocks.
-    gated: bool,
+    unprepared: Vec<(Platform, Prepare)>,
 }
 
 impl Functions {
-    /// What Lambda's init phase does: `keys` fills an empty keyring, all fetch it and open their connections. A
-    /// dependency that is down does not stop the start, here as there.
-    pub(crate) async fn warm_up(&self) {
-        for Started { name, platform, .. } in &self.platforms {
-            if *name == "keys"
-                && let Err(error) = platform.fill_keyring(name).await
-            {
-                tracing::warn!(%error, "filling the keyring failed");
-            }
-        }
-        for Started { platform, gated, .. } in &self.platforms {
-            let platform = platform.clone();
-            if *gated { platform.warm_up_for(1).await } else { platform.warm_up().await }
+    /// What Lambda's init phase does. A dependency that is down does not stop the start, here as there.
+    pub(crate) async fn prepare(&mut self) {
+        for (platform, prepare) in self.unprepared.drain(..) {
+            prepare(platform).await;
         }
     }
 }

@@ -204,6 +204,11 @@ async fn walk(backend: &Backend, mut account: Account) -> Result<()> {
     }
     let last = actor.begin_log_in(&account).await?.verify_with_totp(backend, &account).await?;
     last.remove_factor(&account.factor().id).await?.expect(204)?;
+    // What the stream holds by now is counted first.
+    backend
+        .console("POST", "invoke/maintenance", Some(json!({"task": "session_gauge"})))
+        .await?
+        .expect(200)?;
     respond(backend).await
 }
 

@@ -33,6 +33,11 @@ pub fn app(platform: &Platform) -> App {
         .route(Method::GET, "/metrics", &scraped, metrics::handle)
 }
 
+/// Fetches what the first request would otherwise wait for.
+pub async fn prepare(platform: Platform) {
+    platform.warm_up().await;
+}
+
 #[derive(Serialize)]
 struct Live {
     status: &'static str,

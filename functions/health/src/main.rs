@@ -1,3 +1,3 @@
 fn main() -> Result<(), sallyport_http::BootError> {
-    sallyport_http::serve("health", health::app, sallyport_http::Platform::warm_up)
+    sallyport_http::serve("health", health::app, health::prepare)
 }

@@ -20,7 +20,7 @@ use sallyport_core::{
 use sallyport_http::{App, Call, Code, Platform, Problem};
 
 /// The session, the factors, the profile, the recovery codes: four calls side by side.
-pub const CALLS_SIDE_BY_SIDE: usize = 4;
+const CALLS_SIDE_BY_SIDE: usize = 4;
 
 /// What its answers depend on.
 const GATE: Gate = Gate { needs: &[Component::Users, Component::Sessions, Component::Throttle] };
@@ -37,6 +37,11 @@ pub fn app(platform: &Platform) -> App {
         .route(Method::POST, "/api/v1/mfa/totp", &state, totp::enrol)
         .route(Method::POST, "/api/v1/mfa/totp/confirm", &state, totp::confirm)
         .route(Method::POST, "/api/v1/mfa/recovery-codes", &state, recovery_codes::regenerate)
+}
+
+/// Fetches what the first request would otherwise wait for.
+pub async fn prepare(platform: Platform) {
+    platform.warm_up_for(CALLS_SIDE_BY_SIDE).await;
 }
 
 fn pending(env: Env<'_>, audience: &Audience, call: &Call, token: &str) -> Result<MfaClaims, Problem> {

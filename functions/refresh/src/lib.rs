@@ -25,3 +25,8 @@ pub fn app(platform: &Platform) -> App {
         .route(Method::POST, "/oauth/revoke", &state, revoke::handle)
         .route(Method::POST, "/oauth/introspect", &state, introspect::handle)
 }
+
+/// Fetches what the first request would otherwise wait for.
+pub async fn prepare(platform: Platform) {
+    platform.warm_up_for(1).await;
+}

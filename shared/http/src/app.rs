@@ -177,10 +177,6 @@ impl App {
         self
     }
 
-    pub fn is_gated(&self) -> bool {
-        self.gate.is_some()
-    }
-
     /// Adds a route. The patterns are the code's own: one that does not parse, or stands twice, is never matched, and the
     /// test that holds routes against the template fails.
     #[must_use]

@@ -240,6 +240,8 @@ impl Platform {
             let event = SecurityEvent::new(id, now, EventKind::KeyringCreated, Subject::Deployment, &origin);
             self.inner.store.record(&event.detail(kid)).await?;
         }
+        // A copy from the first minute on, for an outage that begins in it.
+        self.inner.keyring.get().await?;
         Ok(())
     }
 
