@@ -7,7 +7,11 @@ use sallyport_http::Trigger;
 use serde_json::json;
 use tokio::sync::Mutex;
 
-use crate::{database::Database, stop::Stop, template::Template};
+use crate::{
+    database::{Database, Stream},
+    stop::Stop,
+    template::Template,
+};
 
 /// The function that the streams of sessions are for.
 const FUNCTION: &str = "maintenance";
@@ -19,7 +23,13 @@ pub(crate) struct Mapping {
     table: String,
     trigger: Option<Arc<Trigger>>,
     /// Held while a batch is delivered: batches of a shard follow one another.
-    position: Mutex<Option<String>>,
+    position: Mutex<Position>,
+}
+
+#[derive(Debug, Default)]
+struct Position {
+    stream: Option<Stream>,
+    next: Option<String>,
 }
 
 impl Mapping {
@@ -50,19 +60,23 @@ impl Mapping {
     async fn deliver(&self) -> anyhow::Result<()> {
         let Some(trigger) = &self.trigger else { return Ok(()) };
         let mut position = self.position.lock().await;
-        while let Some(page) = self.database.stream(&self.table, position.as_deref())? {
-            if page.records.as_array().is_none_or(Vec::is_empty) {
-                break;
+        if position.stream.is_none() {
+            position.stream = self.database.stream_of(&self.table)?;
+        }
+        let Some(stream) = position.stream.clone() else { return Ok(()) };
+        loop {
+            let (records, next) = self.database.records(&stream, position.next.as_deref())?;
+            if records.as_array().is_none_or(Vec::is_empty) {
+                return Ok(());
             }
             let event = json!({
-                "Records": page.records, "shardId": page.shard, "eventSourceARN": page.arn,
+                "Records": records, "shardId": stream.shard, "eventSourceARN": stream.arn,
                 "window": {"start": null, "end": null}, "state": {}, "isFinalInvokeForWindow": false,
                 "isWindowTerminatedEarly": false,
             });
             trigger.handle(event).await.context("a batch of the stream")?;
-            *position = Some(page.next);
+            position.next = Some(next);
         }
-        Ok(())
     }
 
     /// Delivers again and again. A batch that fails is repeated.

@@ -123,7 +123,10 @@ async fn traffic(backend: &Backend) -> Result<()> {
     actor.get("/.well-known/jwks.json").await?;
     backend.actor().try_log_in("nobody@example.com", "not it").await?;
     actor.get("/status").await?;
-    backend.heal().await
+    backend.heal().await?;
+    backend.set_mode("maintenance", 60).await?;
+    backend.advance(10).await?;
+    backend.actor().try_log_in("nobody@example.com", "not it").await?.expect(503).map(drop)
 }
 
 /// All lines of a process whose second backend found no keyring.
@@ -219,7 +222,6 @@ fn every_wide_event_has_documented_metrics_with_their_dimensions_and_nothing_els
             "tables_without_recovery",
             "unheard_alarm_topics",
             "rotation_failures",
-            "audit_seal_age_hours",
             "incidents_open",
             "incidents_opened",
             "notifications_sent",

@@ -1,6 +1,6 @@
 //! The tasks of the maintenance function, and the gauges that alarms read.
 
-use crate::prelude::*;
+use crate::{incidents::set_webhook, prelude::*};
 
 async fn task(backend: &Backend, task: &str) -> Result<Value> {
     let answer = backend.console("POST", "invoke/maintenance", Some(json!({"task": task}))).await?;
@@ -71,6 +71,37 @@ async fn a_topic_that_nobody_listens_to_is_told() -> Result<()> {
     let checked = task(&backend, "topic_check").await?;
     assert_eq!(checked["topics"], json!([topic]));
     assert!(metric(&backend, "unheard_alarm_topics").await?.total_cmp(&1.0).is_eq());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_topic_that_only_the_responder_hears_is_unheard_until_the_responder_has_whom_to_tell() -> Result<()>
+{
+    let incidents = "arn:aws:sns:us-east-1:000000000000:sallyport-local-incidents";
+    let start = || {
+        let environment = [("SALLYPORT_INCIDENT_TOPIC".to_owned(), incidents.to_owned())].into();
+        Backend::start_as(local::Options { environment, ..local::Options::default() })
+    };
+    let unheard = async |backend: &Backend| -> Result<Value> {
+        Ok(task(backend, "topic_check").await?["unheard_alarm_topics"].clone())
+    };
+    let backend = start().await?;
+    assert_eq!(unheard(&backend).await?, 3);
+    set_webhook(&backend, "https://hooks.example.com/1", "slack").await?;
+    assert_eq!(unheard(&backend).await?, 0);
+
+    let backend = start().await?;
+    let subscribe = format!(
+        "Action=Subscribe&Version=2010-03-31&TopicArn={incidents}&Protocol=email&Endpoint=ops@example.com"
+    );
+    reqwest::Client::new()
+        .post(backend.dynamodb_url())
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body(subscribe)
+        .send()
+        .await?
+        .error_for_status()?;
+    assert_eq!(unheard(&backend).await?, 0);
     Ok(())
 }
 

@@ -108,6 +108,24 @@ async fn calls_that_never_reach_their_function_are_errors_of_the_api() -> Result
     Drill::start().await?.play(expected, break_it, traffic, heal, ordinary).await
 }
 
+/// API Gateway counts its 503 as errors.
+#[tokio::test]
+async fn a_maintenance_window_tells_nobody() -> Result<()> {
+    let mut drill = Drill::start().await?;
+    drill.world.backend.set_mode("maintenance", 3600).await?;
+    drill.world.backend.advance(10).await?;
+    let refused = async |world: &World| {
+        for _ in 0..25 {
+            world.actor.try_refresh("spr_AAAA").await?.expect(503)?;
+        }
+        Ok(())
+    };
+    drill.minutes(6, refused).await?;
+    let told = drill.evaluator().notifications();
+    anyhow::ensure!(told.is_empty(), "{told:?}");
+    Ok(())
+}
+
 /// Too few for a rate, and still a release that is broken.
 #[tokio::test]
 async fn a_function_that_crashes_pages_although_most_requests_succeed() -> Result<()> {

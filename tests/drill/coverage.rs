@@ -157,6 +157,8 @@ async fn every_metric_that_an_alarm_reads_is_written_with_those_dimensions() -> 
             world.get("/.well-known/jwks.json", 1, 1).await.map(drop)
         })
         .await?;
+    drill.world.backend.set_mode("maintenance", 3600).await?;
+    drill.minutes(1, async |world| world.actor.try_refresh("spr_AAAA").await?.expect(503).map(drop)).await?;
     let mut unwritten = BTreeSet::new();
     for alarm in template().alarms {
         for metric in alarm.metric().into_iter().flat_map(|alarm| alarm.metrics()) {

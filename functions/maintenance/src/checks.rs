@@ -2,7 +2,8 @@
 
 use sallyport_core::{
     keyring::{KeyringDocument, KeyringSource as _, Stored, rotation},
-    recovery::{InspectTables as _, Proof, Proofs as _, Role, Topics as _, backup_gaps, gaps},
+    providers::ReadProviders as _,
+    recovery::{InspectTables as _, Proof, Proofs as _, Role, Topics as _, backup_gaps, gaps, unheard},
     store::StoreError,
 };
 use sallyport_http::{TriggerError, telemetry::Facts};
@@ -49,15 +50,24 @@ pub(crate) async fn recovery(state: &State, facts: &Facts) -> Result<Value, Trig
     Ok(json!({"tables_without_recovery": tables, "problems": missing}))
 }
 
-/// Which of the alarms' topics nobody listens to.
+/// Which of the alarms' topics reach nobody.
 pub(crate) async fn topics(state: &State, facts: &Facts) -> Result<Value, TriggerError> {
-    let mut unheard = Vec::new();
-    for topic in &state.platform.config().alarm_topics {
-        let listeners = state.topics.listeners(topic).await?;
-        if listeners.confirmed == 0 {
-            tracing::warn!(%topic, "nobody listens to the topic");
-            unheard.push(listeners.topic);
-        }
+    let config = state.platform.config();
+    let mut alarms = Vec::new();
+    for topic in &config.alarm_topics {
+        alarms.push(state.topics.listeners(topic).await?);
+    }
+    let incidents = match &config.incident_topic {
+        Some(topic) => Some(state.topics.listeners(topic).await?),
+        None => None,
+    };
+    let webhook = match state.platform.providers() {
+        Some(secret) => secret.providers().await?.has_incident_webhook(),
+        None => false,
+    };
+    let unheard = unheard(alarms, incidents.as_ref(), webhook);
+    for topic in &unheard {
+        tracing::warn!(%topic, "nobody listens to the topic");
     }
     facts.count("unheard_alarm_topics", unheard.len() as u64);
     Ok(json!({"unheard_alarm_topics": unheard.len(), "topics": unheard}))

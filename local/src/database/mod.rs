@@ -12,13 +12,11 @@ use crate::{stop::Stop, template::Template};
 /// DynamoDB deletes within days; nothing may depend on when.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 
-/// Records of a stream.
-#[derive(Debug)]
-pub(crate) struct StreamPage {
+/// Where the changes of a table are told.
+#[derive(Debug, Clone)]
+pub(crate) struct Stream {
     pub(crate) arn: String,
     pub(crate) shard: String,
-    pub(crate) records: Value,
-    pub(crate) next: String,
 }
 
 /// The database with its tables.
@@ -39,12 +37,14 @@ impl Database {
     /// When the file cannot be opened or a table definition is refused.
     pub(crate) fn open(directory: Option<&Path>, template: &Template) -> anyhow::Result<Self> {
         let database = match directory {
-            None => dynoxide::Database::memory()?,
-            Some(directory) => {
-                let path = directory.join("dynamodb.sqlite");
-                let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
-                dynoxide::Database::new(text).with_context(|| format!("cannot open {text}"))?
+            None => {
+                let empty = tempfile::tempdir()?;
+                drop(indexed(empty.path())?);
+                let database = dynoxide::Database::memory()?;
+                database.restore_from(&file_in(empty.path())?)?;
+                database
             }
+            Some(directory) => indexed(directory)?,
         };
         for table in &template.tables {
             if database.get_table_metadata(&table.name)?.is_some() {
@@ -76,19 +76,24 @@ impl Database {
         }
     }
 
-    /// A page of the records of a table's stream, from the beginning or where the last page ended: the shard, the records, and
-    /// where to go on. `None` when the table has no stream.
+    /// The stream of a table, if it has one.
     ///
     /// # Errors
     /// When the file cannot be read.
-    pub(crate) fn stream(&self, table: &str, from: Option<&str>) -> anyhow::Result<Option<StreamPage>> {
+    pub(crate) fn stream_of(&self, table: &str) -> anyhow::Result<Option<Stream>> {
         let streams = serde_json::to_value(self.0.list_streams(request(&json!({"TableName": table}))?)?)?;
         let text = |value: &Value, path: &str| value.pointer(path).and_then(Value::as_str).map(str::to_owned);
         let Some(arn) = text(&streams, "/Streams/0/StreamArn") else { return Ok(None) };
         let described = serde_json::to_value(self.0.describe_stream(request(&json!({"StreamArn": arn}))?)?)?;
-        let Some(shard) = text(&described, "/StreamDescription/Shards/0/ShardId") else {
-            return Ok(None);
-        };
+        Ok(text(&described, "/StreamDescription/Shards/0/ShardId").map(|shard| Stream { arn, shard }))
+    }
+
+    /// A page of a stream's records, from the beginning or where the last page ended, and where to go on.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn records(&self, stream: &Stream, from: Option<&str>) -> anyhow::Result<(Value, String)> {
+        let Stream { arn, shard } = stream;
         let iterator = match from {
             Some(iterator) => iterator.to_owned(),
             None => {
@@ -102,7 +107,7 @@ impl Database {
         for record in records.as_array_mut().into_iter().flatten() {
             record["eventSourceARN"] = json!(arn);
         }
-        Ok(Some(StreamPage { arn, shard, records, next }))
+        Ok((records, next))
     }
 
     /// Answers until it is stopped, and deletes what has expired now and then.
@@ -124,6 +129,22 @@ impl Database {
         }
         drop(server.await);
     }
+}
+
+fn file_in(directory: &Path) -> anyhow::Result<String> {
+    let path = directory.join("dynamodb.sqlite");
+    path.to_str().map(str::to_owned).with_context(|| format!("{} is not UTF-8", path.display()))
+}
+
+/// The database in the file of `directory`. With each write to a table that has a stream the library looks for the stream's
+/// last record: without an index it reads all of them.
+fn indexed(directory: &Path) -> anyhow::Result<dynoxide::Database> {
+    let path = file_in(directory)?;
+    let database = dynoxide::Database::new(&path).with_context(|| format!("cannot open {path}"))?;
+    rusqlite::Connection::open(&path)?.execute_batch(
+        "CREATE INDEX IF NOT EXISTS stream_order ON _stream_records (table_name, CAST(sequence_number AS INTEGER))",
+    )?;
+    Ok(database)
 }
 
 /// A request of the protocol as the library takes it.

@@ -16,6 +16,9 @@ use crate::{clock::ShiftingClock, identifier, template::Template, wire::Message}
 /// The topics that `infra/alarms.yaml` makes.
 pub(crate) const TOPICS: [&str; 3] = ["critical", "warning", "info"];
 
+/// The topic that people are told of incidents by: nobody has subscribed yet.
+const INCIDENTS: &str = "incidents";
+
 /// How far back a table can be restored.
 const WINDOW: Duration = Duration::from_secs(35 * 24 * 60 * 60);
 
@@ -39,13 +42,15 @@ fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Imitations {
-    /// As the stack's template has it, with a listener for every topic.
+    /// As the stack's template has it: the responder listens to every topic of alarms.
     pub(crate) fn of(template: &Template, clock: Arc<ShiftingClock>) -> Self {
         Self {
             recovery: Mutex::new(
                 template.tables.iter().map(|table| (table.name.clone(), table.recovery)).collect(),
             ),
-            topics: Mutex::new(TOPICS.iter().map(|name| (topic(name), 1)).collect()),
+            topics: Mutex::new(
+                TOPICS.iter().map(|name| (topic(name), 1)).chain([(topic(INCIDENTS), 0)]).collect(),
+            ),
             clock,
         }
     }

@@ -56,6 +56,7 @@ metrics! {
     "password_checks", Count, false, "Passwords hashed for a sign-in";
     "lockouts", Count, false, "Pools of attempts locked by a failed sign-in";
     "limiter_triggers", Count, false, "Sign-ins and codes refused by a lock or by the address's limit";
+    "maintenance_refusals", Count, false, "Requests refused because an operator closed the service";
     "reauthentications", Count, false, "Reauthentications of valid form";
     "reauthentication_failures", Count, false, "Reauthentications refused for a wrong password or code";
     "mfa_attempts", Count, false, "Codes sent to complete a sign-in";
@@ -80,7 +81,6 @@ metrics! {
     "notification_failures", Count, false, "Notices of incidents that did not";
     "session_records", Count, false, "Changes of sessions that the gauge has taken in";
     "rotation_failures", Count, false, "Steps of key rotation that failed";
-    "audit_seal_age_hours", Level, false, "Hours since the audit trail was last sealed";
 }
 
 /// Functions that answer requests.

@@ -1,6 +1,6 @@
 //! Credentials that operators enter: of outside providers, and of whoever scrapes metrics.
 
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use subtle::ConstantTimeEq as _;
 
 use crate::{secret::Secret, store::StoreResult};
@@ -9,11 +9,13 @@ use crate::{secret::Secret, store::StoreResult};
 #[derive(Debug, Default)]
 pub struct Providers {
     metrics_token: Option<Secret<String>>,
+    has_incident_webhook: bool,
 }
 
 #[derive(Deserialize)]
 struct Wire {
     metrics_token: Option<String>,
+    incident_webhook: Option<IgnoredAny>,
 }
 
 /// What a caller's scrape token is worth.
@@ -30,7 +32,15 @@ impl Providers {
     /// The text is no JSON object, or a member has another type. The message does not quote it.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         let wire: Wire = serde_json::from_str(text).map_err(|_| "not a JSON object of texts")?;
-        Ok(Self { metrics_token: wire.metrics_token.map(Secret::new) })
+        Ok(Self {
+            metrics_token: wire.metrics_token.map(Secret::new),
+            has_incident_webhook: wire.incident_webhook.is_some(),
+        })
+    }
+
+    /// Whether incidents are told to a webhook.
+    pub fn has_incident_webhook(&self) -> bool {
+        self.has_incident_webhook
     }
 
     /// Compares in constant time.
@@ -69,6 +79,17 @@ mod tests {
         assert_eq!(providers.scrape(Some("s3cret")), Scrape::Allowed);
         for wrong in [None, Some(""), Some("s3cre"), Some("s3crett"), Some("S3CRET")] {
             assert_eq!(providers.scrape(wrong), Scrape::Refused, "{wrong:?}");
+        }
+    }
+
+    #[test]
+    fn a_webhook_is_there_or_not_whatever_it_is() {
+        for (text, there) in [
+            ("{}", false),
+            (r#"{"incident_webhook": null}"#, false),
+            (r#"{"incident_webhook": {"url": "https://example.com", "secret": "s"}}"#, true),
+        ] {
+            assert_eq!(Providers::parse(text).unwrap().has_incident_webhook(), there, "{text}");
         }
     }
 

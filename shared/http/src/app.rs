@@ -287,7 +287,7 @@ impl App {
                 .map_or(Problem::new(Code::MethodNotAllowed), |allow| problem.header(header::ALLOW, allow)));
         };
         if let Some(gate) = &self.gate {
-            self.admit(gate, &mut context).await?;
+            self.admit(gate, &mut context, &facts).await?;
         }
         let (parts, body) = request.into_parts();
         let body = match body {
@@ -310,12 +310,15 @@ impl App {
     }
 
     /// Lets a request through to its handler, or refuses it before anything of its body is looked at.
-    async fn admit(&self, gate: &Gate, context: &mut RequestContext) -> Result<(), Problem> {
+    async fn admit(&self, gate: &Gate, context: &mut RequestContext, facts: &Facts) -> Result<(), Problem> {
         context.flags = self.platform.flags().await?;
         let now = self.platform.clock().now();
         context.flags.admit(gate, context.origin.address, now).map_err(|refusal| match refusal {
             Refusal::Blocked => Problem::new(Code::Blocked),
-            Refusal::Maintenance { retry_after } => Problem::new(Code::Maintenance).retry_after(retry_after),
+            Refusal::Maintenance { retry_after } => {
+                facts.count("maintenance_refusals", 1);
+                Problem::new(Code::Maintenance).retry_after(retry_after)
+            }
             Refusal::Down { component, retry_after } => Problem::new(Code::DependencyUnavailable)
                 .retry_after(retry_after)
                 .operator(format!("{} is known to be down (sallyport mode status)", component.as_str())),

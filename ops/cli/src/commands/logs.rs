@@ -3,7 +3,6 @@
 use std::{collections::BTreeMap, fmt};
 
 use clap::{Args, Subcommand};
-use sallyport_aws::system::SystemClock;
 use sallyport_core::{
     audit::{EventKind, Severity},
     clock::{Clock as _, Timestamp},
@@ -14,7 +13,7 @@ use serde::Serialize;
 
 use crate::{
     cli::Target,
-    deployment::Deployment,
+    deployment::{Deployment, OperatorClock},
     failure::Failure,
     logs::{LogSource as _, Logs, Query, Question, Row},
     output::{Answer, Since, Table, count, moment, parse_since},
@@ -243,7 +242,7 @@ struct Found {
 
 impl Found {
     async fn ask(target: &Target, query: &Query, span: Span, shape: Shape) -> Result<Self, Failure> {
-        let now = SystemClock.now();
+        let now = OperatorClock::of(target).await.now();
         let from = span.since.moment(now);
         let rows = Logs::find(target).await?.ask(query, from, now).await?;
         let rows = rows.into_iter().map(with_times).collect();

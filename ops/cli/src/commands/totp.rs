@@ -7,7 +7,6 @@ use std::{
 
 use clap::{Args, Subcommand};
 use data_encoding::BASE32_NOPAD;
-use sallyport_aws::system::SystemClock;
 use sallyport_core::{
     accounts::Email,
     clock::{Clock as _, Timestamp},
@@ -20,7 +19,7 @@ use totp_rs::{Algorithm, Builder};
 use super::user;
 use crate::{
     cli::Target,
-    deployment::Deployment,
+    deployment::{Deployment, OperatorClock},
     failure::{Exit, Failure},
     output::{Answer, count},
 };
@@ -78,7 +77,7 @@ impl TotpCommand {
     /// # Errors
     /// The secret is no base32; no such account or factor; AWS.
     pub(crate) async fn run(self, target: &Target) -> Result<Answer, Failure> {
-        let now = SystemClock.now();
+        let now = OperatorClock::of(target).await.now();
         match self {
             Self::Code { secret } => {
                 let seed = given(secret.secret)?;

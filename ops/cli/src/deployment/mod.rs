@@ -1,14 +1,12 @@
 //! The deployment that a command works on: where it is, what it is made of, who asks.
 
+mod clock;
 mod connect;
 mod operator;
 mod settings;
 mod stack;
 
-use sallyport_aws::{
-    SecretsKeyring, Store, Tables, generate_keyring,
-    system::{OsRandom, SystemClock},
-};
+use sallyport_aws::{SecretsKeyring, Store, Tables, generate_keyring, system::OsRandom};
 use sallyport_core::{
     accounts::HashParameters,
     audit::{EventKind, Origin, RecordEvent as _, SecurityEvent, Subject},
@@ -19,6 +17,7 @@ use sallyport_core::{
 };
 
 pub(crate) use self::{
+    clock::OperatorClock,
     connect::{Connection, is_loopback},
     operator::operator,
     settings::{FUNCTIONS, Settings, TABLES, name},
@@ -32,7 +31,7 @@ pub(crate) struct Deployment {
     pub(crate) tables: Tables,
     pub(crate) store: Store,
     pub(crate) secret: SecretsKeyring,
-    clock: SystemClock,
+    clock: OperatorClock,
     random: OsRandom,
 }
 
@@ -49,7 +48,7 @@ impl Deployment {
             connection,
             settings,
             tables,
-            clock: SystemClock,
+            clock: OperatorClock::of(target).await,
             random: OsRandom,
         })
     }

@@ -6,5 +6,5 @@ mod protection;
 
 pub use proof::{Proof, Proofs};
 pub use protection::{
-    Backups, Gap, InspectTables, Protection, Role, TopicListeners, Topics, Window, backup_gaps, gaps,
+    Backups, Gap, InspectTables, Protection, Role, TopicListeners, Topics, Window, backup_gaps, gaps, unheard,
 };

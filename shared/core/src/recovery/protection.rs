@@ -138,6 +138,18 @@ pub trait Topics: Send + Sync {
     fn listeners(&self, topic: &str) -> impl Future<Output = StoreResult<TopicListeners>> + Send;
 }
 
+/// Which of the alarms' topics reach nobody. Our own responder listens to each of them, and tells people through the topic
+/// of incidents or a webhook: while it has neither, a topic needs a listener besides.
+pub fn unheard(
+    alarms: Vec<TopicListeners>,
+    incidents: Option<&TopicListeners>,
+    webhook: bool,
+) -> Vec<String> {
+    let told = webhook || incidents.is_none_or(|topic| topic.confirmed > 0);
+    let needed = if told { 1 } else { 2 };
+    alarms.into_iter().filter(|topic| topic.confirmed < needed).map(|topic| topic.topic).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -185,5 +197,19 @@ mod tests {
         assert_eq!(backup_gaps(&off, NOW).len(), 1);
         let sessions = Protection { point_in_time: Some(None), ..protection(Role::Sessions) };
         assert_eq!(backup_gaps(&sessions, NOW), []);
+    }
+
+    #[test]
+    fn a_topic_that_only_the_responder_hears_needs_the_responder_to_reach_somebody() {
+        let topic = |name: &str, confirmed| TopicListeners { topic: name.to_owned(), confirmed };
+        let heard = |incidents: Option<u64>, webhook| {
+            let alarms = vec![topic("critical", 2), topic("warning", 1), topic("info", 0)];
+            let incidents = incidents.map(|confirmed| topic("incidents", confirmed));
+            unheard(alarms, incidents.as_ref(), webhook).join(" ")
+        };
+        assert_eq!(heard(Some(1), false), "info");
+        assert_eq!(heard(Some(0), true), "info");
+        assert_eq!(heard(Some(0), false), "warning info");
+        assert_eq!(heard(None, false), "info");
     }
 }

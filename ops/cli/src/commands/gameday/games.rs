@@ -11,7 +11,9 @@ pub(super) struct Game {
     /// Minutes in which it must.
     pub(super) within: u64,
     pub(super) fault: Fault,
-    /// Command lines of this very command; the first is what the alarm's page begins its mitigation with.
+    /// Command lines of this very command, for whoever is paged; `INCIDENT` is the incident.
+    pub(super) response: &'static [&'static str],
+    /// The first is what the alarm's page begins its mitigation with.
     pub(super) mitigation: &'static [&'static str],
     /// What takes the mitigation back when the cause is gone.
     pub(super) afterwards: &'static [&'static str],
@@ -73,6 +75,7 @@ pub(super) const GAMES: [Game; 5] = [
         alarm: "database-throttles",
         within: 5,
         fault: Fault::Table("throttle", "throttle", 0),
+        response: &["runbook run database-throttles --section first-five-minutes --incident INCIDENT --yes"],
         mitigation: &["mode set degraded throttle --for 24h --reason gameday"],
         afterwards: &["mode clear degraded throttle"],
     },
@@ -82,6 +85,7 @@ pub(super) const GAMES: [Game; 5] = [
         alarm: "service-down",
         within: 5,
         fault: Fault::Keyring,
+        response: &["runbook run service-down --section first-five-minutes --incident INCIDENT --yes"],
         mitigation: &["doctor"],
         afterwards: &[],
     },
@@ -91,6 +95,7 @@ pub(super) const GAMES: [Game; 5] = [
         alarm: "failure-spike",
         within: 5,
         fault: Fault::Stuffing,
+        response: &["runbook run failure-spike --section first-five-minutes --incident INCIDENT --yes"],
         mitigation: &[
             "mode set emergency --for 24h --reason gameday",
             "block add 127.66.0.0/16 --for 24h --reason gameday",
@@ -103,6 +108,8 @@ pub(super) const GAMES: [Game; 5] = [
         alarm: "slow-responses",
         within: 15,
         fault: Fault::Table("slow", "users", 600),
+        // Its page asks for the scrape token, which a game does not have.
+        response: &["incident ack INCIDENT", "incident show INCIDENT"],
         mitigation: &["mode set degraded users --for 24h --reason gameday"],
         afterwards: &["mode clear degraded users"],
     },
@@ -112,6 +119,7 @@ pub(super) const GAMES: [Game; 5] = [
         alarm: "key-age",
         within: 120,
         fault: Fault::OldKey,
+        response: &["runbook run key-age --section first-five-minutes --incident INCIDENT --yes"],
         mitigation: &["keys list"],
         afterwards: &[],
     },
@@ -136,7 +144,8 @@ mod tests {
         for game in &GAMES {
             assert!(template.alarm(game.alarm).is_some(), "{}", game.alarm);
             assert!(!game.mitigation.is_empty(), "{}", game.name);
-            for line in game.mitigation.iter().chain(game.afterwards) {
+            for line in game.response.iter().chain(game.mitigation).chain(game.afterwards) {
+                let line = line.replace("INCIDENT", "inc_01l5iiv3k0ab29fg");
                 let words = std::iter::once("sallyport").chain(line.split(' ')).map(OsString::from);
                 assert!(Invocation::read(words).is_ok(), "{}: {line}", game.name);
             }

@@ -26,7 +26,8 @@ pub(crate) enum GamedayCommand {
     Run {
         /// The game, as it is listed.
         name: String,
-        /// Also write the report there, in Markdown, to keep.
+        /// Also write the report there, in Markdown, to keep: the score, all that happened and was said, and the draft of
+        /// the post-mortem.
         #[arg(long, value_name = "FILE")]
         report: Option<PathBuf>,
         /// Say what would be done, and change nothing.
@@ -57,7 +58,7 @@ impl GamedayCommand {
         }
         let scored = play::run(console, game, format).await?;
         if let Some(path) = path {
-            std::fs::write(&path, scored.to_string()).map_err(|error| {
+            std::fs::write(&path, report::Report(&scored).to_string()).map_err(|error| {
                 Failure::dependency("report_unwritable", format!("{}: {error}", path.display()))
             })?;
         }

@@ -2,14 +2,14 @@
 
 use std::{
     collections::BTreeSet,
-    process::{Command, Stdio},
+    process::{Command, Output, Stdio},
 };
 
 use sallyport_alarms::State;
 
 use super::{
     games::{Fault, Game},
-    report::{self, Scored},
+    report::{self, Scored, Told},
     stage::{MINUTE_MS, Stage},
 };
 use crate::{
@@ -22,6 +22,8 @@ use crate::{
 const BEFORE: u64 = 6;
 /// Minutes after the fault in which everything must be quiet again.
 const AFTER: u64 = 30;
+/// What a game's lines call the incident that its alarm opened.
+const INCIDENT: &str = "INCIDENT";
 
 pub(super) async fn run(console: Console, game: &'static Game, format: Format) -> Result<Scored, Failure> {
     let progress = Progress::new(format);
@@ -35,153 +37,235 @@ pub(super) async fn run(console: Console, game: &'static Game, format: Format) -
         return Err(Failure::conflict("alarm_fires", message));
     }
     stage.inject(game.fault).await?;
-    let played = broken(&mut stage, game, progress).await;
+    let began = stage.now().await?;
+    let mut play = Play { stage, game, progress, began, told: Vec::new(), changes: 0, incident: None };
+    let played = play.scored().await;
     if played.is_err() {
         // What was broken for the game does not outlive it.
-        stage.lift(Fault::Stuffing).await?;
+        play.stage.lift(Fault::Stuffing).await?;
     }
     played
 }
 
-async fn broken(stage: &mut Stage, game: &'static Game, progress: Progress) -> Result<Scored, Failure> {
-    let began = stage.now().await?;
-    let seconds = |at: u64| at.saturating_sub(began) / 1000;
-    progress.tell(&format!("broken: {}", game.breaks));
-    let mut minutes = 0;
-    while !stage.fires(game.alarm) && minutes < game.within {
-        stage.minute(game, true).await?;
-        minutes += 1;
-    }
-    let mut stages = vec![detection(stage, game, began)];
-    let detected = stages.iter().all(|stage| stage.passed);
-    progress.tell(&format!("{} {}", game.alarm, if detected { "fires" } else { "stays silent" }));
-
-    // One more minute: composites follow their children.
-    stage.minute(game, true).await?;
-    let (page, teller, incident) = page(stage, began).await?;
-    progress.tell(&page.what);
-    stages.push(page);
-
-    let mut mitigated = Vec::new();
-    for line in game.mitigation {
-        mitigated.push(command(line, &[0, 5])?);
-    }
-    // Functions see it within ten seconds.
-    stage.advance(11).await?;
-    let mut passed = mitigated.iter().all(|done| done.0);
-    let mut what = mitigated.into_iter().map(|(_, what)| what).collect::<Vec<_>>().join("; ");
-    if game.fault == Fault::Stuffing {
-        let status = stage.attacked().await?;
-        passed &= status == Some(403);
-        what = format!(
-            "{what}; the attacker is answered {}",
-            status.map_or_else(|| "nothing".to_owned(), |status| status.to_string())
-        );
-    }
-    let at = stage.now().await?;
-    progress.tell(&what);
-    stages.push(report::Stage { name: "mitigation", passed, after_seconds: Some(seconds(at)), what });
-
-    stage.lift(game.fault).await?;
-    let mut what = Vec::new();
-    let mut taken_back = true;
-    for line in game.afterwards {
-        let (passed, told) = command(line, &[0])?;
-        taken_back &= passed;
-        what.push(told);
-    }
-    stage.advance(11).await?;
-    let mut minutes = 0;
-    while stage.fires(game.alarm) && minutes < AFTER {
-        stage.minute(game, false).await?;
-        minutes += 1;
-    }
-    let at = stage.now().await?;
-    let (quiet, ready) = (!stage.fires(game.alarm), stage.is_ready().await);
-    let mut closed = true;
-    if let (Some(teller), Some(incident)) = (&teller, &incident) {
-        stage.tell(teller, "OK", at).await?;
-        let line = format!("incident resolve {incident} --summary gameday");
-        let (passed, told) = command(&line, &[0])?;
-        closed = passed;
-        what.push(told);
-    }
-    what.push(format!("{} {}", game.alarm, if quiet { "is quiet" } else { "still fires" }));
-    what.push(if ready { "ready".to_owned() } else { "not ready".to_owned() });
-    stages.push(report::Stage {
-        name: "recovery",
-        passed: quiet && ready && closed && taken_back,
-        after_seconds: Some(seconds(at)),
-        what: what.join("; "),
-    });
-
-    let changes = stage.evaluator.transitions().iter();
-    let fired: BTreeSet<_> = changes
-        .filter(|change| change.at >= began && change.to == State::Alarm)
-        .map(|change| change.alarm.clone())
-        .collect();
-    Ok(Scored {
-        game: game.name,
-        breaks: game.breaks,
-        passed: stages.iter().all(|stage| stage.passed),
-        began_at: began,
-        stages,
-        incident,
-        fired: fired.into_iter().collect(),
-    })
+/// A game that is on.
+struct Play {
+    stage: Stage,
+    game: &'static Game,
+    progress: Progress,
+    /// Epoch milliseconds, by the backend's clock, as all times here.
+    began: u64,
+    told: Vec<Told>,
+    /// How many of the alarms' changes were told.
+    changes: usize,
+    incident: Option<Incident>,
 }
 
-fn detection(stage: &Stage, game: &Game, began: u64) -> report::Stage {
-    let changes = stage.evaluator.transitions().iter();
-    let fired = changes.rev().find(|change| {
-        change.alarm == game.alarm && change.to == State::Alarm && change.at + MINUTE_MS >= began
-    });
-    let (after_seconds, what) = match fired {
-        Some(fired) => (Some(fired.at.saturating_sub(began) / 1000), format!("{} fires", game.alarm)),
-        None => (None, format!("{} did not fire within {} minutes", game.alarm, game.within)),
-    };
-    report::Stage { name: "detection", passed: fired.is_some(), after_seconds, what }
+struct Incident {
+    id: String,
+    /// The alarm that opened it.
+    teller: String,
 }
 
-/// Whoever is told first: the alarm, or the composite that speaks for it.
-async fn page(stage: &Stage, began: u64) -> Result<(report::Stage, Option<String>, Option<String>), Failure> {
-    let told = stage.evaluator.notifications().iter();
-    let first = told.filter(|told| told.at >= began && told.state == State::Alarm).min_by_key(|told| told.at);
-    let Some((alarm, at)) = first.map(|told| (told.alarm.clone(), told.at)) else {
-        let what = "nobody was told".to_owned();
-        return Ok((report::Stage { name: "page", passed: false, after_seconds: None, what }, None, None));
-    };
-    let incident = stage.tell(&alarm, "ALARM", at).await?;
-    let what = match &incident {
-        Some(incident) => format!("{alarm} opened {incident}"),
-        None => format!("{alarm} opened no incident"),
-    };
-    let after_seconds = Some(at.saturating_sub(began) / 1000);
-    Ok((
-        report::Stage { name: "page", passed: incident.is_some(), after_seconds, what },
-        Some(alarm),
-        incident,
-    ))
+/// What lines of this command came to.
+struct Done {
+    passed: bool,
+    what: Vec<String>,
 }
 
-/// Runs a line of this very command, in the same surroundings.
-fn command(line: &str, expected: &[i32]) -> Result<(bool, String), Failure> {
+impl Play {
+    async fn scored(&mut self) -> Result<Scored, Failure> {
+        self.changes = self.stage.evaluator.transitions().len();
+        self.tell(format!("broken: {}", self.game.breaks)).await?;
+        let stages =
+            vec![self.detect().await?, self.page().await?, self.mitigate().await?, self.recover().await?];
+        let postmortem = match &self.incident {
+            Some(incident) => {
+                let output = sallyport(&format!("incident postmortem {}", incident.id))?;
+                Some(String::from_utf8_lossy(&output.stdout).into_owned())
+            }
+            None => None,
+        };
+        let changes = self.stage.evaluator.transitions().iter();
+        let fired: BTreeSet<_> = changes
+            .filter(|change| change.at >= self.began && change.to == State::Alarm)
+            .map(|change| change.alarm.clone())
+            .collect();
+        Ok(Scored {
+            game: self.game.name,
+            breaks: self.game.breaks,
+            passed: stages.iter().all(|stage| stage.passed),
+            began_at: self.began,
+            stages,
+            incident: self.incident.as_ref().map(|incident| incident.id.clone()),
+            fired: fired.into_iter().collect(),
+            transcript: std::mem::take(&mut self.told),
+            postmortem,
+        })
+    }
+
+    async fn detect(&mut self) -> Result<report::Stage, Failure> {
+        let mut minutes = 0;
+        while !self.stage.fires(self.game.alarm) && minutes < self.game.within {
+            self.minute(true).await?;
+            minutes += 1;
+        }
+        let changes = self.stage.evaluator.transitions().iter();
+        let fired = changes.rev().find(|change| {
+            change.alarm == self.game.alarm
+                && change.to == State::Alarm
+                && change.at + MINUTE_MS >= self.began
+        });
+        let alarm = self.game.alarm;
+        let (after_seconds, what) = match fired {
+            Some(fired) => (Some(self.after(fired.at)), format!("{alarm} fires")),
+            None => (None, format!("{alarm} did not fire within {} minutes", self.game.within)),
+        };
+        Ok(report::Stage { name: "detection", passed: after_seconds.is_some(), after_seconds, what })
+    }
+
+    /// Whoever is told first: the alarm, or the composite that speaks for it.
+    async fn page(&mut self) -> Result<report::Stage, Failure> {
+        // One more minute: composites follow their children.
+        self.minute(true).await?;
+        let told = self.stage.evaluator.notifications().iter();
+        let first = told
+            .filter(|told| told.at >= self.began && told.state == State::Alarm)
+            .min_by_key(|told| told.at);
+        let Some((teller, at)) = first.map(|told| (told.alarm.clone(), told.at)) else {
+            let what = "nobody was told".to_owned();
+            return Ok(report::Stage { name: "page", passed: false, after_seconds: None, what });
+        };
+        let id = self.stage.tell(&teller, "ALARM", at).await?;
+        let what = match &id {
+            Some(id) => format!("{teller} opened {id}"),
+            None => format!("{teller} opened no incident"),
+        };
+        self.tell(what.clone()).await?;
+        self.incident = id.map(|id| Incident { id, teller });
+        let after_seconds = Some(self.after(at));
+        Ok(report::Stage { name: "page", passed: self.incident.is_some(), after_seconds, what })
+    }
+
+    async fn mitigate(&mut self) -> Result<report::Stage, Failure> {
+        let mut done = Done { passed: true, what: Vec::new() };
+        if self.incident.is_some() {
+            done.and(self.lines(self.game.response, &[0]).await?);
+            // Whoever reads the diagnosis takes a minute to decide.
+            self.minute(true).await?;
+        }
+        done.and(self.lines(self.game.mitigation, &[0, 5]).await?);
+        // Functions see it within ten seconds.
+        self.stage.advance(11).await?;
+        if self.game.fault == Fault::Stuffing {
+            let status = self.stage.attacked().await?;
+            let answer = status.map_or_else(|| "nothing".to_owned(), |status| status.to_string());
+            done.and(Done {
+                passed: status == Some(403),
+                what: vec![format!("the attacker is answered {answer}")],
+            });
+            self.tell(format!("the attacker is answered {answer}")).await?;
+        }
+        let after_seconds = Some(self.after(self.stage.now().await?));
+        Ok(report::Stage {
+            name: "mitigation",
+            passed: done.passed,
+            after_seconds,
+            what: done.what.join("; "),
+        })
+    }
+
+    async fn recover(&mut self) -> Result<report::Stage, Failure> {
+        self.stage.lift(self.game.fault).await?;
+        self.tell("the cause is gone".to_owned()).await?;
+        let mut done = self.lines(self.game.afterwards, &[0]).await?;
+        self.stage.advance(11).await?;
+        let mut minutes = 0;
+        while self.stage.fires(self.game.alarm) && minutes < AFTER {
+            self.minute(false).await?;
+            minutes += 1;
+        }
+        let at = self.stage.now().await?;
+        if let Some(incident) = &self.incident {
+            self.stage.tell(&incident.teller, "OK", at).await?;
+            done.and(self.lines(&["incident resolve INCIDENT --summary gameday"], &[0]).await?);
+        }
+        let (quiet, ready) = (!self.stage.fires(self.game.alarm), self.stage.is_ready().await);
+        let alarm = self.game.alarm;
+        let states = [
+            (quiet, format!("{alarm} {}", if quiet { "is quiet" } else { "still fires" })),
+            (ready, (if ready { "ready" } else { "not ready" }).to_owned()),
+        ];
+        for (passed, state) in states {
+            self.tell(state.clone()).await?;
+            done.and(Done { passed, what: vec![state] });
+        }
+        let after_seconds = Some(self.after(at));
+        Ok(report::Stage { name: "recovery", passed: done.passed, after_seconds, what: done.what.join("; ") })
+    }
+
+    async fn minute(&mut self, broken: bool) -> Result<(), Failure> {
+        self.stage.minute(self.game, broken).await?;
+        let changes: Vec<_> = self.stage.evaluator.transitions().iter().skip(self.changes).cloned().collect();
+        self.changes += changes.len();
+        for change in changes.into_iter().filter(|change| [change.from, change.to].contains(&State::Alarm)) {
+            let what = format!("{}: {} → {}, {}", change.alarm, change.from, change.to, change.reason);
+            self.progress.tell(&what);
+            self.told.push(Told { at: change.at, what, output: None });
+        }
+        Ok(())
+    }
+
+    /// Runs lines of this very command, in the same surroundings.
+    async fn lines(&mut self, lines: &[&str], expected: &[i32]) -> Result<Done, Failure> {
+        let mut done = Done { passed: true, what: Vec::new() };
+        let incident = self.incident.as_ref().map_or("", |incident| incident.id.as_str()).to_owned();
+        for line in lines {
+            let line = line.replace(INCIDENT, &incident);
+            let output = sallyport(&line)?;
+            let code = output.status.code();
+            let passed = code.is_some_and(|code| expected.contains(&code));
+            let (stdout, stderr) =
+                (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+            let mut what = format!("`sallyport {line}`");
+            if !passed {
+                let why = stderr.lines().next().unwrap_or_default();
+                let code = code.map_or_else(|| "a signal".to_owned(), |code| code.to_string());
+                what = format!("{what} ended with {code}: {why}");
+            }
+            self.progress.tell(&what);
+            let at = self.stage.now().await?;
+            let output = Some(format!("$ sallyport {line}\n{stderr}{stdout}"));
+            self.told.push(Told { at, what: what.clone(), output });
+            done.and(Done { passed, what: vec![what] });
+        }
+        Ok(done)
+    }
+
+    async fn tell(&mut self, what: String) -> Result<(), Failure> {
+        self.progress.tell(&what);
+        let at = self.stage.now().await?;
+        self.told.push(Told { at, what, output: None });
+        Ok(())
+    }
+
+    /// Seconds since the fault.
+    fn after(&self, at: u64) -> u64 {
+        at.saturating_sub(self.began) / 1000
+    }
+}
+
+impl Done {
+    fn and(&mut self, other: Self) {
+        self.passed &= other.passed;
+        self.what.extend(other.what);
+    }
+}
+
+fn sallyport(line: &str) -> Result<Output, Failure> {
     let failed =
         |error: std::io::Error| Failure::dependency("command_failed", format!("sallyport {line}: {error}"));
     let own = std::env::current_exe().map_err(failed)?;
     let mut command = Command::new(own);
     command.args(line.split(' ')).stdin(Stdio::null());
-    let output = command.output().map_err(failed)?;
-    let code = output.status.code();
-    let passed = code.is_some_and(|code| expected.contains(&code));
-    let mut told = format!("`sallyport {line}`");
-    if !passed {
-        let stderr = String::from_utf8_lossy(&output.stderr);
-        let why = stderr.lines().next().unwrap_or_default();
-        told = format!(
-            "{told} ended with {}: {why}",
-            code.map_or_else(|| "a signal".to_owned(), |code| code.to_string())
-        );
-    }
-    Ok((passed, told))
+    command.output().map_err(failed)
 }

@@ -1,6 +1,6 @@
 //! What a game came to, in Markdown, to keep.
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use sallyport_core::clock::Timestamp;
 use serde::Serialize;
@@ -19,6 +19,9 @@ pub(super) struct Scored {
     pub(super) incident: Option<String>,
     /// All that fired while it lasted.
     pub(super) fired: Vec<String>,
+    pub(super) transcript: Vec<Told>,
+    /// The draft, in Markdown.
+    pub(super) postmortem: Option<String>,
 }
 
 #[derive(Debug, Serialize)]
@@ -31,6 +34,18 @@ pub(super) struct Stage {
     pub(super) what: String,
 }
 
+/// A line of the transcript.
+#[derive(Debug, Serialize)]
+pub(super) struct Told {
+    /// Epoch milliseconds, by the backend's clock.
+    pub(super) at: u64,
+    pub(super) what: String,
+    /// The command with what it printed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) output: Option<String>,
+}
+
+/// The score, for a terminal.
 impl fmt::Display for Scored {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "# Game day: {}\n", self.game)?;
@@ -45,12 +60,52 @@ impl fmt::Display for Scored {
         writeln!(f, "| stage | result | after | what |\n|---|---|---|---|")?;
         for stage in &self.stages {
             let result = if stage.passed { "passed" } else { "failed" };
-            let after = stage
-                .after_seconds
-                .map_or_else(|| "-".to_owned(), |after| format!("{} min {} s", after / 60, after % 60));
+            let after = stage.after_seconds.map_or_else(|| "-".to_owned(), clock);
             writeln!(f, "| {} | {result} | {after} | {} |", stage.name, stage.what)?;
         }
         let passed = self.stages.iter().filter(|stage| stage.passed).count();
         writeln!(f, "\nScore: {passed} of {}.", self.stages.len())
     }
+}
+
+/// The score with all that happened and was said, and the draft of the post-mortem.
+pub(super) struct Report<'a>(pub(super) &'a Scored);
+
+impl fmt::Display for Report<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scored = self.0;
+        let name = scored.game;
+        writeln!(f, "{scored}\nWritten by `sallyport gameday run {name} --report FILE`.\n\n## Transcript\n")?;
+        writeln!(f, "Minutes and seconds since the fault.")?;
+        for told in &scored.transcript {
+            let after = Duration::from_millis(told.at.saturating_sub(scored.began_at)).as_secs();
+            match &told.output {
+                None => writeln!(f, "\n**{}** {}", clock(after), told.what)?,
+                Some(output) => {
+                    writeln!(f, "\n**{}**\n", clock(after))?;
+                    fenced(f, "console", output)?;
+                }
+            }
+        }
+        if let Some(postmortem) = &scored.postmortem {
+            writeln!(f, "\n## Post-mortem draft\n\n`sallyport incident postmortem` prints:\n")?;
+            fenced(f, "markdown", postmortem)?;
+        }
+        Ok(())
+    }
+}
+
+fn clock(seconds: u64) -> String {
+    format!("{} min {} s", seconds / 60, seconds % 60)
+}
+
+/// Tildes, and more of them than the text has: what was printed may hold fences itself.
+fn fenced(f: &mut fmt::Formatter<'_>, language: &str, text: &str) -> fmt::Result {
+    let longest = text.split(|character| character != '~').map(str::len).max().unwrap_or_default();
+    let fence = "~".repeat(longest.max(2) + 1);
+    writeln!(f, "{fence}{language}")?;
+    for line in text.lines() {
+        writeln!(f, "{}", line.trim_end())?;
+    }
+    writeln!(f, "{fence}")
 }

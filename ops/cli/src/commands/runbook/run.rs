@@ -8,7 +8,6 @@ use std::{
 };
 
 use clap::Args;
-use sallyport_aws::system::SystemClock;
 use sallyport_core::{clock::Clock as _, incidents::IncidentId};
 use sallyport_runbooks::{Page, SECTIONS, Step, shell as syntax};
 use serde::Serialize;
@@ -16,7 +15,7 @@ use serde::Serialize;
 use super::{page, shell, transcript::Transcript, variables};
 use crate::{
     cli::{Change, Target},
-    deployment::operator,
+    deployment::{OperatorClock, operator},
     environment::variable,
     failure::{Exit, Failure},
     output::{Answer, Format, count},
@@ -29,7 +28,7 @@ pub(crate) struct Options {
     /// Ask nothing, and run every step, those too that a page offers as a choice: for drills.
     #[arg(long)]
     yes: bool,
-    /// Run only the steps of this section; may be given several times.
+    /// Run only the steps of this section (hyphens do for spaces); may be given several times.
     #[arg(long, value_name = "HEADING", value_parser = section)]
     section: Vec<String>,
     /// Begin with this step: where the run before stopped.
@@ -49,7 +48,8 @@ pub(crate) struct Options {
 }
 
 fn section(text: &str) -> Result<String, String> {
-    let found = SECTIONS.iter().find(|section| section.eq_ignore_ascii_case(text));
+    let words = text.replace('-', " ");
+    let found = SECTIONS.iter().find(|section| section.eq_ignore_ascii_case(&words));
     found.map(|section| (*section).to_owned()).ok_or_else(|| format!("one of {}", SECTIONS.join(", ")))
 }
 
@@ -158,7 +158,8 @@ impl Options {
         if !self.change.dry_run {
             self.ready(&steps, &variables, in_cloud, format)?;
         }
-        let report = self.play(&page, &steps, &variables, in_cloud, format);
+        let clock = OperatorClock::of(target).await;
+        let report = self.play(&page, &steps, &variables, in_cloud, clock, format);
         let (report, transcript) = report?;
         if let (Some(incident), false) = (self.incident, self.change.dry_run) {
             transcript.keep(target, incident).await?;
@@ -209,9 +210,9 @@ impl Options {
         steps: &[&Step],
         variables: &BTreeMap<String, String>,
         in_cloud: bool,
+        clock: OperatorClock,
         format: Format,
     ) -> Result<(Report, Transcript), Failure> {
-        let clock = SystemClock;
         let file = self.transcript.as_deref().filter(|_| !self.change.dry_run);
         let mut transcript = Transcript::begin(page, &operator(), clock.now(), file)?;
         let mut report = Report {
