@@ -13,6 +13,7 @@ use crate::{
     environment::{self, Environment},
     functions,
     gateway::{self, Answers, Gateway, Refusals, Routes},
+    hook::{self, Deployments, Hook},
     lambda::Lambda,
     loopback::{self, listen},
     options::Options,
@@ -159,6 +160,13 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
         port: address.port(),
         answers: options.answers.as_deref().map(Answers::into_directory).transpose()?,
     };
+    let deployments = Arc::new(Deployments::default());
+    let hook = Hook {
+        handlers: functions.handlers.clone(),
+        lambda: Arc::clone(&lambda),
+        deployments: Arc::clone(&deployments),
+    };
+    servers.spawn(serve(services.hook, hook::router(hook), stop.clone()));
     let console = Console {
         template: template.clone(),
         database: services.database.clone(),
@@ -167,6 +175,7 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
         recorder: Arc::clone(&services.recorder),
         faults: services.faults,
         lambda,
+        deployments,
         handlers: functions.handlers,
         secrets: services.secrets,
         sessions: Arc::new(Mapping::of(&template, "Sessions", services.database, &functions.triggers)?),

@@ -103,10 +103,11 @@ const FUNCTIONS: [Entry; 5] = [
 type TriggerEntry = (&'static str, fn(&Platform) -> Trigger);
 
 /// Functions that nobody calls over HTTP; `POST /_local/invoke/{name}` hands them an event.
-const TRIGGERS: [TriggerEntry; 3] = [
+const TRIGGERS: [TriggerEntry; 4] = [
     ("responder", responder::trigger),
     ("rotation", rotation::trigger),
     ("maintenance", maintenance::trigger),
+    ("smoke", smoke::trigger),
 ];
 
 /// All functions, not yet prepared.

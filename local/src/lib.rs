@@ -15,6 +15,7 @@ mod dependencies;
 mod environment;
 mod functions;
 mod gateway;
+mod hook;
 mod identifier;
 mod lambda;
 mod loopback;

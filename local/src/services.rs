@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use anyhow::Context as _;
-use tokio::task::JoinSet;
+use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
     database::Database,
@@ -23,8 +23,10 @@ pub(crate) struct Services {
     pub(crate) secrets: Secrets,
     pub(crate) faults: Arc<Faults>,
     pub(crate) recorder: Arc<Recorder>,
-    /// Where the SDK finds both services.
+    /// Where the SDK finds all services.
     pub(crate) address: SocketAddr,
+    /// Where calls of Lambda and CodeDeploy arrive, for whoever has functions. Dropped, nobody answers them.
+    pub(crate) hook: TcpListener,
 }
 
 /// Starts the services on the current runtime; `servers` holds what ends by `stop`.
@@ -48,16 +50,20 @@ pub(crate) async fn start(
     let secrets = Secrets::open(data, template, &options.providers)?;
     let dynamodb = listen(loopback::ADDRESS, 0, "--dynamodb-port").await?;
     let secretsmanager = listen(loopback::ADDRESS, 0, "--dynamodb-port").await?;
+    let hook = listen(loopback::ADDRESS, 0, "--dynamodb-port").await?;
+    let hook_address = hook.local_addr()?;
     let services = Services {
         database: database.clone(),
         secrets: secrets.clone(),
         faults: Arc::default(),
         recorder: Arc::default(),
         address: front.local_addr()?,
+        hook,
     };
     let proxy = Proxy {
         dynamodb: dynamodb.local_addr()?,
         secretsmanager: secretsmanager.local_addr()?,
+        hook: hook_address,
         latency: options.latency,
         faults: Arc::clone(&services.faults),
         recorder: Arc::clone(&services.recorder),

@@ -13,7 +13,7 @@ use sallyport_core::{
 use crate::{logs::alone, prelude::*};
 
 /// Who writes only when started or triggered: their own suites see it.
-const BY_OTHERS: [&str; 3] = ["keys, at start", "responder", "maintenance"];
+const BY_OTHERS: [&str; 4] = ["keys, at start", "responder", "maintenance", "smoke"];
 
 /// What the local server and its embedded database say of themselves, in the functions' log.
 const LOCAL: [&str; 2] = ["a batch of the stream comes again", "error response"];

@@ -36,4 +36,5 @@ mod receiver;
 mod recording;
 mod rotation;
 mod sessions;
+mod smoke;
 mod status;

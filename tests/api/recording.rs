@@ -66,11 +66,19 @@ async fn record() -> Result<()> {
                 call["operation"].as_str().unwrap_or_default()
             ));
         }
+        if call["service"] == "lambda" {
+            let invoked = call["invoked"].as_str().unwrap_or_default();
+            let name = invoked.rsplit(':').nth(1).unwrap_or_default().rsplit('-').next().unwrap_or_default();
+            made.insert(format!("lambda:InvokeFunction {name}"));
+        }
+        if call["service"] == "codedeploy" {
+            made.insert(format!("codedeploy:{}", call["operation"].as_str().unwrap_or_default()));
+        }
     }
     let functions: Vec<_> = recorded.keys().map(String::as_str).collect();
     assert_eq!(
         functions,
-        ["health", "keys", "login", "maintenance", "mfa", "refresh", "responder", "rotation"]
+        ["health", "keys", "login", "maintenance", "mfa", "refresh", "responder", "rotation", "smoke"]
     );
     std::fs::write(
         target_directory()?.join("sallyport-calls.json"),
@@ -126,6 +134,8 @@ async fn walk(backend: &Backend, mut account: Account) -> Result<()> {
         actor.get(path).await?.expect(200)?;
     }
     backend.console("POST", "rotate", None).await?.expect(200)?;
+    let hook = json!({"DeploymentId": "d-1", "LifecycleEventHookExecutionId": "e-1"});
+    backend.invoke("smoke", &hook).await?.expect(200)?;
     for task in
         ["key_age", "recovery_check", "topic_check", "backup_verify", "restore_drill", "session_gauge"]
     {

@@ -7,6 +7,9 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# What `sallyport deploy template` adds to the resources of template.yaml.
+HOOK = "ops/cli/src/commands/deploy/smoke.yaml"
+
 
 class _Loader(yaml.SafeLoader):
     """YAML with CloudFormation's tags."""
@@ -46,6 +49,15 @@ def functions():
     return {
         resource["Metadata"]["BuildProperties"]["Binary"]: resource["Properties"]
         for resource in load()["Resources"].values()
+        if resource["Type"] == "AWS::Serverless::Function"
+    }
+
+
+def hooks():
+    """As functions(), of what a gradual deployment has besides."""
+    return {
+        resource["Metadata"]["BuildProperties"]["Binary"]: resource["Properties"]
+        for resource in load(HOOK).values()
         if resource["Type"] == "AWS::Serverless::Function"
     }
 

@@ -11,7 +11,7 @@ import os
 import pytest
 
 from deployment import target_directory
-from template import functions
+from template import functions, hooks
 
 # What a secret's key must allow for a call on the secret: nothing more, and only through Secrets Manager.
 KEY_ACTIONS = {
@@ -23,6 +23,8 @@ KEY_ACTIONS = {
 WITHOUT_RESOURCE = {
     "cloudwatch:GetMetricData", "logs:GetQueryResults", "dynamodb:ListBackups", "dynamodb:ListStreams",
 }
+
+ARN = "arn:${{AWS::Partition}}:{}:${{AWS::Region}}:${{AWS::AccountId}}:{}"
 
 # Tables that a restore drill makes and deletes again.
 SCRATCH = {"Fn::Sub": "arn:${AWS::Partition}:dynamodb:${AWS::Region}:${AWS::AccountId}:table/${AWS::StackName}-drill-*"}
@@ -50,7 +52,7 @@ ONLY_ON_EMULATORS = {
 
 
 def statements(function):
-    for policy in functions()[function]["Policies"]:
+    for policy in (functions() | hooks())[function]["Policies"]:
         yield from policy["Statement"]
 
 
@@ -100,7 +102,19 @@ def test_statements_are_the_recorded_calls(function, recorded):
 
 
 def test_recording_knows_no_other_functions(recorded):
-    assert set(recorded) - set(functions()) == set()
+    assert set(recorded) - set(functions()) - set(hooks()) == set()
+
+
+def test_the_hook_may_call_what_it_calls_and_tell_codedeploy(recorded):
+    """It holds no statement on a table or a secret: what it proves of those, the versions prove that it asks."""
+    versions, verdict = statements("smoke")
+    named = {
+        f"{action} {resource['Fn::Sub'].removeprefix(ARN.format('lambda', 'function:${AWS::StackName}-')).removesuffix(':*')}"
+        for action in versions["Action"] for resource in versions["Resource"]
+    }
+    assert verdict["Resource"]["Fn::Sub"] == ARN.format("codedeploy", "deploymentgroup:${ServerlessDeploymentApplication}/*")
+    assert {s["Effect"] for s in (versions, verdict)} == {"Allow"}
+    assert named | set(verdict["Action"]) == set(recorded["smoke"])
 
 
 @pytest.mark.parametrize("function", sorted(functions()))

@@ -8,10 +8,11 @@
 //! | `GET`, `POST clock` | the functions' clock; `{"advance_seconds": n}` puts it forward |
 //! | `GET totp?secret=` | the code that an authenticator app would show now, by that clock |
 //! | `GET`, `DELETE calls` | calls of the database and the keyring since `?since=` |
-//! | `GET`, `POST`, `DELETE faults` | faults of the database ([`Rule`]) |
+//! | `GET`, `POST`, `DELETE faults` | faults of the database, or of another service that the rule names ([`Rule`]) |
 //! | `GET`, `POST`, `DELETE keyring/faults` | the same of the keyring |
 //! | `GET metrics` | values that AWS would publish of gateway, functions, tables and log groups since `?since=` |
 //! | `GET`, `POST`, `DELETE functions/faults` | functions that are throttled, crash, time out, or garble their metrics |
+//! | `GET deployments` | what the hook of a deployment has reported, by the step that waited for it |
 //! | `POST rotate` | plays a rotation of the keyring as Secrets Manager does: its four steps |
 //! | `POST invoke/{name}` | hands an event to a function, as a schedule does, and shows what it returned |
 
@@ -40,6 +41,7 @@ use crate::{
     clock::ShiftingClock,
     database::Database,
     gateway::Function,
+    hook::{self, Deployments},
     lambda::{FunctionFault, Lambda, Lost},
     proxy::{Faults, Recorder, Rule, Service},
     secrets::Secrets,
@@ -57,6 +59,7 @@ pub(crate) struct Console {
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) lambda: Arc<Lambda>,
+    pub(crate) deployments: Arc<Deployments>,
     pub(crate) handlers: Vec<Arc<dyn Function>>,
     pub(crate) secrets: Secrets,
     pub(crate) sessions: Arc<Mapping>,
@@ -81,6 +84,7 @@ pub(crate) fn router(console: Console) -> Router {
             "/functions/faults",
             get(show_function_faults).post(add_function_fault).delete(clear_function_faults),
         )
+        .route("/deployments", get(show_deployments))
         .route("/rotate", post(rotate))
         .route("/invoke/{name}", post(invoke))
         .layer(middleware::from_fn(guard::this_machine_only))
@@ -180,6 +184,10 @@ async fn show_metrics(State(console): Shared, Query(Since { since }): Query<Sinc
     Json(json!({"data": console.lambda.metrics.since(since)})).into_response()
 }
 
+async fn show_deployments(State(console): Shared) -> Response {
+    Json(json!({"deployments": console.deployments.told()})).into_response()
+}
+
 async fn show_function_faults(State(console): Shared) -> Response {
     Json(json!({"faults": console.lambda.list()})).into_response()
 }
@@ -228,13 +236,7 @@ async fn invoke(State(console): Shared, Path(name): Path<String>, Json(event): J
         return failed("unknown_event", "the event is none of API Gateway's");
     };
     match console.lambda.invoke(name, async move { handler.handle(request).await }, |_| false).await {
-        Ok(answer) => {
-            let body = match answer.body() {
-                lambda_http::Body::Text(text) => json!(text),
-                _ => Value::Null,
-            };
-            Json(json!({"result": {"statusCode": answer.status().as_u16(), "body": body}})).into_response()
-        }
+        Ok(answer) => Json(json!({"result": hook::returned(&answer)})).into_response(),
         Err(lost) => lost_call(lost),
     }
 }
@@ -299,7 +301,9 @@ async fn add_keyring_fault(State(console): Shared, Json(rule): Json<Rule>) -> Re
 }
 
 async fn clear_faults(State(console): Shared) -> StatusCode {
-    console.faults.clear(Some(Service::DynamoDb));
+    for service in [Service::DynamoDb, Service::Sns, Service::Lambda, Service::CodeDeploy] {
+        console.faults.clear(Some(service));
+    }
     StatusCode::NO_CONTENT
 }
 

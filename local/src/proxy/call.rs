@@ -3,11 +3,12 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 
 use crate::wire::Message;
 
-/// The services behind the proxy, told apart by `X-Amz-Target`.
+/// The services behind the proxy, told apart by `X-Amz-Target` where nothing else is said.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Service {
@@ -15,6 +16,9 @@ pub(crate) enum Service {
     SecretsManager,
     /// Told apart by the form that it is spoken to in.
     Sns,
+    /// Told apart by the path.
+    Lambda,
+    CodeDeploy,
 }
 
 /// One item-level action: what the policy of the calling function must allow.
@@ -53,6 +57,8 @@ pub(crate) struct Call {
     pub(crate) parts: Vec<Part>,
     /// The secret of the request.
     pub(crate) secret: Option<String>,
+    /// The function that is invoked, with its version.
+    pub(crate) invoked: Option<String>,
     /// The SDK's identifier of the call, the same for all its attempts.
     pub(crate) invocation: Option<String>,
     /// 1 for the first attempt of the SDK, 2 for its first repetition.
@@ -73,9 +79,11 @@ impl Call {
     pub(crate) fn describe(request: &Message) -> Self {
         let target = request.header("x-amz-target").unwrap_or_default();
         let action = action(request);
-        let (prefix, operation) = match &action {
-            Some(action) => ("sns", action.as_str()),
-            None => target.split_once('.').unwrap_or_default(),
+        let invoked = invoked(&request.start);
+        let (prefix, operation) = match (&action, &invoked) {
+            (Some(action), _) => ("sns", action.as_str()),
+            (None, Some(_)) => ("lambda", "Invoke"),
+            (None, None) => target.split_once('.').unwrap_or_default(),
         };
         let body: RequestBody<'_> = serde_json::from_slice(&request.body).unwrap_or_default();
         let parts = body.parts(operation);
@@ -91,6 +99,8 @@ impl Call {
             service: match prefix {
                 "secretsmanager" => Service::SecretsManager,
                 "sns" => Service::Sns,
+                "lambda" => Service::Lambda,
+                "CodeDeploy_20141006" => Service::CodeDeploy,
                 _ => Service::DynamoDb,
             },
             function: function(request),
@@ -98,6 +108,7 @@ impl Call {
             tables,
             parts,
             secret,
+            invoked,
             invocation: request.header("amz-sdk-invocation-id").map(str::to_owned),
             attempt: request.header("amz-sdk-request").and_then(attempt),
             status: None,
@@ -150,6 +161,13 @@ fn action(request: &Message) -> Option<String> {
     let kind = request.header("content-type").unwrap_or_default();
     let fields = kind.starts_with("application/x-www-form-urlencoded").then_some(&request.body)?;
     form_urlencoded::parse(fields).find(|(name, _)| name == "Action").map(|(_, action)| action.into_owned())
+}
+
+/// The function of a call of Lambda, which is spoken to by method and path.
+fn invoked(start: &str) -> Option<String> {
+    let path = start.strip_prefix("POST ")?.split(' ').next()?;
+    let name = path.strip_prefix("/2015-03-31/functions/")?.strip_suffix("/invocations")?;
+    Some(percent_decode_str(name).decode_utf8_lossy().into_owned())
 }
 
 /// `attempt=2; max=3`
@@ -362,6 +380,16 @@ mod tests {
         let body = br#"{"__type":"com.amazonaws.x#ThrottlingException","message":"m"}"#;
         call.complete(&Message::reply("400 Bad Request", "application/x-amz-json-1.1", "id", body.to_vec()));
         assert_eq!((call.status, call.error.as_deref()), (Some(400), Some("ThrottlingException")));
+    }
+
+    #[test]
+    fn an_invocation_names_the_function_and_its_version() {
+        let path = "/2015-03-31/functions/arn%3Aaws%3Alambda%3Aus-east-1%3A000000000000%3Afunction%3Al%3A1/invocations";
+        let request =
+            Message { start: format!("POST {path} HTTP/1.1"), headers: Vec::new(), body: b"{}".to_vec() };
+        let call = Call::describe(&request);
+        assert_eq!((call.service, call.operation.as_str()), (Service::Lambda, "Invoke"));
+        assert_eq!(call.invoked.as_deref(), Some("arn:aws:lambda:us-east-1:000000000000:function:l:1"));
     }
 
     #[test]

@@ -21,10 +21,18 @@ pub(super) fn reply(fault: &Fault, call: &Call, request_id: &str) -> Option<Mess
         (Kind::Error500, Service::Sns) => {
             ("500 Internal Server Error", error("InternalFailure", "The request could not be completed."))
         }
+        (Kind::Error500, Service::Lambda) => (
+            "500 Internal Server Error",
+            error("ServiceException", "An error occurred and the request cannot be processed."),
+        ),
+        (Kind::Error500, Service::CodeDeploy) => {
+            ("500 Internal Server Error", error("InternalFailure", "The request could not be completed."))
+        }
         (Kind::Throttle, service) => {
             let name = match service {
                 Service::DynamoDb => "ProvisionedThroughputExceededException",
-                Service::SecretsManager | Service::Sns => "ThrottlingException",
+                Service::SecretsManager | Service::Sns | Service::CodeDeploy => "ThrottlingException",
+                Service::Lambda => "TooManyRequestsException",
             };
             ("400 Bad Request", error(fault.error.as_deref().unwrap_or(name), "Rate exceeded."))
         }
@@ -38,7 +46,8 @@ pub(super) fn reply(fault: &Fault, call: &Call, request_id: &str) -> Option<Mess
     };
     let (namespace, content_type) = match call.service {
         Service::DynamoDb => ("com.amazonaws.dynamodb.v20120810#", "application/x-amz-json-1.0"),
-        Service::SecretsManager | Service::Sns => ("", "application/x-amz-json-1.1"),
+        Service::SecretsManager | Service::Sns | Service::CodeDeploy => ("", "application/x-amz-json-1.1"),
+        Service::Lambda => ("", "application/json"),
     };
     let mut body = body;
     if let Some(Value::String(name)) = body.get_mut("__type") {

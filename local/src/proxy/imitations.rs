@@ -60,7 +60,7 @@ impl Imitations {
         match call.service {
             Service::DynamoDb => self.backups(&call.operation, &request.body),
             Service::Sns => Some(self.topics(&call.operation, &request.body)),
-            Service::SecretsManager => None,
+            Service::SecretsManager | Service::Lambda | Service::CodeDeploy => None,
         }
     }
 

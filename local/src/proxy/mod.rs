@@ -1,6 +1,7 @@
 //! What stands between the SDK and the embedded services: it delays, records and breaks calls.
 //!
-//! One port serves both services, told apart by `X-Amz-Target` as emulators do, so that `AWS_ENDPOINT_URL` is enough.
+//! One port serves all services, told apart as emulators do (by `X-Amz-Target`, by the form, by the path), so that
+//! `AWS_ENDPOINT_URL` is enough.
 
 mod call;
 mod errors;
@@ -36,6 +37,8 @@ use crate::{
 pub(crate) struct Proxy {
     pub(crate) dynamodb: SocketAddr,
     pub(crate) secretsmanager: SocketAddr,
+    /// Lambda and CodeDeploy.
+    pub(crate) hook: SocketAddr,
     /// Added to every call of the database.
     pub(crate) latency: Duration,
     pub(crate) faults: Arc<Faults>,
@@ -158,6 +161,7 @@ impl Proxy {
         let (upstream, address) = match call.service {
             Service::DynamoDb | Service::Sns => (&mut upstreams.dynamodb, self.dynamodb),
             Service::SecretsManager => (&mut upstreams.secretsmanager, self.secretsmanager),
+            Service::Lambda | Service::CodeDeploy => (&mut upstreams.hook, self.hook),
         };
         // Taken out and put back only after a whole exchange: a connection that broke halfway is not used again.
         let mut connection = match upstream.take() {
@@ -178,6 +182,7 @@ impl Proxy {
 struct Upstreams {
     dynamodb: Option<Connection>,
     secretsmanager: Option<Connection>,
+    hook: Option<Connection>,
 }
 
 /// Asks for the capacity units of a call that does not ask itself: the functions have no use for them, the suites

@@ -41,6 +41,7 @@ impl Harness {
         let server = Proxy {
             dynamodb: address,
             secretsmanager: address,
+            hook: address,
             latency,
             faults: Arc::clone(&faults),
             recorder: Arc::clone(&recorder),

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-#[cfg(any(feature = "responder", feature = "maintenance"))]
+#[cfg(any(feature = "responder", feature = "maintenance", feature = "smoke"))]
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::{
     AppName, BehaviorVersion, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig,
@@ -35,6 +35,8 @@ pub struct Endpoints {
     pub secrets: Option<String>,
     pub sns: Option<String>,
     pub logs: Option<String>,
+    pub lambda: Option<String>,
+    pub codedeploy: Option<String>,
     pub cloudwatch: Option<String>,
     /// PEM of further roots to trust, for an endpoint that is not AWS.
     pub ca_file: Option<PathBuf>,
@@ -52,6 +54,8 @@ impl Endpoints {
             secrets: lookup("AWS_ENDPOINT_URL_SECRETS_MANAGER").or_else(|| any.clone()),
             sns: lookup("AWS_ENDPOINT_URL_SNS").or_else(|| any.clone()),
             logs: lookup("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS").or_else(|| any.clone()),
+            lambda: lookup("AWS_ENDPOINT_URL_LAMBDA").or_else(|| any.clone()),
+            codedeploy: lookup("AWS_ENDPOINT_URL_CODEDEPLOY").or_else(|| any.clone()),
             cloudwatch: lookup("AWS_ENDPOINT_URL_CLOUDWATCH").or(any),
             ca_file: lookup("AWS_CA_BUNDLE").map(PathBuf::from),
             call_timeout: None,
@@ -76,12 +80,12 @@ pub struct Clients {
     pub secrets: aws_sdk_secretsmanager::Client,
     #[cfg(feature = "cloudwatch")]
     pub cloudwatch: aws_sdk_cloudwatch::Client,
-    #[cfg(any(feature = "responder", feature = "maintenance"))]
+    #[cfg(any(feature = "responder", feature = "maintenance", feature = "smoke"))]
     pub(crate) shared: Option<Shared>,
 }
 
 /// What the clients have in common.
-#[cfg(any(feature = "responder", feature = "maintenance"))]
+#[cfg(any(feature = "responder", feature = "maintenance", feature = "smoke"))]
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     pub(crate) config: aws_types::SdkConfig,
@@ -125,18 +129,18 @@ impl Clients {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         dynamodb.set_endpoint_url(endpoints.dynamodb.clone()).set_app_name(app.clone());
 
-        #[cfg(any(feature = "responder", feature = "maintenance"))]
-        let shared = Shared {
-            config: aws_types::SdkConfig::builder()
+        #[cfg(any(feature = "responder", feature = "maintenance", feature = "smoke"))]
+        let shared = {
+            let mut config = aws_types::SdkConfig::builder()
                 .behavior_version(BehaviorVersion::latest())
                 .region(Region::new(region.clone()))
                 .credentials_provider(SharedCredentialsProvider::new(credentials.clone()))
                 .http_client(http.clone())
                 .timeout_config(timeouts.clone())
                 .retry_config(retries())
-                .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-                .build(),
-            endpoints: endpoints.clone(),
+                .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+            config.set_app_name(app.clone());
+            Shared { config: config.build(), endpoints: endpoints.clone() }
         };
         #[cfg(feature = "cloudwatch")]
         let cloudwatch = {
@@ -167,7 +171,7 @@ impl Clients {
         Ok(Self {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
             secrets: aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
-            #[cfg(any(feature = "responder", feature = "maintenance"))]
+            #[cfg(any(feature = "responder", feature = "maintenance", feature = "smoke"))]
             shared: Some(shared),
             #[cfg(feature = "cloudwatch")]
             cloudwatch,
@@ -246,7 +250,7 @@ impl Clients {
         Self {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
             secrets: aws_sdk_secretsmanager::Client::new(&config),
-            #[cfg(any(feature = "responder", feature = "maintenance"))]
+            #[cfg(any(feature = "responder", feature = "maintenance", feature = "smoke"))]
             shared: None,
             #[cfg(feature = "cloudwatch")]
             cloudwatch: aws_sdk_cloudwatch::Client::new(&config),

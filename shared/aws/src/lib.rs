@@ -28,6 +28,8 @@ mod recovery;
 pub mod responder;
 mod retries;
 mod sessions;
+#[cfg(feature = "smoke")]
+mod smoke;
 mod store;
 pub mod system;
 #[cfg(test)]
@@ -48,6 +50,8 @@ pub use keyring::{KeyMaker, KeyringCache, KeyringVault, SecretsKeyring, generate
 pub use metrics::CloudWatchMetrics;
 pub use providers::SecretsProviders;
 pub use retries::TransactionConflicts;
+#[cfg(feature = "smoke")]
+pub use smoke::{CodeDeployHooks, LambdaVersions};
 pub use store::{Store, Tables};
 #[cfg(feature = "maintenance")]
 pub use topics::SnsTopics;

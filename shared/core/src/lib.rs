@@ -25,6 +25,7 @@ pub mod random;
 pub mod recovery;
 pub mod secret;
 pub mod sessions;
+pub mod smoke;
 pub mod store;
 pub mod throttle;
 pub mod tokens;

@@ -57,6 +57,8 @@ pub struct Config {
     pub auto_mitigation: bool,
     /// The functions' log groups, for a first diagnosis.
     pub log_groups: Vec<String>,
+    /// The versions that a deployment is about to shift calls to, as `login=arn:…:7`.
+    pub smoke_versions: Vec<String>,
     /// Lambda's version of this function.
     pub function_version: Option<String>,
 }
@@ -144,6 +146,7 @@ impl Config {
                 }
             },
             log_groups: read.list("SALLYPORT_LOG_GROUPS"),
+            smoke_versions: read.list("SALLYPORT_SMOKE_VERSIONS"),
             function_version: read.optional("AWS_LAMBDA_FUNCTION_VERSION"),
         })
     }

@@ -25,7 +25,7 @@ pub(crate) enum DeployCommand {
         #[arg(long)]
         strict: bool,
     },
-    /// Write the template of a gradual deployment: aliases, a tenth of the calls first, back when an alarm fires.
+    /// Write the template of a gradual deployment: aliases, tried first, then a tenth of the calls, back when an alarm fires.
     Template {
         /// The stack's template.
         #[arg(long, value_name = "FILE", default_value = "template.yaml")]

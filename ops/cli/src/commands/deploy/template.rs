@@ -1,4 +1,4 @@
-//! `sallyport deploy template`: the stack's template, with aliases that CodeDeploy shifts.
+//! `sallyport deploy template`: the stack's template, with aliases that CodeDeploy shifts once a hook has tried the new versions.
 //!
 //! SAM makes a new version of a function only when the text of its properties changes, and a parameter's value is no part of
 //! that text: with an alias in the template itself, a deployment that changes a parameter would reach nobody. Hence a text
@@ -11,6 +11,9 @@ use sallyport_core::clock::Timestamp;
 use serde::Serialize;
 
 use crate::{deployment::FUNCTIONS, failure::Failure, output::Answer};
+
+/// The hook: it stands in the written template alone, since what it asks are versions, which the other does not have.
+const SMOKE: &str = include_str!("smoke.yaml");
 
 /// Metric alarms: CodeDeploy takes no composite ones.
 const ALARMS: [&str; 4] = ["service-down", "function-errors", "api-server-errors", "high-error-rate"];
@@ -30,7 +33,7 @@ impl fmt::Display for Written {
         if self.dry_run {
             return writeln!(f, "would write {path}: {functions} behind aliases; nothing was changed");
         }
-        writeln!(f, "wrote {path}: {functions} behind aliases")?;
+        writeln!(f, "wrote {path}: {functions} behind aliases, tried before they are shifted")?;
         writeln!(f, "Next: sam build --template {path}, then sam deploy.")
     }
 }
@@ -44,7 +47,7 @@ pub(super) fn run(from: &PathBuf, to: PathBuf, dry_run: bool, now: Timestamp) ->
     let text = fs::read_to_string(from).map_err(|error| file(from, error))?;
     let release = now.seconds().to_string();
     let shifted = shifted(&text, &release).map_err(|missing| {
-        let message = format!("{}: no function {missing}: is it the stack's template?", from.display());
+        let message = format!("{}: no {missing}: is it the stack's template?", from.display());
         Failure::usage("template_unusable", message)
     })?;
     if !dry_run {
@@ -53,17 +56,22 @@ pub(super) fn run(from: &PathBuf, to: PathBuf, dry_run: bool, now: Timestamp) ->
     Answer::of(&Written { path: to, functions: FUNCTIONS, release, dry_run })
 }
 
-/// The template with an alias for every function that answers callers, or the one that is not there.
-fn shifted(template: &str, release: &str) -> Result<String, &'static str> {
+/// The template with an alias for every function that answers callers, and the hook; or what is not there.
+fn shifted(template: &str, release: &str) -> Result<String, String> {
+    const RESOURCES: &str = "\nResources:\n";
     let mut text = template.to_owned();
+    let mut follow = |line: &str, added: &str| {
+        let is_there = text.matches(line).count() == 1;
+        text = text.replace(line, &format!("{line}{added}"));
+        is_there
+    };
     for function in FUNCTIONS {
         let line = format!("      FunctionName: !Sub \"${{AWS::StackName}}-{function}\"\n");
-        if text.matches(&line).count() != 1 {
-            return Err(function);
+        if !follow(&line, &block(release)) {
+            return Err(format!("function {function}"));
         }
-        text = text.replace(&line, &format!("{line}{}", block(release)));
     }
-    Ok(text)
+    if follow(RESOURCES, SMOKE) { Ok(text) } else { Err("resources".to_owned()) }
 }
 
 fn block(release: &str) -> String {
@@ -74,13 +82,14 @@ fn block(release: &str) -> String {
          \x20     AutoPublishCodeSha256: \"{release}\"\n\
          \x20     DeploymentPreference:\n\
          \x20       Type: Canary10Percent5Minutes\n\
+         \x20       Hooks: {{PreTraffic: !Ref Smoke}}\n\
          \x20       Alarms:\n{alarms}"
     )
 }
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, reason = "tests")]
+    #![allow(clippy::unwrap_used, clippy::string_slice, reason = "tests")]
 
     use std::collections::BTreeSet;
 
@@ -96,12 +105,13 @@ mod tests {
         assert_eq!(text.matches("\n      AutoPublishAlias: live\n").count(), FUNCTIONS.len());
         // Nothing else has changed.
         let added = block("1785506531");
-        assert_eq!(text.replace(&added, ""), TEMPLATE);
+        assert_eq!(text.replace(&added, "").replace(SMOKE, ""), TEMPLATE);
         insta::assert_snapshot!(added, @r#"
               AutoPublishAlias: live
               AutoPublishCodeSha256: "1785506531"
               DeploymentPreference:
                 Type: Canary10Percent5Minutes
+                Hooks: {PreTraffic: !Ref Smoke}
                 Alarms:
                   - !Sub "${AWS::StackName}-service-down"
                   - !Sub "${AWS::StackName}-function-errors"
@@ -125,6 +135,21 @@ mod tests {
     }
 
     #[test]
+    fn the_hook_is_told_of_every_function_and_may_call_no_other() {
+        for function in FUNCTIONS {
+            let version =
+                format!("{function}=${{{}{}.Version}}", function[..1].to_uppercase(), &function[1..]);
+            assert_eq!(SMOKE.matches(&version).count(), 1, "{version}");
+            let resource = format!(":function:${{AWS::StackName}}-{function}:*\"");
+            assert_eq!(SMOKE.matches(&resource).count(), 1, "{resource}");
+        }
+        assert_eq!(SMOKE.matches(".Version}").count(), FUNCTIONS.len());
+        assert_eq!(SMOKE.matches(":function:").count(), FUNCTIONS.len());
+        // The managed policy of CodeDeploy's role allows no other names.
+        assert!(SMOKE.contains("FunctionName: !Sub \"CodeDeployHook_"));
+    }
+
+    #[test]
     fn a_deployment_goes_back_by_metric_alarms_that_exist() {
         let template = Template::of_the_stack(&Parameters::new()).unwrap();
         for name in ALARMS {
@@ -134,6 +159,6 @@ mod tests {
 
     #[test]
     fn another_template_is_refused() {
-        assert_eq!(shifted("Resources: {}", "1"), Err("login"));
+        assert_eq!(shifted("Resources: {}", "1"), Err("function login".to_owned()));
     }
 }

@@ -1,0 +1,168 @@
+//! What the hook of a deployment calls: Lambda's API, by which it asks versions of functions, and CodeDeploy, which it tells.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use axum::{
+    Json, Router,
+    body::Bytes,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse as _, Response},
+    routing::post,
+};
+use lambda_http::Body;
+use sallyport_core::metrics::FUNCTIONS;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use crate::{
+    gateway::Function,
+    lambda::{Lambda, Lost},
+    published::DEPLOYMENT,
+};
+
+/// The one version of every function here.
+const VERSION: &str = "1";
+
+/// The ARN of a function here, without a version.
+fn arn(function: &str) -> String {
+    format!("arn:aws:lambda:us-east-1:000000000000:function:{DEPLOYMENT}-{function}")
+}
+
+/// The versions of all functions, as the template of a gradual deployment names them to its hook.
+pub(crate) fn versions() -> String {
+    FUNCTIONS.map(|function| format!("{function}={}:{VERSION}", arn(function))).join(",")
+}
+
+/// A step of a deployment that was told of.
+#[derive(Debug, Clone, Serialize)]
+struct Execution {
+    deployment: String,
+    status: String,
+}
+
+/// The deployments that are under way: whichever a hook names.
+#[derive(Debug, Default)]
+pub(crate) struct Deployments(Mutex<BTreeMap<String, Execution>>);
+
+impl Deployments {
+    /// What was told, by the id of the step.
+    pub(crate) fn told(&self) -> Value {
+        json!(*self.locked())
+    }
+
+    /// # Errors
+    /// Name and message of CodeDeploy's exception.
+    fn tell(&self, request: &Value) -> Result<String, (&'static str, &'static str)> {
+        let text = |name| request.get(name).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let (deployment, execution) = (text("deploymentId"), text("lifecycleEventHookExecutionId"));
+        if deployment.is_empty() {
+            return Err(("DeploymentIdRequiredException", "The deployment ID is required"));
+        }
+        if execution.is_empty() {
+            return Err((
+                "InvalidLifecycleEventHookExecutionIdException",
+                "The hook's execution ID is required",
+            ));
+        }
+        let status = text("status");
+        if !["Succeeded", "Failed"].contains(&status.as_str()) {
+            return Err(("InvalidLifecycleEventHookExecutionStatusException", "The status is none"));
+        }
+        let mut executions = self.locked();
+        if executions.contains_key(&execution) {
+            return Err((
+                "LifecycleEventAlreadyCompletedException",
+                "The lifecycle event is already completed",
+            ));
+        }
+        executions.insert(execution.clone(), Execution { deployment, status });
+        Ok(execution)
+    }
+
+    fn locked(&self) -> MutexGuard<'_, BTreeMap<String, Execution>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What stands behind both services.
+pub(crate) struct Hook {
+    pub(crate) handlers: Vec<Arc<dyn Function>>,
+    pub(crate) lambda: Arc<Lambda>,
+    pub(crate) deployments: Arc<Deployments>,
+}
+
+/// The routes of both services.
+pub(crate) fn router(hook: Hook) -> Router {
+    Router::new()
+        .route("/2015-03-31/functions/{name}/invocations", post(invoke))
+        .route("/", post(report))
+        .with_state(Arc::new(hook))
+}
+
+/// What a function has returned, as API Gateway gets it.
+pub(crate) fn returned(answer: &lambda_http::Response<Body>) -> Value {
+    let body = match answer.body() {
+        Body::Text(text) => json!(text),
+        _ => Value::Null,
+    };
+    let headers: Map<String, Value> = answer
+        .headers()
+        .iter()
+        .map(|(name, value)| (name.as_str().to_owned(), json!(String::from_utf8_lossy(value.as_bytes()))))
+        .collect();
+    json!({
+        "statusCode": answer.status().as_u16(), "headers": headers, "body": body, "isBase64Encoded": false,
+    })
+}
+
+async fn invoke(State(hook): State<Arc<Hook>>, Path(name): Path<String>, event: String) -> Response {
+    let named = |handler: &&Arc<dyn Function>| name == format!("{}:{VERSION}", arn(handler.name()));
+    let Some(handler) = hook.handlers.iter().find(named).cloned() else {
+        let body = json!({"Type": "User", "Message": format!("Function not found: {name}")});
+        return refused(StatusCode::NOT_FOUND, "ResourceNotFoundException", body);
+    };
+    let function = handler.name();
+    let call = async move {
+        let request = lambda_http::request::from_str(&event).map_err(|error| error.to_string())?;
+        Ok::<_, String>(returned(&handler.handle(request).await))
+    };
+    match hook.lambda.invoke(function, call, Result::is_err).await {
+        Ok(Ok(returned)) => Json(returned).into_response(),
+        Ok(Err(fault)) => broken("lambda_http::Error", &fault),
+        Err(Lost::Failed) => broken("Runtime.ExitError", "Runtime exited with error: exit status 1"),
+        Err(Lost::Throttled) => {
+            let body =
+                json!({"Type": "User", "message": "Rate Exceeded.", "Reason": "CallerRateLimitExceeded"});
+            refused(StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", body)
+        }
+    }
+}
+
+/// A function that ended in the middle of the call: to whoever called it, that is an answer.
+fn broken(kind: &str, message: &str) -> Response {
+    let body = json!({"errorType": kind, "errorMessage": message});
+    ([("x-amz-function-error", "Unhandled")], Json(body)).into_response()
+}
+
+fn refused(status: StatusCode, kind: &'static str, body: Value) -> Response {
+    (status, [("x-amzn-errortype", kind)], Json(body)).into_response()
+}
+
+async fn report(State(hook): State<Arc<Hook>>, headers: HeaderMap, body: Bytes) -> Response {
+    let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
+    let told = if target == "CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus" {
+        hook.deployments.tell(&serde_json::from_slice(&body).unwrap_or_default())
+    } else {
+        Err(("UnknownOperationException", "There is no such operation here"))
+    };
+    match told {
+        Ok(execution) => Json(json!({"lifecycleEventHookExecutionId": execution})).into_response(),
+        Err((kind, message)) => {
+            (StatusCode::BAD_REQUEST, Json(json!({"__type": kind, "message": message}))).into_response()
+        }
+    }
+}
