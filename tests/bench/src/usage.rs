@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use sallyport_core::metrics::TRIGGERS;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 
@@ -21,6 +22,7 @@ struct Recorded {
 
 #[derive(Deserialize)]
 struct Call {
+    function: String,
     service: String,
     operation: String,
     tables: Vec<String>,
@@ -41,6 +43,19 @@ struct Logged {
 #[derive(Deserialize)]
 struct Line {
     line: Box<RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Source {
+    function: Option<String>,
+}
+
+impl Line {
+    /// Whether a request wrote it, and not what the stream of sessions triggered meanwhile.
+    fn is_of_a_request(&self) -> bool {
+        let source: Result<Source, _> = serde_json::from_str(self.line.get());
+        source.is_ok_and(|source| source.function.is_none_or(|name| !TRIGGERS.contains(&name.as_str())))
+    }
 }
 
 /// What CloudWatch Logs bills beside the text of an event.
@@ -74,7 +89,11 @@ impl Meter {
         let recorded: Recorded = serde_json::from_slice(&self.client.get("/_local/calls").await?)?;
         let (mut reads, mut writes) = (0.0, 0.0);
         let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
-        let calls: Vec<_> = recorded.calls.iter().filter(|call| call.service == "dynamodb").collect();
+        let calls: Vec<_> = recorded
+            .calls
+            .iter()
+            .filter(|call| call.service == "dynamodb" && !TRIGGERS.contains(&call.function.as_str()))
+            .collect();
         for call in &calls {
             let mut units: f64 = call.capacity.iter().map(|capacity| capacity.units).sum();
             // DynamoDB bills a write whose condition did not hold; the embedded database reports none.
@@ -91,7 +110,12 @@ impl Meter {
             .map(|(kind, count)| if count == 1 { kind } else { format!("{count} × {kind}") })
             .collect();
         let logged: Logged = serde_json::from_slice(&self.client.get("/_local/logs").await?)?;
-        let bytes: usize = logged.lines.iter().map(|line| line.line.get().len() + OVERHEAD).sum();
+        let bytes: usize = logged
+            .lines
+            .iter()
+            .filter(|line| line.is_of_a_request())
+            .map(|line| line.line.get().len() + OVERHEAD)
+            .sum();
         self.table.row(&[
             what.to_owned(),
             calls.len().to_string(),
