@@ -1,23 +1,19 @@
 //! The logs, asked: by CloudWatch Logs Insights in the cloud, by the lines that the process remembers elsewhere.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
-use sallyport_aws::responder::LogInsights;
+use sallyport_aws::logs::{self, LogInsights, LogsError, Row};
 use sallyport_core::{
     clock::Timestamp,
     incidents::{Diagnose, Known, Question},
 };
 use sallyport_http::Platform;
-use serde_json::Value;
 
 /// As many answers to each question.
 const MOST: usize = 5;
 
-/// The two questions, as CloudWatch reads them.
-const ERRORS: &str = "filter message like /^request/ and status >= 400 and ispresent(code) \
-    | stats count(*) as answers by code | sort answers desc | limit 5";
-const ADDRESSES: &str = "filter message like /^request/ and status >= 400 and ispresent(address) \
-    | stats count(*) as answers by address | sort answers desc | limit 5";
+/// People have been told already, and the next alarm may wait.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 pub(crate) struct Logs {
     platform: Platform,
@@ -27,7 +23,8 @@ pub(crate) struct Logs {
 impl Logs {
     pub(crate) fn new(platform: &Platform) -> Self {
         let groups = platform.config().log_groups.clone();
-        Self { platform: platform.clone(), insights: LogInsights::new(platform.clients(), groups) }
+        let insights = LogInsights::of_function(platform.clients(), groups, PATIENCE);
+        Self { platform: platform.clone(), insights }
     }
 }
 
@@ -38,44 +35,38 @@ impl Diagnose for Logs {
         from: Timestamp,
         to: Timestamp,
     ) -> Result<Vec<(String, u64)>, String> {
-        if let Some(lines) = self.platform.recent_lines() {
-            return Ok(count(&lines, question));
-        }
-        let insights = self.insights.as_ref().ok_or("there is no way to the logs")?;
-        let query = match question {
-            Question::Errors => ERRORS,
-            Question::Addresses => ADDRESSES,
+        let (asked, name) = match question {
+            Question::Errors => (logs::Question::ERRORS_BY_CODE, "code"),
+            Question::Addresses => (logs::Question::REFUSALS_BY_ADDRESS, "address"),
         };
-        let rows = insights.rows(self.platform.clock(), query, from, to).await?;
-        let counted = rows.iter().filter_map(|row| {
-            let (count, names) = row.split_last()?;
-            Some((names.join(" "), count.parse().ok()?))
-        });
-        Ok(counted.take(MOST).collect())
+        let rows = if let Some(lines) = self.platform.recent_lines() {
+            of_lines(asked, &lines)
+        } else {
+            let insights = self.insights.as_ref().ok_or("there is no way to the logs")?;
+            insights.ask(self.platform.clock(), &asked.query(), from, to).await
+        };
+        Ok(ranked(&rows.map_err(|error| error.to_string())?, name))
     }
 }
 
-/// The same from lines: answers that were errors, by code or by address.
-fn count(lines: &[String], question: Question) -> Vec<(String, u64)> {
-    let mut counts = BTreeMap::<String, u64>::new();
-    for line in lines {
-        let Ok(line) = serde_json::from_str::<Value>(line) else { continue };
-        let text = |name: &str| line.get(name).and_then(Value::as_str);
-        // Log lines have a message, wide events have none.
-        let failed = text("message").is_some_and(|message| message.starts_with("request"))
-            && line.get("status").and_then(Value::as_u64).is_some_and(|status| status >= 400);
-        let key = match question {
-            Question::Errors => text("code"),
-            Question::Addresses => text("address"),
-        };
-        if let (true, Some(key)) = (failed, key) {
-            *counts.entry(key.to_owned()).or_default() += 1;
+fn of_lines(asked: logs::Question, lines: &[String]) -> Result<Vec<Row>, LogsError> {
+    asked.query().over(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
+}
+
+/// A code comes once for each of its routes.
+fn ranked(rows: &[Row], name: &str) -> Vec<(String, u64)> {
+    let mut counts = BTreeMap::<&str, u64>::new();
+    for row in rows {
+        let answers = row.get("answers").and_then(|count| count.parse::<u64>().ok());
+        if let Some((key, answers)) = row.get(name).zip(answers) {
+            let count = counts.entry(key).or_default();
+            *count = count.saturating_add(answers);
         }
     }
-    let mut counted: Vec<_> = counts.into_iter().collect();
-    counted.sort_by(|left, right| right.1.cmp(&left.1).then_with(|| left.0.cmp(&right.0)));
-    counted.truncate(MOST);
-    counted
+    let mut ranked: Vec<_> = counts.into_iter().map(|(key, count)| (key.to_owned(), count)).collect();
+    ranked.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    ranked.truncate(MOST);
+    ranked
 }
 
 /// What is known without the logs.
@@ -91,21 +82,25 @@ mod tests {
 
     #[test]
     fn answers_that_were_errors_are_counted_and_others_are_not() {
-        let line = |message: &str, status: u16, code: &str, address: &str| {
-            format!(r#"{{"message":"{message}","status":{status},"code":"{code}","address":"{address}"}}"#)
+        let line = |message: &str, route: &str, status: u16, code: &str, address: &str| {
+            format!(
+                r#"{{"message":"{message}","route":"{route}","status":{status},"code":"{code}","address":"{address}"}}"#
+            )
         };
+        let succeeded = r#"{"message":"request","route":"/a","status":200,"address":"192.0.2.3"}"#;
         let lines = [
-            line("request", 401, "invalid_credentials", "192.0.2.1"),
-            line("request", 401, "invalid_credentials", "192.0.2.2"),
-            line("request failed", 503, "dependency_unavailable", "192.0.2.2"),
-            line("request", 200, "none", "192.0.2.3"),
-            line("security event", 401, "invalid_credentials", "192.0.2.4"),
+            line("request", "/a", 401, "invalid_credentials", "192.0.2.1"),
+            line("request", "/b", 401, "invalid_credentials", "192.0.2.2"),
+            line("request failed", "/a", 503, "dependency_unavailable", "192.0.2.2"),
+            line("security event", "/a", 401, "invalid_credentials", "192.0.2.4"),
+            succeeded.to_owned(),
             "not JSON".to_owned(),
             r#"{"status":401,"code":"of a wide event"}"#.to_owned(),
         ];
+        let top = |asked, name| of_lines(asked, &lines).map(|rows| ranked(&rows, name));
         let expected = [("invalid_credentials".to_owned(), 2), ("dependency_unavailable".to_owned(), 1)];
-        assert_eq!(count(&lines, Question::Errors), expected);
+        assert_eq!(top(logs::Question::ERRORS_BY_CODE, "code"), Ok(expected.to_vec()));
         let expected = [("192.0.2.2".to_owned(), 2), ("192.0.2.1".to_owned(), 1)];
-        assert_eq!(count(&lines, Question::Addresses), expected);
+        assert_eq!(top(logs::Question::REFUSALS_BY_ADDRESS, "address"), Ok(expected.to_vec()));
     }
 }

@@ -16,6 +16,8 @@ mod golden;
 mod incidents;
 mod item;
 mod keyring;
+#[cfg(feature = "logs")]
+pub mod logs;
 mod messages;
 pub mod meter;
 #[cfg(feature = "cloudwatch")]

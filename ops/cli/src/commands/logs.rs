@@ -1,8 +1,9 @@
 //! `sallyport logs` and `sallyport top`: the questions of a night, without a query to write.
 
-use std::{collections::BTreeMap, fmt};
+use std::fmt;
 
 use clap::{Args, Subcommand};
+use sallyport_aws::logs::{Query, Question, Row};
 use sallyport_core::{
     audit::{EventKind, Severity},
     clock::{Clock as _, Timestamp},
@@ -15,7 +16,7 @@ use crate::{
     cli::Target,
     deployment::{Deployment, OperatorClock},
     failure::Failure,
-    logs::{LogSource as _, Logs, Query, Question, Row},
+    logs::{Logs, instant, request_id},
     output::{Answer, Since, Table, count, moment, parse_since},
 };
 
@@ -95,12 +96,6 @@ fn severity(text: &str) -> Result<Severity, &'static str> {
 fn kind(text: &str) -> Result<EventKind, &'static str> {
     let found = EventKind::ALL.iter().find(|kind| kind.as_str() == text);
     found.copied().ok_or("not a kind of event: docs/LOGGING.md lists them")
-}
-
-fn request_id(text: &str) -> Result<String, &'static str> {
-    let plain = |character: char| character.is_ascii_alphanumeric() || "-_=".contains(character);
-    let well_formed = (1..=128).contains(&text.len()) && text.chars().all(plain);
-    if well_formed { Ok(text.to_owned()) } else { Err("1 to 128 letters, digits or any of -_=") }
 }
 
 impl LogsCommand {
@@ -233,7 +228,7 @@ impl Shape {
 struct Found {
     /// Epoch seconds.
     since: u64,
-    rows: Vec<BTreeMap<String, String>>,
+    rows: Vec<Row>,
     #[serde(skip)]
     shape: Shape,
     #[serde(skip)]
@@ -262,8 +257,8 @@ impl Found {
     }
 }
 
-/// Times as people write them: CloudWatch has them as texts, and as milliseconds where it has compared them.
-fn with_times(row: Row) -> BTreeMap<String, String> {
+/// Times as people write them.
+fn with_times(row: Row) -> Row {
     row.into_iter()
         .map(|(name, value)| match name.as_str() {
             "@timestamp" => ("time".to_owned(), time(&value)),
@@ -278,11 +273,7 @@ fn with_times(row: Row) -> BTreeMap<String, String> {
 }
 
 fn time(text: &str) -> String {
-    let in_millis = text.len() == 13 && text.bytes().all(|byte| byte.is_ascii_digit());
-    match text.parse() {
-        Ok(millis) if in_millis => moment(Timestamp::from_millis(millis)),
-        _ => text.get(..19).map_or_else(|| text.to_owned(), |seconds| format!("{seconds}Z")),
-    }
+    instant(text).map_or_else(|| text.to_owned(), moment)
 }
 
 impl fmt::Display for Found {

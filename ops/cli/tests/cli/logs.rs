@@ -41,6 +41,9 @@ async fn what_failed_is_listed_with_the_request_it_failed_in() -> anyhow::Result
         "{shown:?}"
     );
     assert!(world.shell.run("logs errors")?.stdout.contains(id));
+    // Its clock is not that of its lines.
+    world.post("/_local/clock", None, &json!({"advance_seconds": 7 * 86_400})).await?;
+    assert!(world.shell.run("logs errors --since 15m")?.stdout.contains(id));
     Ok(())
 }
 
@@ -122,10 +125,10 @@ async fn operators_errors_are_one_line() -> anyhow::Result<()> {
 }
 
 /// What was asked of CloudWatch Logs: the operation and its request.
-type Asked = Arc<Mutex<Vec<(String, Value)>>>;
+pub(crate) type Asked = Arc<Mutex<Vec<(String, Value)>>>;
 
 /// A CloudWatch Logs that gives these answers by operation, the last one for ever.
-fn cloudwatch(answers: &[(&'static str, &[Value])]) -> anyhow::Result<(String, Asked)> {
+pub(crate) fn cloudwatch(answers: &[(&'static str, &[Value])]) -> anyhow::Result<(String, Asked)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let url = format!("http://{}", listener.local_addr()?);
     let mut answers: Vec<_> = answers.iter().map(|(name, answers)| (*name, answers.to_vec())).collect();
@@ -158,8 +161,13 @@ fn cloudwatch(answers: &[(&'static str, &[Value])]) -> anyhow::Result<(String, A
                 if queue.len() > 1 { queue.remove(0) } else { queue.first().cloned().unwrap_or_default() };
             noted.lock().unwrap().push((operation, request));
             let text = answer.to_string();
-            let head = "HTTP/1.1 200 -\r\ncontent-type: application/x-amz-json-1.1\r\nconnection: close\r\n";
-            drop(write!(reader.get_mut(), "{head}content-length: {}\r\n\r\n{text}", text.len()));
+            let status = if answer.get("__type").is_some() { 400 } else { 200 };
+            let head = "content-type: application/x-amz-json-1.1\r\nconnection: close";
+            drop(write!(
+                reader.get_mut(),
+                "HTTP/1.1 {status} -\r\n{head}\r\ncontent-length: {}\r\n\r\n{text}",
+                text.len()
+            ));
         }
     });
     Ok((url, asked))
@@ -230,5 +238,12 @@ async fn a_query_that_fails_and_a_stack_that_does_not_exist_are_one_line() -> an
         ("GetQueryResults", &[json!({"status": "Failed"})]),
     ])?;
     assert_eq!(shell(&url)?.run("--stack prod logs events --json")?.error(1)?.0, "query_failed");
+    let (url, _) = cloudwatch(&[
+        ("DescribeLogGroups", &[json!({"logGroups": [{"logGroupName": "/sallyport/prod/login"}]})]),
+        ("StartQuery", &[json!({"__type": "AccessDeniedException", "message": "not you"})]),
+    ])?;
+    let (code, message) = shell(&url)?.run("--stack prod logs events --json")?.error(1)?;
+    assert_eq!(code, "access_denied");
+    assert!(message.starts_with("ask the logs: no right") && message.ends_with("not you"), "{message}");
     Ok(())
 }

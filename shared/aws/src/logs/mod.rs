@@ -1,30 +1,29 @@
-//! The questions that responders have to the logs, and who answers them: CloudWatch Logs Insights, or this machine.
+//! The questions that people and alarms have to the logs, and who answers them: Logs Insights, or lines at hand.
 
-mod here;
 mod insights;
-mod query;
+mod plan;
 
 use std::collections::BTreeMap;
 
-use sallyport_core::clock::Timestamp;
+use serde_json::Value;
 
-pub(crate) use self::{here::Here, insights::Insights};
-use crate::{cli::Target, deployment::Connection, failure::Failure};
+pub use self::insights::{LogInsights, LogsError};
+use self::plan::Plan;
 
 /// One line of an answer: values by the names that the query gives them. What a line does not have is absent.
-pub(crate) type Row = BTreeMap<String, String>;
+pub type Row = BTreeMap<String, String>;
 
 /// A file of `infra/queries`, the same that the stack saves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Question {
-    pub(crate) name: &'static str,
+pub struct Question {
+    pub name: &'static str,
     text: &'static str,
 }
 
 macro_rules! questions {
     ($($constant:ident = $name:literal;)*) => {
         impl Question {
-            $(pub(crate) const $constant: Self =
+            $(pub const $constant: Self =
                 Self { name: $name, text: include_str!(concat!("../../../../infra/queries/", $name, ".logs")) };)*
         }
 
@@ -38,24 +37,28 @@ questions! {
     ERRORS_BY_CODE = "errors-by-code";
     EVENTS = "security-events";
     REQUEST = "request";
+    REFUSALS = "refusals";
+    REFUSALS_BY_ADDRESS = "refusals-by-address";
     FAILURES_BY_ADDRESS = "failures-by-address";
     FAILURES_BY_ACCOUNT = "failures-by-account";
     REQUESTS_BY_ADDRESS = "requests-by-address";
+    REVIEW = "review";
 }
 
 /// A question with what was left open in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Query(String);
+pub struct Query(String);
 
 impl Question {
-    pub(crate) fn query(self) -> Query {
+    pub fn query(self) -> Query {
         Query(self.text.to_owned())
     }
 }
 
 impl Query {
     /// Only lines whose field has one of these values, which must have nothing that would end a text.
-    pub(crate) fn only(mut self, field: &str, values: &[&str]) -> Self {
+    #[must_use]
+    pub fn only(mut self, field: &str, values: &[&str]) -> Self {
         if !values.is_empty() {
             let values: Vec<_> = values.iter().map(|value| format!("\"{value}\"")).collect();
             let filter = format!("\n| filter {field} in [{}]\n| sort", values.join(", "));
@@ -65,7 +68,8 @@ impl Query {
     }
 
     /// As many lines at most.
-    pub(crate) fn limit(mut self, most: u16) -> Self {
+    #[must_use]
+    pub fn limit(mut self, most: u16) -> Self {
         if let Some((before, _)) = self.0.rsplit_once("\n| limit ") {
             self.0 = format!("{before}\n| limit {most}\n");
         }
@@ -73,42 +77,18 @@ impl Query {
     }
 
     /// Puts the id of a request in its place.
-    pub(crate) fn of_request(mut self, id: &str) -> Self {
+    #[must_use]
+    pub fn of_request(mut self, id: &str) -> Self {
         self.0 = self.0.replace("REQUEST_ID", id);
         self
     }
-}
 
-/// Where logs are.
-pub(crate) trait LogSource {
+    /// What CloudWatch would answer if these were the lines. They come oldest first.
+    ///
     /// # Errors
-    /// The logs can't be reached, or the query is not understood.
-    async fn ask(&self, query: &Query, from: Timestamp, to: Timestamp) -> Result<Vec<Row>, Failure>;
-}
-
-/// The logs of the deployment that the options name.
-pub(crate) enum Logs {
-    Insights(Insights),
-    Here(Here),
-}
-
-impl Logs {
-    /// # Errors
-    /// Nothing says which deployment.
-    pub(crate) async fn find(target: &Target) -> Result<Self, Failure> {
-        match &target.stack {
-            Some(stack) => Ok(Self::Insights(Insights::new(Connection::open(target).await?, stack))),
-            None => Ok(Self::Here(Here::find()?)),
-        }
-    }
-}
-
-impl LogSource for Logs {
-    async fn ask(&self, query: &Query, from: Timestamp, to: Timestamp) -> Result<Vec<Row>, Failure> {
-        match self {
-            Self::Insights(logs) => logs.ask(query, from, to).await,
-            Self::Here(logs) => logs.ask(query, from, to).await,
-        }
+    /// The query has something that only CloudWatch understands.
+    pub fn over(&self, lines: Vec<Value>) -> Result<Vec<Row>, LogsError> {
+        Ok(Plan::read(&self.0).map_err(LogsError::Unreadable)?.run(lines))
     }
 }
 
@@ -121,8 +101,7 @@ mod tests {
     #[test]
     fn every_question_is_understood_here() {
         for question in ASKED {
-            query::Plan::read(&question.query().0)
-                .unwrap_or_else(|error| panic!("{}: {error}", question.name));
+            Plan::read(&question.query().0).unwrap_or_else(|error| panic!("{}: {error}", question.name));
         }
     }
 

@@ -1,4 +1,4 @@
-//! As much of the language of Logs Insights as the files of `infra/queries` use, run over lines.
+//! As much of the language of Logs Insights as the questions use, run over lines.
 
 use std::{
     cmp::Ordering,
@@ -46,6 +46,7 @@ enum Operator {
 enum Aggregate {
     Count,
     CountDistinct(String),
+    Sum(String),
     Min(String),
     Max(String),
 }
@@ -122,11 +123,11 @@ struct Line(Value);
 impl Line {
     fn get(&self, name: &str) -> Option<Value> {
         match name {
-            // As CloudWatch shows it: a space in the middle, milliseconds, no zone.
-            "@timestamp" => {
-                let at = self.0.get("timestamp")?.as_str()?;
-                Some(at.get(..23)?.replace('T', " ").into())
-            }
+            // As CloudWatch shows it: a space in the middle, milliseconds, no zone; or, where it has compared, milliseconds.
+            "@timestamp" => match self.0.pointer("/_aws/Timestamp") {
+                Some(millis) => Some(millis.clone()),
+                None => Some(self.0.get("timestamp")?.as_str()?.get(..23)?.replace('T', " ").into()),
+            },
             _ => self.0.get(name).filter(|value| !value.is_null()).cloned(),
         }
     }
@@ -198,6 +199,10 @@ impl Aggregate {
             Self::Count => Some(lines.len().to_string()),
             Self::CountDistinct(field) => {
                 Some(values(field).iter().map(text).collect::<BTreeSet<_>>().len().to_string())
+            }
+            // Of no floats the sum is -0.
+            Self::Sum(field) => {
+                Some((0.0 + values(field).iter().filter_map(Value::as_f64).sum::<f64>()).to_string())
             }
             Self::Min(field) => values(field).into_iter().min_by(by_order).map(|value| text(&value)),
             Self::Max(field) => values(field).into_iter().max_by(by_order).map(|value| text(&value)),
@@ -309,6 +314,7 @@ impl Tokens {
                 Aggregate::Count
             }
             "count_distinct" => Aggregate::CountDistinct(self.word()?),
+            "sum" => Aggregate::Sum(self.word()?),
             "min" => Aggregate::Min(self.word()?),
             "max" => Aggregate::Max(self.word()?),
             other => return Err(format!("{other} is not understood")),
@@ -392,7 +398,8 @@ mod tests {
             json!({"timestamp": "2026-07-31T14:00:00.123456Z", "message": "request", "status": 401, "code": "invalid_credentials", "address": "192.0.2.1"}),
             json!({"timestamp": "2026-07-31T14:00:01.000000Z", "message": "request", "status": 200, "address": "192.0.2.2"}),
             json!({"timestamp": "2026-07-31T14:00:02.000000Z", "message": "request failed", "status": 503, "code": "dependency_unavailable", "address": "192.0.2.1"}),
-            json!({"_aws": {}, "status": 503, "code": "dependency_unavailable", "requests": 1}),
+            json!({"_aws": {"Timestamp": 1_785_506_402_000_u64}, "status": 503, "code": "dependency_unavailable", "requests": 1, "errors": 1}),
+            json!({"_aws": {"Timestamp": 1_785_506_401_000_u64}, "status": 200, "requests": 1, "errors": 0}),
         ];
         Plan::read(query).unwrap().run(lines)
     }
@@ -416,7 +423,7 @@ mod tests {
         );
         let query = "fields status | filter status >= 400 and status < 500 | filter code in [\"invalid_credentials\", \"x\"]";
         assert_eq!(shown(&run(query)), ["status=401"]);
-        assert_eq!(run("fields status | filter code != \"invalid_credentials\"").len(), 3);
+        assert_eq!(run("fields status | filter code != \"invalid_credentials\"").len(), 4);
     }
 
     #[test]
@@ -429,6 +436,12 @@ mod tests {
                 "address=192.0.2.2 answers=1 codes=0 first_seen=2026-07-31 14:00:01.000 worst=200",
             ]
         );
+    }
+
+    #[test]
+    fn wide_events_are_added_up() {
+        let query = "filter ispresent(requests)\n| stats sum(requests) as answered, sum(errors) as failed, sum(lockouts) as locked, min(@timestamp) as first_seen";
+        assert_eq!(shown(&run(query)), ["answered=2 failed=1 first_seen=1785506401000 locked=0"]);
     }
 
     #[test]

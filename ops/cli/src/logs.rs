@@ -1,0 +1,142 @@
+//! The logs of a deployment: of a stack by Logs Insights, of a backend on this machine by its console.
+
+use std::time::Duration;
+
+use sallyport_aws::{
+    logs::{LogInsights, LogsError, Query, Row},
+    system::SystemClock,
+};
+use sallyport_core::clock::Timestamp;
+use serde_json::Value;
+
+use crate::{
+    aws_fault,
+    cli::Target,
+    console::Console,
+    deployment::{Connection, OperatorClock},
+    failure::Failure,
+};
+
+/// A query of a day takes seconds.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The logs of the deployment that the options name.
+pub(crate) enum Logs {
+    Insights(LogInsights),
+    Here(Console, OperatorClock),
+}
+
+impl Logs {
+    /// # Errors
+    /// Nothing says which deployment, or there is none of that name; AWS.
+    pub(crate) async fn find(target: &Target) -> Result<Self, Failure> {
+        let Some(stack) = &target.stack else {
+            return Ok(Self::Here(Console::find()?, OperatorClock::of(target).await));
+        };
+        let connection = Connection::open(target).await?;
+        let groups = groups(&connection, stack).await?;
+        Ok(Self::Insights(LogInsights::new(connection.logs, groups, PATIENCE)))
+    }
+
+    /// # Errors
+    /// The logs can't be reached, or the query is not understood.
+    pub(crate) async fn ask(
+        &self,
+        query: &Query,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Result<Vec<Row>, Failure> {
+        match self {
+            Self::Insights(logs) => Ok(logs.ask(&SystemClock, query, from, to).await?),
+            Self::Here(console, clock) => {
+                let numbered = console.list("logs", "lines").await?;
+                let lines = numbered
+                    .into_iter()
+                    .filter_map(|mut numbered| numbered.get_mut("line").map(Value::take))
+                    .filter(|line| written_at(line, *clock).is_none_or(|at| (from..=to).contains(&at)))
+                    .collect();
+                Ok(query.over(lines)?)
+            }
+        }
+    }
+}
+
+/// Those that exist: a function of a later release may be missing.
+async fn groups(connection: &Connection, stack: &str) -> Result<Vec<String>, Failure> {
+    let prefix = format!("/sallyport/{stack}/");
+    let asked = connection.logs.describe_log_groups().log_group_name_prefix(&prefix).send().await;
+    let answer = asked.map_err(|error| aws_fault::from_sdk("find the log groups", &error))?;
+    let groups: Vec<_> = answer
+        .log_groups()
+        .iter()
+        .filter_map(|group| group.log_group_name().map(str::to_owned))
+        // The gateway's own lines have other fields.
+        .filter(|name| !name.ends_with("/api"))
+        .collect();
+    if groups.is_empty() {
+        let region = &connection.region;
+        return Err(Failure::not_found(
+            "stack_not_found",
+            format!(
+                "there are no log groups of a stack {stack} in {region}: is it the right name, region and account?"
+            ),
+        ));
+    }
+    Ok(groups)
+}
+
+/// When a line was written. Wide events say it elsewhere, and in the backend's own time.
+fn written_at(line: &Value, clock: OperatorClock) -> Option<Timestamp> {
+    if let Some(millis) = line.pointer("/_aws/Timestamp").and_then(Value::as_u64) {
+        return Some(Timestamp::from_millis(millis));
+    }
+    let written = instant(line.get("timestamp")?.as_str()?)?;
+    Some(clock.of_machine(written))
+}
+
+/// Reads a time of an answer: CloudWatch has them as texts, and as milliseconds where it has compared them.
+pub(crate) fn instant(text: &str) -> Option<Timestamp> {
+    if text.len() == 13
+        && let Ok(millis) = text.parse()
+    {
+        return Some(Timestamp::from_millis(millis));
+    }
+    let zone = if text.ends_with('Z') { "" } else { "Z" };
+    let moment: jiff::Timestamp = format!("{text}{zone}").parse().ok()?;
+    u64::try_from(moment.as_millisecond()).ok().map(Timestamp::from_millis)
+}
+
+/// The id of a request, in a form that ends no text of a query.
+pub(crate) fn request_id(text: &str) -> Result<String, &'static str> {
+    let plain = |character: char| character.is_ascii_alphanumeric() || "-_=".contains(character);
+    let well_formed = (1..=128).contains(&text.len()) && text.chars().all(plain);
+    if well_formed { Ok(text.to_owned()) } else { Err("1 to 128 letters, digits or any of -_=") }
+}
+
+impl From<LogsError> for Failure {
+    fn from(error: LogsError) -> Self {
+        match error {
+            LogsError::Unavailable { operation, reason } => aws_fault::from_text(operation, &reason),
+            slow @ LogsError::Slow(_) => {
+                Self::dependency("timeout", format!("{slow}: a shorter span is less to read"))
+            }
+            other @ (LogsError::Ended(_) | LogsError::NoGroups | LogsError::Unreadable(_)) => {
+                Self::dependency("query_failed", other.to_string())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_read_as_cloudwatch_and_the_functions_write_them() {
+        let at = Some(Timestamp::from_millis(1_785_506_591_123));
+        for text in ["1785506591123", "2026-07-31 14:03:11.123", "2026-07-31T14:03:11.123456Z"] {
+            assert_eq!(instant(text), at, "{text}");
+        }
+        assert_eq!(instant("yesterday"), None);
+    }
+}
