@@ -43,6 +43,23 @@ impl Answered {
     pub(crate) fn code(&self) -> &str {
         self.body.get("code").and_then(Value::as_str).unwrap_or_default()
     }
+
+    /// Of `/health/ready`: what is not ready. Nothing, if all is.
+    pub(crate) fn unready(&self) -> Option<String> {
+        if self.status.is_success() {
+            return None;
+        }
+        let parts = self.body.get("checks").and_then(Value::as_object).into_iter().flatten();
+        let down: Vec<_> = parts
+            .filter(|(_, part)| part.get("status").and_then(Value::as_str) != Some("up"))
+            .map(|(name, _)| name.as_str())
+            .collect();
+        Some(if down.is_empty() {
+            format!("/health/ready answers {} {}", self.status.as_u16(), self.code())
+        } else {
+            format!("down: {}", down.join(", "))
+        })
+    }
 }
 
 impl Api {

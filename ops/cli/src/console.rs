@@ -2,9 +2,15 @@
 
 use std::time::Duration;
 
+use sallyport_core::clock::Timestamp;
 use serde_json::Value;
 
 use crate::{deployment::is_loopback, environment::variable, failure::Failure};
+
+/// What answers is no console of this release.
+pub(crate) fn odd(what: &str) -> Failure {
+    Failure::dependency("unreachable", format!("the console answers oddly: {what}"))
+}
 
 /// A backend on this machine, where its functions say that it is.
 pub(crate) struct Console {
@@ -72,6 +78,16 @@ impl Console {
         let url = format!("{}/_local/{path}", self.url);
         let sent = async { self.http.delete(&url).send().await?.error_for_status() };
         sent.await.map(drop).map_err(|_| Failure::dependency("unreachable", format!("{url} does not answer")))
+    }
+
+    /// The backend's own time, which can be put forward.
+    ///
+    /// # Errors
+    /// As [`Console::get`].
+    pub(crate) async fn now(&self) -> Result<Timestamp, Failure> {
+        let clock = self.get("clock").await?;
+        let millis = clock.get("now_ms").and_then(Value::as_u64).ok_or_else(|| odd("no time"))?;
+        Ok(Timestamp::from_millis(millis))
     }
 
     /// Where the backend answers.

@@ -37,8 +37,20 @@ pub(crate) fn answering(status: u16, content_type: &'static str, body: &str) -> 
     Ok(url)
 }
 
+/// What a stack would name if the embedded tables were its own.
+pub(crate) const OUTPUTS: [(&str, &str); 8] = [
+    ("Stage", "local"),
+    ("UsersTable", "sallyport-local-users"),
+    ("SessionsTable", "sallyport-local-sessions"),
+    ("ThrottleTable", "sallyport-local-throttle"),
+    ("OutboxTable", "sallyport-local-outbox"),
+    ("AuditTable", "sallyport-local-audit"),
+    ("OpsTable", "sallyport-local-ops"),
+    ("KeyringSecret", "sallyport-local-keyring"),
+];
+
 /// The answer of DescribeStacks with these outputs.
-fn described(outputs: &[(&str, &str)]) -> String {
+pub(crate) fn described(outputs: &[(&str, &str)]) -> String {
     let mut members = String::new();
     for (key, value) in outputs {
         let _infallible = write!(
@@ -54,7 +66,7 @@ fn described(outputs: &[(&str, &str)]) -> String {
 }
 
 /// A shell that knows where the services are, and no table.
-fn bare(shell: Shell, cloudformation: &str) -> Shell {
+pub(crate) fn bare(shell: Shell, cloudformation: &str) -> Shell {
     let mut shell = shell.with("AWS_ENDPOINT_URL_CLOUDFORMATION", cloudformation);
     shell.environment.retain(|name, _| !name.starts_with("SALLYPORT_"));
     shell
@@ -63,20 +75,7 @@ fn bare(shell: Shell, cloudformation: &str) -> Shell {
 #[tokio::test(flavor = "multi_thread")]
 async fn tables_and_secret_are_taken_from_the_outputs_of_the_stack() -> anyhow::Result<()> {
     let Empty { shell, _running } = Empty::start().await?;
-    let url = answering(
-        200,
-        "text/xml",
-        &described(&[
-            ("Stage", "local"),
-            ("UsersTable", "sallyport-local-users"),
-            ("SessionsTable", "sallyport-local-sessions"),
-            ("ThrottleTable", "sallyport-local-throttle"),
-            ("OutboxTable", "sallyport-local-outbox"),
-            ("AuditTable", "sallyport-local-audit"),
-            ("OpsTable", "sallyport-local-ops"),
-            ("KeyringSecret", "sallyport-local-keyring"),
-        ]),
-    )?;
+    let url = answering(200, "text/xml", &described(&OUTPUTS))?;
     let shell = bare(shell, &url);
     assert_eq!(shell.run("--stack prod keys init --json")?.json(0)?["created"], true);
     let report = shell.run("config validate --stack prod --json")?.json(0)?;

@@ -1,10 +1,13 @@
 //! On this machine: the alarms of the template, evaluated on what the backend's console remembers.
 
 use sallyport_alarms::{Alarm, Datum, Evaluator, Parameters, State, Template, emf};
-use serde_json::Value;
 
 use super::{Changed, Entry, Tested, unknown};
-use crate::{console::Console, failure::Failure, output::Answer};
+use crate::{
+    console::{Console, odd},
+    failure::Failure,
+    output::Answer,
+};
 
 const MINUTE_MS: u64 = 60_000;
 
@@ -14,8 +17,6 @@ impl Alarms {
     /// # Errors
     /// Nobody answers.
     pub(super) async fn read(console: &Console) -> Result<Self, Failure> {
-        let odd =
-            |what: String| Failure::dependency("unreachable", format!("the console answers oddly: {what}"));
         let template = Template::of_the_stack(&Parameters::new())
             .map_err(|error| Failure::dependency("alarms_unreadable", error.to_string()))?;
         let mut data = Vec::new();
@@ -23,11 +24,10 @@ impl Alarms {
             data.extend(line.get("line").map(emf::read_value).and_then(Result::ok).unwrap_or_default());
         }
         for value in console.list("metrics", "data").await? {
-            let datum: Datum = serde_json::from_value(value).map_err(|error| odd(error.to_string()))?;
+            let datum: Datum = serde_json::from_value(value).map_err(|error| odd(&error.to_string()))?;
             data.push(datum);
         }
-        let clock = console.get("clock").await?;
-        let now = clock.get("now_ms").and_then(Value::as_u64).ok_or_else(|| odd("no time".to_owned()))?;
+        let now = console.now().await?.millis();
         let first = data.iter().map(|datum| datum.at).min().unwrap_or(now);
         // The first minutes are incomplete: nothing is concluded from them.
         let mut evaluator =

@@ -5,6 +5,8 @@ mod rollback;
 mod template;
 mod verify;
 
+pub(super) use self::verify::too_many;
+
 use std::{path::PathBuf, time::Duration};
 
 use clap::Subcommand;

@@ -36,6 +36,11 @@ const RECENT: Duration = Duration::from_secs(5 * 60);
 const MINIMUM: f64 = 20.0;
 const TOO_MANY: f64 = 0.01;
 
+/// Whether more answers of 5xx than may happen are among as many requests as mean something.
+pub(in crate::commands) fn too_many(errors: f64, requests: f64) -> bool {
+    requests >= MINIMUM && errors / requests > TOO_MANY
+}
+
 /// What every answer carries (docs/SECURITY.md).
 const HEADERS: [(&str, &str); 4] = [
     ("strict-transport-security", "max-age=63072000; includeSubDomains"),
@@ -122,12 +127,11 @@ impl Verifier {
 
     /// The deployment's own time, where it can be another than this machine's.
     async fn now(&self) -> Timestamp {
-        let shown = match &self.figures {
-            Figures::Here(console) => console.get("clock").await.ok(),
+        let theirs = match &self.figures {
+            Figures::Here(console) => console.now().await.ok(),
             Figures::Cloud { .. } | Figures::Nowhere => None,
         };
-        let millis = shown.as_ref().and_then(|clock| clock.get("now_ms")).and_then(Value::as_u64);
-        millis.map_or_else(|| self.api.now(), Timestamp::from_millis)
+        theirs.unwrap_or_else(|| self.api.now())
     }
 
     async fn round(&self) -> Vec<Check> {
@@ -233,7 +237,7 @@ impl Verifier {
             Err(failure) => return Check::unanswered(NAME, &failure),
         };
         let what = format!("{errors} of {requests} requests in {}", span(to.since(from)));
-        if requests < MINIMUM || errors / requests <= TOO_MANY {
+        if !too_many(errors, requests) {
             return Check::ok(NAME, what);
         }
         let fix = "sallyport top errors --since 15m";

@@ -7,8 +7,7 @@ mod state;
 pub(super) use self::state::is_grave;
 
 use clap::Args;
-use sallyport_core::{clock::Timestamp, keyring::KeyringDocument};
-use serde_json::Value;
+use sallyport_core::keyring::KeyringDocument;
 
 use super::{
     check::{Check, Report},
@@ -16,7 +15,6 @@ use super::{
 };
 use crate::{
     cli::Target,
-    console::Console,
     deployment::Deployment,
     failure::Failure,
     output::{Answer, count},
@@ -40,7 +38,7 @@ impl DoctorCommand {
 
 /// All checks, in the order in which a responder would want to know.
 pub(super) async fn examine(deployment: &Deployment, target: &Target) -> Vec<Check> {
-    let now = now(deployment).await;
+    let now = deployment.now();
     let mut checks = Vec::new();
     checks.extend(cloud::stack(deployment, target).await);
     checks.extend(cloud::parameters(deployment, target).await);
@@ -60,18 +58,6 @@ pub(super) async fn examine(deployment: &Deployment, target: &Target) -> Vec<Che
     checks.extend(cloud::topics(deployment, target).await);
     checks.extend(state::proofs(deployment, now).await);
     checks
-}
-
-/// The deployment's own time: a backend on this machine can be put forward.
-async fn now(deployment: &Deployment) -> Timestamp {
-    let now = deployment.now();
-    let Ok(console) = Console::find() else { return now };
-    if !is_local(&deployment.settings) {
-        return now;
-    }
-    let shown = console.get("clock").await.ok();
-    let millis = shown.as_ref().and_then(|clock| clock.get("now_ms")).and_then(Value::as_u64);
-    millis.map_or(now, Timestamp::from_millis)
 }
 
 /// What `sallyport config validate` finds of a part.

@@ -69,20 +69,10 @@ fn clock(answer: &Answered) -> Check {
 
 fn readiness(answer: &Answered) -> Check {
     const NAME: &str = "readiness";
-    if answer.status.is_success() {
-        return Check::ok(NAME, "everything that it depends on answers");
+    match answer.unready() {
+        None => Check::ok(NAME, "everything that it depends on answers"),
+        Some(what) => Check::fault(NAME, what, "sallyport runbook show service-down"),
     }
-    let parts = answer.body.get("checks").and_then(Value::as_object).into_iter().flatten();
-    let down: Vec<_> = parts
-        .filter(|(_, part)| part.get("status").and_then(Value::as_str) != Some("up"))
-        .map(|(name, _)| name.as_str())
-        .collect();
-    let what = if down.is_empty() {
-        format!("/health/ready answers {} {}", answer.status.as_u16(), answer.code())
-    } else {
-        format!("down: {}", down.join(", "))
-    };
-    Check::fault(NAME, what, "sallyport runbook show service-down")
 }
 
 fn jwks(answer: Result<Answered, Failure>, keys: Option<&KeyringDocument>) -> Check {

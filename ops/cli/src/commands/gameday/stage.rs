@@ -6,7 +6,10 @@ use sallyport_alarms::{Datum, Evaluator, Parameters, State, Template, emf};
 use serde_json::{Value, json};
 
 use super::games::{Fault, Game, PARAMETERS};
-use crate::{console::Console, failure::Failure};
+use crate::{
+    console::{Console, odd},
+    failure::Failure,
+};
 
 pub(super) const MINUTE_MS: u64 = 60_000;
 /// Days after which a signing key is past its time, and one more.
@@ -19,10 +22,6 @@ pub(super) struct Stage {
     seen_value: u64,
     /// Rises with every account that is tried.
     tried: u64,
-}
-
-fn odd(what: &str) -> Failure {
-    Failure::dependency("unreachable", format!("the console answers oddly: {what}"))
 }
 
 impl Stage {
@@ -54,8 +53,7 @@ impl Stage {
     }
 
     pub(super) async fn now(&self) -> Result<u64, Failure> {
-        let clock = self.console.get("clock").await?;
-        clock.get("now_ms").and_then(Value::as_u64).ok_or_else(|| odd("no time"))
+        Ok(self.console.now().await?.millis())
     }
 
     pub(super) async fn advance(&self, seconds: u64) -> Result<(), Failure> {

@@ -13,10 +13,12 @@ use sallyport_core::{
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::{Area, ReviewCommand};
+use super::{Area, ReviewCommand, counts};
 use crate::{
+    api::Api,
     aws_fault,
-    deployment::{Deployment, TABLES},
+    cli::Target,
+    deployment::{Deployment, TABLES, name},
     failure::Failure,
     output::{ago, count, span},
 };
@@ -46,30 +48,42 @@ pub(super) struct Figure {
 }
 
 impl Figure {
-    fn new(area: Area, name: impl Into<String>, value: impl Into<Value>, text: impl Display) -> Self {
+    pub(super) fn new(
+        area: Area,
+        name: impl Into<String>,
+        value: impl Into<Value>,
+        text: impl Display,
+    ) -> Self {
         let (name, value) = (name.into(), value.into());
         Self { area, name, value, text: text.to_string(), attention: false, problem: None }
     }
 
-    fn attention(mut self, attention: bool) -> Self {
+    pub(super) fn attention(mut self, attention: bool) -> Self {
         self.attention = attention;
         self
     }
 
-    fn missing(area: Area, name: impl Into<String>, failure: &Failure) -> Self {
+    pub(super) fn missing(area: Area, name: impl Into<String>, failure: &Failure) -> Self {
         Self {
             area,
             name: name.into(),
             value: Value::Null,
-            text: failure.message.clone(),
+            text: format!("not available: {}", failure.message),
             attention: true,
             problem: Some(failure.message.clone()),
         }
     }
 }
 
-pub(super) async fn of(deployment: &Deployment, period: ReviewCommand, now: Timestamp) -> Vec<Figure> {
-    let mut figures = Vec::new();
+pub(super) async fn of(
+    deployment: &Deployment,
+    target: &Target,
+    period: ReviewCommand,
+    now: Timestamp,
+) -> Vec<Figure> {
+    // The health is asked by a request, which is none of those to be counted.
+    let mut figures = counts::of(target, period, now).await;
+    figures.push(health(deployment).await);
     figures.push(incidents(deployment, period, now).await);
     figures.extend(flags(deployment, now).await);
     for (table, variable) in TABLES {
@@ -83,7 +97,28 @@ pub(super) async fn of(deployment: &Deployment, period: ReviewCommand, now: Time
     if period == ReviewCommand::Monthly {
         figures.push(drills(now));
     }
+    figures.sort_by_key(|figure| figure.area);
     figures
+}
+
+/// Whether it answers those who ask from here.
+async fn health(deployment: &Deployment) -> Figure {
+    let asked = async {
+        let issuer = deployment.settings.get(name::ISSUER).ok_or_else(|| {
+            let message = format!("{} does not say where it answers", name::ISSUER);
+            Failure::usage("no_deployment", message)
+        })?;
+        Api::at(issuer)?.get("/health/ready").await
+    };
+    match asked.await {
+        Ok(answer) => {
+            let unready = answer.unready();
+            let ready = unready.is_none();
+            let text = unready.unwrap_or_else(|| format!("ready, in {} ms", answer.took.as_millis()));
+            Figure::new(Area::Application, "health", json!({"ready": ready}), text).attention(!ready)
+        }
+        Err(failure) => Figure::missing(Area::Application, "health", &failure),
+    }
 }
 
 async fn incidents(deployment: &Deployment, period: ReviewCommand, now: Timestamp) -> Figure {

@@ -1,5 +1,6 @@
 //! `sallyport review`: what a team looks at every day, week and month, with the figures of the deployment beside it.
 
+mod counts;
 mod figures;
 mod tasks;
 
@@ -56,8 +57,8 @@ impl ReviewCommand {
     pub(crate) async fn run(self, target: &Target) -> Result<Answer, Failure> {
         let deployment = Deployment::find(target).await?;
         let now = deployment.now();
-        let figures = figures::of(&deployment, self, now).await;
-        let tasks = TASKS.iter().filter(|task| task.period == self).map(ShownTask::from).collect();
+        let figures = figures::of(&deployment, target, self, now).await;
+        let tasks = TASKS.iter().filter(|task| task.period == self).collect();
         Answer::of(&Review {
             period: self,
             of: deployment.settings.source.to_string(),
@@ -77,25 +78,9 @@ struct Review {
     /// Epoch seconds.
     at: u64,
     figures: Vec<Figure>,
-    tasks: Vec<ShownTask>,
+    tasks: Vec<&'static Task>,
     #[serde(skip)]
     now: Timestamp,
-}
-
-#[derive(Serialize)]
-struct ShownTask {
-    area: Area,
-    task: &'static str,
-    /// Who does it without being asked; absent where a person does.
-    automated_by: Option<&'static str>,
-    /// A command, or where to look.
-    how: &'static str,
-}
-
-impl From<&Task> for ShownTask {
-    fn from(task: &Task) -> Self {
-        Self { area: task.area, task: task.what, automated_by: task.automated_by, how: task.how }
-    }
 }
 
 impl fmt::Display for Review {
@@ -116,7 +101,7 @@ impl fmt::Display for Review {
         for task in &self.tasks {
             table.row([
                 task.area.name().to_owned(),
-                task.task.to_owned(),
+                task.what.to_owned(),
                 task.automated_by.unwrap_or("you").to_owned(),
                 task.how.to_owned(),
             ]);

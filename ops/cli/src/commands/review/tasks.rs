@@ -2,10 +2,10 @@
 
 use serde::Serialize;
 
-use super::ReviewCommand::{self, Daily, Monthly, Weekly};
+use super::ReviewCommand;
 
 /// What a task is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Area {
     Service,
@@ -29,154 +29,94 @@ impl Area {
     }
 }
 
+#[derive(Serialize)]
 pub(super) struct Task {
+    #[serde(skip)]
     pub(super) period: ReviewCommand,
     pub(super) area: Area,
+    #[serde(rename = "task")]
     pub(super) what: &'static str,
+    /// Who does it without being asked; absent where a person does.
     pub(super) automated_by: Option<&'static str>,
+    /// A command, or where to look.
     pub(super) how: &'static str,
 }
 
-const fn task(
-    period: ReviewCommand,
-    area: Area,
-    what: &'static str,
-    automated_by: Option<&'static str>,
-    how: &'static str,
-) -> Task {
-    Task { period, area, what, automated_by, how }
+macro_rules! tasks {
+    ($($period:ident $area:ident: $($what:literal $(by $by:literal)? => $how:literal,)*)*) => {
+        /// All of them. docs/OPERATIONS.md says where each comes from.
+        pub(super) const TASKS: &[Task] = &[$($(Task {
+            period: ReviewCommand::$period,
+            area: Area::$area,
+            what: $what,
+            automated_by: tasks!(@ $($by)?),
+            how: $how,
+        },)*)*];
+    };
+    (@) => { None };
+    (@ $by:literal) => { Some($by) };
 }
 
-const ALARMS: Option<&str> = Some("alarms");
-const MAINTENANCE: Option<&str> = Some("maintenance");
-const AWS: Option<&str> = Some("AWS");
-
-/// All of them. docs/OPERATIONS.md says where each comes from.
-pub(super) const TASKS: &[Task] = &[
-    task(Daily, Area::Service, "health monitoring", ALARMS, "sallyport alarms list"),
-    task(Daily, Area::Service, "log rotation and cleanup", AWS, "LogRetentionDays, TTL of the tables"),
-    task(Daily, Area::Service, "backup verification", MAINTENANCE, "sallyport backup verify"),
-    task(Daily, Area::Service, "advisories of dependencies", Some("CI"), "cargo deny check advisories"),
-    task(Daily, Area::Service, "performance figures", ALARMS, "slow-responses, low-success-rate"),
-    task(Daily, Area::Database, "tables answer", ALARMS, "the table figures above"),
-    task(Daily, Area::Database, "replication", AWS, "three copies in three zones"),
-    task(Daily, Area::Database, "size and growth", None, "the table figures above"),
-    task(Daily, Area::Sessions, "tables answer", ALARMS, "the table figures above"),
-    task(Daily, Area::Sessions, "size", None, "the table figures above"),
-    task(
-        Daily,
-        Area::Sessions,
-        "clients",
-        AWS,
-        "requests, not connections: sallyport runbook show concurrency-high",
-    ),
-    task(Daily, Area::Application, "health", ALARMS, "curl -f $SALLYPORT_URL/health/ready"),
-    task(Daily, Area::Application, "error logs", None, "sallyport logs errors --since 24h"),
-    task(Daily, Area::Application, "memory", ALARMS, "sallyport runbook show memory"),
-    task(Daily, Area::Security, "security alerts", ALARMS, "sallyport incident list"),
-    task(Daily, Area::Security, "failed sign-ins", ALARMS, "sallyport top accounts --since 24h"),
-    task(Daily, Area::Security, "suspicious activity", ALARMS, "sallyport logs events --since 24h"),
-    task(Daily, Area::Security, "backup integrity", MAINTENANCE, "sallyport backup verify"),
-    task(Weekly, Area::Service, "patterns in the error logs", None, "sallyport top errors --since 7d"),
-    task(Weekly, Area::Service, "capacity", ALARMS, "sallyport runbook show concurrency-high"),
-    task(Weekly, Area::Service, "backup integrity", MAINTENANCE, "sallyport restore drill"),
-    task(
-        Weekly,
-        Area::Service,
-        "security patches",
-        None,
-        "cargo deny check; sallyport runbook show deployment",
-    ),
-    task(Weekly, Area::Service, "performance benchmarks", None, "tests/bench/run; sallyport calibrate"),
-    task(
-        Weekly,
-        Area::Database,
-        "vacuum and analyse",
-        AWS,
-        "nothing to do: TTL deletes, items are read by key",
-    ),
-    task(
-        Weekly,
-        Area::Database,
-        "long-running queries",
-        AWS,
-        "calls end by themselves: sallyport runbook show function-timeouts",
-    ),
-    task(Weekly, Area::Database, "slow queries", ALARMS, "sallyport runbook show slow-responses"),
-    task(Weekly, Area::Sessions, "keyspace", MAINTENANCE, "sallyport sessions count"),
-    task(Weekly, Area::Sessions, "slow calls", ALARMS, "sallyport runbook show slow-responses"),
-    task(Weekly, Area::Sessions, "persistence", AWS, "a write is durable when it is acknowledged"),
-    task(Weekly, Area::Application, "performance figures", None, "curl $SALLYPORT_URL/metrics"),
-    task(Weekly, Area::Application, "memory leaks", None, "sallyport runbook show memory"),
-    task(Weekly, Area::Application, "security events", None, "sallyport logs events --since 7d"),
-    task(Weekly, Area::Security, "access logs", None, "sallyport top addresses --since 7d"),
-    task(
-        Weekly,
-        Area::Security,
-        "signatures",
-        AWS,
-        "managed rules of the firewall; cargo deny check advisories",
-    ),
-    task(Weekly, Area::Security, "certificates", AWS, "ACM renews: sallyport runbook show monthly-review"),
-    task(
-        Weekly,
-        Area::Security,
-        "security figures",
-        None,
-        "the figures above; sallyport logs events --since 7d",
-    ),
-    task(Monthly, Area::Service, "database maintenance", None, "sallyport migrate validate"),
-    task(Monthly, Area::Service, "certificates", AWS, "ACM renews: sallyport runbook show monthly-review"),
-    task(
-        Monthly,
-        Area::Service,
-        "dependencies",
-        None,
-        "cargo update; tests/run; sallyport runbook show deployment",
-    ),
-    task(
-        Monthly,
-        Area::Service,
-        "security audit",
-        None,
-        "sallyport doctor; sallyport runbook show monthly-review",
-    ),
-    task(
-        Monthly,
-        Area::Service,
-        "disaster recovery",
-        MAINTENANCE,
-        "sallyport restore drill; sallyport gameday list",
-    ),
-    task(
-        Monthly,
-        Area::Database,
-        "full verification of the backup",
-        MAINTENANCE,
-        "sallyport backup verify; sallyport restore drill",
-    ),
-    task(
-        Monthly,
-        Area::Database,
-        "use of indexes",
-        None,
-        "there are none, and sallyport config validate holds the tables to that",
-    ),
-    task(Monthly, Area::Database, "statistics", AWS, "no planner"),
-    task(Monthly, Area::Security, "scans", None, "cargo deny check; tests/conformance/run"),
-    task(
-        Monthly,
-        Area::Security,
-        "access rights",
-        None,
-        "sallyport client list; sallyport runbook show monthly-review",
-    ),
-    task(
-        Monthly,
-        Area::Security,
-        "security documents",
-        None,
-        "docs/SECURITY.md; the suites hold it to the code",
-    ),
-    task(Monthly, Area::Security, "rehearsal of incidents", None, "sallyport gameday run NAME"),
-];
+tasks! {
+    Daily Service:
+        "health monitoring" by "alarms" => "sallyport alarms list",
+        "log rotation and cleanup" by "AWS" => "LogRetentionDays, TTL of the tables",
+        "backup verification" by "maintenance" => "sallyport backup verify",
+        "advisories of dependencies" by "CI" => "cargo deny check advisories",
+        "performance figures" by "alarms" => "slow-responses, low-success-rate",
+    Daily Database:
+        "tables answer" by "alarms" => "the table figures above",
+        "replication" by "AWS" => "three copies in three zones",
+        "size and growth" => "the table figures above",
+    Daily Sessions:
+        "tables answer" by "alarms" => "the table figures above",
+        "size" => "the table figures above",
+        "clients" by "AWS" => "requests, not connections: sallyport runbook show concurrency-high",
+    Daily Application:
+        "health" by "alarms" => "curl -f $SALLYPORT_URL/health/ready",
+        "error logs" => "sallyport logs errors --since 24h",
+        "memory" by "alarms" => "sallyport runbook show memory",
+    Daily Security:
+        "security alerts" by "alarms" => "sallyport incident list",
+        "failed sign-ins" by "alarms" => "sallyport top accounts --since 24h",
+        "suspicious activity" by "alarms" => "sallyport logs events --since 24h",
+        "backup integrity" by "maintenance" => "sallyport backup verify",
+    Weekly Service:
+        "patterns in the error logs" => "sallyport top errors --since 7d",
+        "capacity" by "alarms" => "sallyport runbook show concurrency-high",
+        "backup integrity" by "maintenance" => "sallyport restore drill",
+        "security patches" => "cargo deny check; sallyport runbook show deployment",
+        "performance benchmarks" => "tests/bench/run; sallyport calibrate",
+    Weekly Database:
+        "vacuum and analyse" by "AWS" => "nothing to do: TTL deletes, items are read by key",
+        "long-running queries" by "AWS" => "calls end by themselves: sallyport runbook show function-timeouts",
+        "slow queries" by "alarms" => "sallyport runbook show slow-responses",
+    Weekly Sessions:
+        "keyspace" by "maintenance" => "sallyport sessions count",
+        "slow calls" by "alarms" => "sallyport runbook show slow-responses",
+        "persistence" by "AWS" => "a write is durable when it is acknowledged",
+    Weekly Application:
+        "performance figures" => "curl $SALLYPORT_URL/metrics",
+        "memory leaks" => "sallyport runbook show memory",
+        "security events" => "sallyport logs events --since 7d",
+    Weekly Security:
+        "access logs" => "sallyport top addresses --since 7d",
+        "signatures" by "AWS" => "managed rules of the firewall; cargo deny check advisories",
+        "certificates" by "AWS" => "ACM renews: sallyport runbook show monthly-review",
+        "security figures" => "the figures above; sallyport logs events --since 7d",
+    Monthly Service:
+        "database maintenance" => "sallyport migrate validate",
+        "certificates" by "AWS" => "ACM renews: sallyport runbook show monthly-review",
+        "dependencies" => "cargo update; tests/run; sallyport runbook show deployment",
+        "security audit" => "sallyport doctor; sallyport runbook show monthly-review",
+        "disaster recovery" by "maintenance" => "sallyport restore drill; sallyport gameday list",
+    Monthly Database:
+        "full verification of the backup" by "maintenance" => "sallyport backup verify; sallyport restore drill",
+        "use of indexes" => "there are none, and sallyport config validate holds the tables to that",
+        "statistics" by "AWS" => "no planner",
+    Monthly Security:
+        "scans" => "cargo deny check; tests/conformance/run",
+        "access rights" => "sallyport client list; sallyport runbook show monthly-review",
+        "security documents" => "docs/SECURITY.md; the suites hold it to the code",
+        "rehearsal of incidents" => "sallyport gameday run NAME",
+}

@@ -1,0 +1,115 @@
+//! What the wide events of a period add up to. They are the values that the alarms watch: one question has them all.
+
+use std::time::Duration;
+
+use sallyport_aws::logs::{Question, Row};
+use sallyport_core::clock::Timestamp;
+use serde_json::{Value, json};
+
+use super::{Area, ReviewCommand, figures::Figure};
+use crate::{
+    cli::Target,
+    commands::deploy,
+    failure::Failure,
+    logs::{Logs, instant},
+    output::ago,
+};
+
+pub(super) async fn of(target: &Target, period: ReviewCommand, now: Timestamp) -> Vec<Figure> {
+    let (seconds, span) = period.span();
+    let asked = async {
+        let from = now.minus(Duration::from_secs(seconds));
+        let rows = Logs::find(target).await?.ask(&Question::REVIEW.query(), from, now).await?;
+        // Where there are no lines there is no row.
+        Ok::<_, Failure>(Sums { row: rows.into_iter().next().unwrap_or_default(), span, now })
+    };
+    let sums = asked.await;
+    FIGURES
+        .iter()
+        .map(|&(area, name, tell)| match sums.as_ref().map_err(Clone::clone).and_then(tell) {
+            Ok((value, text, attention)) => Figure::new(area, name, value, text).attention(attention),
+            Err(failure) => Figure::missing(area, name, &failure),
+        })
+        .collect()
+}
+
+/// The answer of the logs.
+struct Sums {
+    row: Row,
+    /// The period, in the words that other commands take.
+    span: &'static str,
+    now: Timestamp,
+}
+
+impl Sums {
+    /// What no line has is not in the answer.
+    fn of(&self, name: &str) -> Result<u64, Failure> {
+        let Some(text) = self.row.get(name) else { return Ok(0) };
+        // CloudWatch may write a large one as 1.2E7.
+        let number = text.parse::<f64>().ok().and_then(|number| format!("{number:.0}").parse().ok());
+        number.ok_or_else(|| {
+            Failure::dependency("query_failed", format!("the logs answer {text} where a number should be"))
+        })
+    }
+}
+
+/// Value, text, and whether it stands out.
+type Told = Result<(Value, String, bool), Failure>;
+type Tell = fn(&Sums) -> Told;
+
+const FIGURES: [(Area, &str, Tell); 6] = [
+    (Area::Application, "requests", requests),
+    (Area::Application, "errors", errors),
+    (Area::Security, "authentication failures", refusals),
+    (Area::Security, "lockouts", lockouts),
+    (Area::Security, "limiter triggers", limits),
+    (Area::Security, "suspicious events", suspicions),
+];
+
+/// With the first of them: logs need not go back as far as the period does.
+fn requests(sums: &Sums) -> Told {
+    let requests = sums.of("answered")?;
+    let first = sums.row.get("first_seen").and_then(|text| instant(text));
+    let since = first.map(|at| format!(", the first {}", ago(at, sums.now))).unwrap_or_default();
+    let value = json!({"requests": requests, "first_at": first.map(Timestamp::seconds)});
+    Ok((value, format!("{requests} in {}{since}", sums.span), false))
+}
+
+fn errors(sums: &Sums) -> Told {
+    let (errors, requests) = (sums.of("failed")?, sums.of("answered")?);
+    let rate = (requests > 0).then(|| errors as f64 / requests as f64);
+    let percent = rate.map(|rate| format!(", {:.2} %", rate * 100.0)).unwrap_or_default();
+    let text = format!("{errors} of {requests} requests in {}{percent}", sums.span);
+    let value = json!({"errors": errors, "requests": requests, "rate": rate});
+    Ok((value, text, deploy::too_many(errors as f64, requests as f64)))
+}
+
+fn refusals(sums: &Sums) -> Told {
+    let sign_ins = sums.of("sign_ins_refused")?;
+    let codes = sums.of("codes_refused")?;
+    let again = sums.of("reauthentications_refused")?;
+    let all = sign_ins.saturating_add(codes).saturating_add(again);
+    let text = format!(
+        "{all} in {}: {sign_ins} of sign-ins, {codes} of codes, {again} of reauthentications",
+        sums.span
+    );
+    Ok((json!({"sign_ins": sign_ins, "codes": codes, "reauthentications": again}), text, false))
+}
+
+fn lockouts(sums: &Sums) -> Told {
+    let (sign_ins, factors) = (sums.of("sign_ins_locked")?, sums.of("factors_locked")?);
+    let all = sign_ins.saturating_add(factors);
+    let text = format!("{all} in {}: {sign_ins} of sign-ins, {factors} of factors", sums.span);
+    Ok((json!({"sign_ins": sign_ins, "factors": factors}), text, false))
+}
+
+fn limits(sums: &Sums) -> Told {
+    let triggers = sums.of("limited")?;
+    Ok((json!(triggers), format!("{triggers} in {}", sums.span), false))
+}
+
+/// They hardly happen by mistake: one is worth a look.
+fn suspicions(sums: &Sums) -> Told {
+    let events = sums.of("suspicious")?;
+    Ok((json!(events), format!("{events} in {}", sums.span), events > 0))
+}
