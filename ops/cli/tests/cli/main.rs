@@ -11,6 +11,7 @@ mod doctor;
 mod documentation;
 mod dry_run;
 mod events;
+mod explanations;
 mod failures;
 mod faults;
 mod gamedays;

@@ -1,5 +1,4 @@
-use anyhow::{Context as _, ensure};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::{Empty, PASSWORD, World};
 
@@ -220,89 +219,5 @@ async fn passwords_are_reset_by_the_events_of_their_accounts() -> anyhow::Result
     assert_eq!(done["accounts"], json!([{"email": "ada@example.com", "outcome": "reset"}]));
     let bob = json!({"email": "bob@example.com", "password": PASSWORD});
     assert_eq!(world.post("/api/v1/auth/login", None, &bob).await?.0, 200);
-    Ok(())
-}
-
-fn codes(explanation: &Value) -> Vec<&str> {
-    let causes = explanation["causes"].as_array();
-    causes.into_iter().flatten().filter_map(|cause| cause["code"].as_str()).collect()
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn why_a_user_is_refused_is_told_from_what_holds() -> anyhow::Result<()> {
-    let world = World::with_ada().await?;
-    let explain = || world.shell.run("explain user ada@example.com --json")?.json(0);
-    assert_eq!(codes(&explain()?), [""; 0]);
-    for _ in 0..5 {
-        assert_eq!(world.sign_in("wrong").await?.0, 401);
-    }
-    let locked = explain()?;
-    assert_eq!(codes(&locked), ["locked"]);
-    assert_eq!(locked["causes"][0]["page"], "lockouts-rising");
-    assert_eq!(locked["causes"][0]["commands"], json!(["sallyport user unlock ada@example.com"]));
-    assert!(locked["events"].as_array().is_some_and(|events| events.len() >= 5));
-
-    world.shell.run("user disable ada@example.com --json")?.json(0)?;
-    world.shell.run("block add ada@example.com --for 1h --reason sold --json")?.json(0)?;
-    world.shell.run("mode set maintenance --for 1h --reason window --json")?.json(0)?;
-    assert_eq!(codes(&explain()?), ["account_blocked", "account_disabled", "locked", "maintenance"]);
-    let text = world.shell.run("explain user ada@example.com")?.stdout;
-    for expected in
-        ["sallyport block remove ada@example.com", "sallyport mode clear maintenance", "users-cannot-log-in"]
-    {
-        assert!(text.contains(expected), "{expected} is not in\n{text}");
-    }
-    let nobody = world.shell.run("explain user nobody@example.com --json")?.json(0)?;
-    assert_eq!(codes(&nobody), ["no_account", "maintenance"]);
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn why_a_request_was_refused_is_told_from_log_and_events() -> anyhow::Result<()> {
-    let world = World::with_ada().await?;
-    let (_, refused) = world.sign_in("wrong").await?;
-    let id = refused["request_id"].as_str().unwrap_or_default();
-    let explained = world.shell.run(&format!("explain request {id} --json"))?.json(0)?;
-    assert_eq!(codes(&explained), ["invalid_credentials"]);
-    assert_eq!(explained["causes"][0]["page"], "users-cannot-log-in");
-    let requests = explained["requests"].as_array().context("the log is at hand")?;
-    assert_eq!(requests.len(), world.logged(id).await?);
-    assert!(requests.iter().all(|request| request["route"] == "/api/v1/auth/login"), "{requests:?}");
-    assert_eq!(explained["events"][0]["kind"], "login.refused");
-
-    // Where no log can be read the events say it.
-    let shell = crate::support::Shell::new(world.shell.environment.clone())?.without("SALLYPORT_ISSUER");
-    let explained = shell.run(&format!("explain request {id} --json"))?.json(0)?;
-    assert_eq!((codes(&explained), &explained["requests"]), (vec!["invalid_credentials"], &Value::Null));
-    assert_eq!(shell.run("explain request 1-nothing --json")?.error(3)?.0, "request_not_found");
-    Ok(())
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn why_an_address_is_refused_is_told_from_blocks_budget_and_log() -> anyhow::Result<()> {
-    let world = World::with_ada().await?;
-    assert_eq!(world.sign_in("wrong").await?.0, 401);
-    // The name of this machine has two addresses; the event knows by which of them the client came.
-    let events = world.audit().await?;
-    let refused = events.iter().find(|event| event["kind"] == "login.refused").context("no event")?;
-    let address = refused["address"].as_str().context("no address")?;
-    let explain = |more: &str| world.shell.run(&format!("explain address {address} --json{more}"))?.json(0);
-    let free = explain("")?;
-    assert_eq!((codes(&free), &free["events"]), (vec![], &json!([])));
-    assert!(free["requests"].is_array(), "{free}");
-    assert_eq!(explain(" --since 1h")?["events"][0]["kind"], "login.refused");
-
-    let line = format!("block add {address} --for 1h --reason stuffing --json");
-    let subject = world.shell.run(&line)?.json(0)?["subject"].as_str().unwrap_or_default().to_owned();
-    let blocked = explain("")?;
-    assert_eq!(codes(&blocked), ["blocked"]);
-    assert_eq!(blocked["causes"][0]["commands"], json!([format!("sallyport block remove {subject}")]));
-    world.shell.run(&format!("block remove {subject} --json"))?.json(0)?;
-
-    // The minute may have ended since.
-    let shell =
-        crate::support::Shell::new(world.shell.environment.clone())?.with("SALLYPORT_ADDRESS_LIMIT", "1");
-    let exhausted = shell.run(&format!("explain address {address} --json"))?.json(0)?;
-    ensure!(codes(&exhausted) == ["rate_limited"] || codes(&exhausted).is_empty(), "{exhausted}");
     Ok(())
 }

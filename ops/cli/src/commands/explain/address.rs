@@ -8,18 +8,18 @@ use sallyport_core::{
     throttle::{AddressLimit, ShowLimits as _},
 };
 
-use super::{Cause, Explanation, logs, modes};
+use super::{Cause, Explanation, LOOKED_THROUGH, logs, modes};
 use crate::{
     audit::{self, Wanted},
     cli::Target,
     commands::user::events::EventReport,
     deployment::Deployment,
     failure::Failure,
-    output::{Progress, Since, count, subject_words},
+    output::{Progress, Since, subject_words},
 };
 
 /// Requests and events that are shown.
-const MOST: usize = 20;
+const MOST: u16 = 20;
 
 /// # Errors
 /// AWS.
@@ -49,22 +49,14 @@ pub(super) async fn explain(
     }
     causes.extend(modes(&flags, now));
     let caller = address.to_string();
-    let mut requests =
-        logs::requests(&deployment, |request| request.address == caller && request.status >= 400);
-    if let Some(requests) = &mut requests {
-        progress.tell(&format!(
-            "{} of it refused, as far as the log goes back",
-            count(requests.len(), "request")
-        ));
-        requests.truncate(MOST);
-    }
+    let from = since.map_or_else(|| now.minus(LOOKED_THROUGH), |since| since.moment(now));
+    let requests = logs::of_address(target, address, MOST, from, now).await;
     let mut events = Vec::new();
     if let Some(since) = since {
-        let wanted = Wanted { since: since.moment(now), address: Some(caller), ..Wanted::default() };
+        let wanted = Wanted { since: since.moment(now), address: Some(caller.clone()), ..Wanted::default() };
         events = audit::scan(&deployment, &wanted, progress).await?.iter().map(EventReport::read).collect();
         events.sort_by_key(|event| std::cmp::Reverse(event.time));
-        events.truncate(MOST);
+        events.truncate(usize::from(MOST));
     }
-    let about = address.to_string();
-    Ok(Explanation { about, causes, requests, events, nothing: "nothing refuses its requests now", now })
+    Ok(Explanation::new(caller, causes, requests, events, "nothing refuses its requests now", now))
 }

@@ -1,15 +1,18 @@
-//! Log lines of a backend that runs on this machine.
+//! What the logs say of requests that were refused. They are asked besides: without them the rest is told all the same.
 
-use std::{
-    io::{Read as _, Write as _},
-    net::TcpStream,
-    time::Duration,
-};
+use std::time::Duration;
 
+use sallyport_aws::logs::{Query, Question, Row};
+use sallyport_core::{address::ClientAddress, clock::Timestamp};
 use serde::Serialize;
-use serde_json::Value;
 
-use crate::deployment::{Deployment, name};
+use crate::{
+    cli::Target,
+    commands::user::events::EventReport,
+    failure::Failure,
+    logs::{Logs, instant, request_id},
+    output::moment,
+};
 
 /// A request, as the log tells of it.
 #[derive(Debug, Clone, Serialize)]
@@ -26,17 +29,15 @@ pub(crate) struct RequestReport {
 }
 
 impl RequestReport {
-    /// `None` when the line is not of a request.
-    fn read(line: &Value) -> Option<Self> {
-        let text = |name: &str| line.get(name).and_then(Value::as_str).map(str::to_owned);
-        if line.get("_aws").is_some() {
-            return None;
-        }
+    /// `None` when the line is not of an answer.
+    fn read(row: &Row) -> Option<Self> {
+        let text = |name: &str| row.get(name).cloned();
+        let at = text("@timestamp").unwrap_or_default();
         Some(Self {
-            at: text("timestamp").unwrap_or_default(),
+            at: instant(&at).map_or(at, moment),
             method: text("method")?,
             route: text("route")?,
-            status: line.get("status")?.as_u64()?,
+            status: row.get("status")?.parse().ok()?,
             code: text("code"),
             fault: text("fault"),
             address: text("address")?,
@@ -45,39 +46,49 @@ impl RequestReport {
     }
 }
 
-/// The requests of a local backend, newest first. `None` for a deployment elsewhere, and when nothing answers.
-pub(super) fn requests(
-    deployment: &Deployment,
-    wanted: impl Fn(&RequestReport) -> bool,
-) -> Option<Vec<RequestReport>> {
-    let authority = deployment.settings.get(name::ISSUER)?.strip_prefix("http://")?;
-    let host = authority.rsplit_once(':').map_or(authority, |(host, _)| host);
-    if !["localhost", "127.0.0.1", "[::1]"].contains(&host) {
-        return None;
-    }
-    let body: Value = serde_json::from_slice(&get(authority, "/_local/logs")?).ok()?;
-    let lines = body.get("lines")?.as_array()?;
-    let mut requests: Vec<_> = lines
-        .iter()
-        .filter_map(|numbered| RequestReport::read(numbered.get("line")?))
-        .filter(wanted)
-        .collect();
-    requests.reverse();
-    Some(requests)
+/// What was found of a span, newest first, or why the logs could not be asked.
+pub(super) type Requests = Result<Vec<RequestReport>, Failure>;
+
+/// A request by its id, which must be well-formed.
+pub(super) async fn of_request(target: &Target, id: &str, from: Timestamp, now: Timestamp) -> Requests {
+    let mut found = ask(target, &Question::REQUEST.query().of_request(id), from, now).await?;
+    found.reverse();
+    Ok(found)
 }
 
-const PATIENCE: Duration = Duration::from_secs(3);
+/// What was refused to an address.
+pub(super) async fn of_address(
+    target: &Target,
+    address: ClientAddress,
+    most: u16,
+    from: Timestamp,
+    now: Timestamp,
+) -> Requests {
+    let query = Question::REFUSALS.query().only("address", &[&address.to_string()]).limit(most);
+    ask(target, &query, from, now).await
+}
 
-/// By HTTP/1.0, so that the body ends where the connection does.
-fn get(authority: &str, path: &str) -> Option<Vec<u8>> {
-    let mut stream = TcpStream::connect(authority).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
-    stream.set_write_timeout(Some(PATIENCE)).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: {authority}\r\nAccept: application/json\r\n\r\n").ok()?;
-    let mut answer = Vec::new();
-    stream.read_to_end(&mut answer).ok()?;
-    let end = answer.windows(4).position(|window| window == b"\r\n\r\n")?;
-    let head = String::from_utf8_lossy(answer.get(..end)?).into_owned();
-    let succeeded = head.split(' ').nth(1) == Some("200");
-    succeeded.then(|| answer.split_off(end.saturating_add(4)))
+/// The requests that events came of, as far as they were refused.
+pub(super) async fn of_events(
+    target: &Target,
+    events: &[EventReport],
+    within: Duration,
+    now: Timestamp,
+) -> Requests {
+    let from = now.minus(within);
+    let recent = events.iter().filter(|event| event.time >= from);
+    let ids: Vec<_> = recent
+        .filter_map(|event| event.request_id.as_deref())
+        // An item of the table may hold anything; in a query it must end no text.
+        .filter(|id| request_id(id).is_ok())
+        .collect();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    ask(target, &Question::REFUSALS.query().only("request_id", &ids), from, now).await
+}
+
+async fn ask(target: &Target, query: &Query, from: Timestamp, now: Timestamp) -> Requests {
+    let rows = Logs::find(target).await?.ask(query, from, now).await?;
+    Ok(rows.iter().filter_map(RequestReport::read).collect())
 }

@@ -18,30 +18,34 @@ use sallyport_core::{
 };
 use serde::Serialize;
 
-use self::{logs::RequestReport, meaning::Meaning};
+use self::{
+    logs::{RequestReport, Requests},
+    meaning::Meaning,
+};
 use crate::{
     cli::Target,
-    commands::user::events::EventReport,
+    commands::user::events::{self, EventReport},
     failure::Failure,
-    output::{Answer, Format, Progress, Since, Table, ago, moment, parse_since},
+    logs::request_id,
+    output::{Answer, Format, Progress, Since, Table, ago, parse_since},
 };
 
-/// How far back events are looked for, unless it is said otherwise.
-const A_DAY: Since = Since::Ago(Duration::from_secs(24 * 60 * 60));
+/// How far back logs and events are looked through, unless it is said otherwise.
+const LOOKED_THROUGH: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ExplainCommand {
-    /// Why sign-ins to an account are refused: its status, its locks, blocks, modes, its newest events.
+    /// Why sign-ins to an account are refused: its status, its locks, blocks, modes, its newest events and their requests.
     User {
         /// Address of the account; there need not be one.
         email: Email,
     },
-    /// Why a request was refused: from the log where it can be read, and from security events.
+    /// Why a request was refused: from the log and from security events.
     Request {
         /// X-Request-Id of the answer.
-        #[arg(value_name = "ID")]
+        #[arg(value_name = "ID", value_parser = request_id)]
         id: String,
-        /// How far back events are looked for: how long ago (2h), or a moment.
+        /// How far back both are looked through: how long ago (2h), or a moment; a day by default.
         #[arg(long, value_name = "TIME", value_parser = parse_since)]
         since: Option<Since>,
     },
@@ -50,7 +54,7 @@ pub(crate) enum ExplainCommand {
         /// The address that the requests come from.
         #[arg(value_parser = client_address)]
         address: ClientAddress,
-        /// Also look for its security events since then, in the whole Audit table.
+        /// Look at the log since then, and not since a day ago; and for its security events, in the whole Audit table.
         #[arg(long, value_name = "TIME", value_parser = parse_since)]
         since: Option<Since>,
     },
@@ -68,7 +72,7 @@ impl ExplainCommand {
         let explanation = match self {
             Self::User { email } => user::explain(target, &email).await?,
             Self::Request { id, since } => {
-                request::explain(target, &id, since.unwrap_or(A_DAY), progress).await?
+                request::explain(target, &id, since.unwrap_or(Since::Ago(LOOKED_THROUGH)), progress).await?
             }
             Self::Address { address, since } => address::explain(target, address, since, progress).await?,
         };
@@ -118,8 +122,11 @@ impl Cause {
 struct Explanation {
     about: String,
     causes: Vec<Cause>,
-    /// What the log says; `null` where it could not be read from here.
+    /// What the log says; `null` where it could not be read.
     requests: Option<Vec<RequestReport>>,
+    /// Why it could not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_problem: Option<String>,
     events: Vec<EventReport>,
     #[serde(skip)]
     nothing: &'static str,
@@ -157,18 +164,34 @@ impl fmt::Display for Explanation {
             }
         }
         self.show_requests(f)?;
-        self.show_events(f)
+        events::show(&self.events, f)
     }
 }
 
 impl Explanation {
-    fn show_requests(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(requests) = &self.requests else {
-            return writeln!(f, "\nThe log is not read from here.");
+    /// `nothing` is said where there is no cause.
+    fn new(
+        about: String,
+        causes: Vec<Cause>,
+        requests: Requests,
+        events: Vec<EventReport>,
+        nothing: &'static str,
+        now: Timestamp,
+    ) -> Self {
+        let (requests, log_problem) = match requests {
+            Ok(requests) => (Some(requests), None),
+            Err(failure) => (None, Some(failure.message)),
         };
-        if requests.is_empty() {
-            return Ok(());
+        Self { about, causes, requests, log_problem, events, nothing, now }
+    }
+
+    fn show_requests(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(problem) = &self.log_problem {
+            return writeln!(f, "\nThe log is not available: {problem}");
         }
+        let Some(requests) = self.requests.as_ref().filter(|requests| !requests.is_empty()) else {
+            return Ok(());
+        };
         let mut table = Table::new(["at", "request", "status", "code", "id", "fault"]);
         for request in requests {
             table.row([
@@ -178,24 +201,6 @@ impl Explanation {
                 request.code.clone().unwrap_or_default(),
                 request.request_id.clone(),
                 request.fault.clone().unwrap_or_default(),
-            ]);
-        }
-        write!(f, "\n{table}")
-    }
-
-    fn show_events(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.events.is_empty() {
-            return Ok(());
-        }
-        let mut table = Table::new(["at", "event", "severity", "address", "by", "detail"]);
-        for event in &self.events {
-            table.row([
-                moment(event.time),
-                event.kind.clone(),
-                event.severity.clone(),
-                event.address.clone(),
-                event.agent.clone(),
-                event.detail.clone().unwrap_or_default(),
             ]);
         }
         write!(f, "\n{table}")

@@ -22,27 +22,28 @@ pub(super) async fn explain(
 ) -> Result<Explanation, Failure> {
     let deployment = Deployment::find(target).await?;
     let now = deployment.now();
-    let requests = logs::requests(&deployment, |request| request.request_id == id);
+    let requests = logs::of_request(target, id, since.moment(now), now).await;
     let wanted = Wanted { since: since.moment(now), request_id: Some(id), ..Wanted::default() };
     let found = audit::scan(&deployment, &wanted, progress).await?;
     let mut events: Vec<_> = found.iter().map(EventReport::read).collect();
     events.sort_by_key(|event| event.time);
     let mut codes: BTreeSet<_> =
         requests.iter().flatten().filter_map(|request| request.code.clone()).collect();
-    if requests.as_ref().is_none_or(Vec::is_empty) {
+    if requests.as_ref().map_or(true, Vec::is_empty) {
         if events.is_empty() {
+            let told = match &requests {
+                Ok(_) => "nothing tells".to_owned(),
+                Err(failure) => format!("no event tells, and the log is not available ({})", failure.message),
+            };
             return Err(Failure::not_found(
                 "request_not_found",
-                format!(
-                    "nothing tells of a request {id}: is it this deployment, and recent enough? See --since"
-                ),
+                format!("{told} of a request {id}: is it this deployment, and recent enough? See --since"),
             ));
         }
         codes.extend(events.iter().filter_map(|event| answered(&event.kind).map(str::to_owned)));
     }
     let causes = codes.iter().map(|code| Cause::of_code(code)).collect();
-    let about = format!("request {id}");
-    Ok(Explanation { about, causes, requests, events, nothing: "it was not refused", now })
+    Ok(Explanation::new(format!("request {id}"), causes, requests, events, "it was not refused", now))
 }
 
 /// The code that came with an event.

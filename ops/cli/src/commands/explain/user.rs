@@ -9,7 +9,7 @@ use sallyport_core::{
     throttle::{PoolKey, PoolPolicy},
 };
 
-use super::{Cause, Explanation, modes};
+use super::{Cause, Explanation, LOOKED_THROUGH, logs, modes};
 use crate::{
     cli::Target,
     commands::user::{
@@ -40,14 +40,9 @@ pub(super) async fn explain(target: &Target, email: &Email) -> Result<Explanatio
     causes.extend(of_account(email, record.as_ref()));
     causes.extend(pools.iter().filter_map(|pool| locked(email, pool)));
     causes.extend(modes(&flags, now));
-    Ok(Explanation {
-        about: email.to_string(),
-        causes,
-        requests: Some(Vec::new()),
-        events,
-        nothing: "nothing refuses its sign-ins now",
-        now,
-    })
+    let requests = logs::of_events(target, &events, LOOKED_THROUGH, now).await;
+    let nothing = "nothing refuses its sign-ins now";
+    Ok(Explanation::new(email.to_string(), causes, requests, events, nothing, now))
 }
 
 fn blocked(email: &Email, flags: &Flags, now: Timestamp) -> Vec<Cause> {

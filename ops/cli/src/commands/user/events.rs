@@ -1,6 +1,6 @@
 //! Recent security events of one account, from the Audit table.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use sallyport_core::{
@@ -10,7 +10,12 @@ use sallyport_core::{
 };
 use serde::Serialize;
 
-use crate::{aws_fault, deployment::Deployment, failure::Failure};
+use crate::{
+    aws_fault,
+    deployment::Deployment,
+    failure::Failure,
+    output::{Table, moment},
+};
 
 /// An event, as far as it reads: what an investigator looks at must not vanish because one attribute is odd.
 #[derive(Debug, Serialize)]
@@ -46,6 +51,26 @@ impl EventReport {
             time,
         }
     }
+}
+
+/// A table of events for people, after an empty line. Nothing where there are none.
+pub(crate) fn show(events: &[EventReport], f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    if events.is_empty() {
+        return Ok(());
+    }
+    let mut table = Table::new(["at", "event", "severity", "address", "by", "detail"]);
+    for event in events {
+        table.row([
+            moment(event.time),
+            event.kind.clone(),
+            event.severity.clone(),
+            // What stands for "nobody saw an address", as with operators.
+            if event.address == "0.0.0.0" { String::new() } else { event.address.clone() },
+            event.agent.clone(),
+            event.detail.clone().unwrap_or_default(),
+        ]);
+    }
+    write!(f, "\n{table}")
 }
 
 /// The newest events: those of the user, and those of attempts at the address that led to nobody.

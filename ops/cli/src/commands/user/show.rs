@@ -173,7 +173,7 @@ impl fmt::Display for Shown {
         self.show_factors(f)?;
         self.show_sessions(f)?;
         self.show_pools(f)?;
-        self.show_events(f)
+        events::show(&self.events, f)
     }
 }
 
@@ -227,25 +227,6 @@ impl Shown {
                 pool.failed.to_string(),
                 pool.failed_in_a_row.to_string(),
                 pool.until.map(|until| ago(until, self.now)).unwrap_or_default(),
-            ]);
-        }
-        write!(f, "\n{table}")
-    }
-
-    fn show_events(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.events.is_empty() {
-            return Ok(());
-        }
-        let mut table = Table::new(["at", "event", "severity", "address", "by", "detail"]);
-        for event in &self.events {
-            table.row([
-                moment(event.time),
-                event.kind.clone(),
-                event.severity.clone(),
-                // What stands for "nobody saw an address", as with operators.
-                if event.address == "0.0.0.0" { String::new() } else { event.address.clone() },
-                event.agent.clone(),
-                event.detail.clone().unwrap_or_default(),
             ]);
         }
         write!(f, "\n{table}")
