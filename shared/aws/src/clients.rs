@@ -46,16 +46,7 @@ pub(crate) fn read_client(item: &Item) -> StoreResult<Client> {
 
 impl FindClient for Store {
     async fn client(&self, id: &str) -> StoreResult<Option<Client>> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.tables.ops)
-            .set_key(Some(key(id)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(unavailable("read client"))?;
-        answer.item.map(|item| read_client(&item)).transpose()
+        self.ops_item(key(id), "read client").await?.map(|item| read_client(&item)).transpose()
     }
 }
 

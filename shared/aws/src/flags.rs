@@ -15,7 +15,7 @@ use crate::{
     ITEM_FORMAT,
     cache::LastGood,
     item::{Item, Reader, b, millis, n, s},
-    store::{Committed, Store, Transaction, unavailable, unbuildable},
+    store::{Committed, Store, Transaction, unbuildable},
 };
 
 const TABLE: &str = "ops";
@@ -101,16 +101,8 @@ pub(crate) fn read_flags(item: &Item) -> StoreResult<Flags> {
 
 impl ReadFlags for Store {
     async fn flags(&self) -> StoreResult<Flags> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.tables.ops)
-            .set_key(Some(key()))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(unavailable("read flags"))?;
-        answer.item.map_or_else(|| Ok(Flags::default()), |item| read_flags(&item))
+        let item = self.ops_item(key(), "read flags").await?;
+        item.map_or_else(|| Ok(Flags::default()), |item| read_flags(&item))
     }
 }
 

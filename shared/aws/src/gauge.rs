@@ -65,16 +65,8 @@ pub(crate) fn validate(item: &Item) -> StoreResult<()> {
 
 impl CountSessions for Store {
     async fn counted(&self, shard: &str) -> StoreResult<Option<Sequence>> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.tables.ops)
-            .set_key(Some(key(&shard_key(shard))))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(unavailable("read shard"))?;
-        answer.item.map(|item| read_shard(&item)).transpose()
+        let item = self.ops_item(key(&shard_key(shard)), "read shard").await?;
+        item.map(|item| read_shard(&item)).transpose()
     }
 
     async fn count_in(

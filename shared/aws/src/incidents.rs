@@ -26,7 +26,7 @@ use sallyport_core::{
 use crate::{
     ITEM_FORMAT,
     item::{Item, Reader, b, millis, n, s},
-    store::{Committed, Store, Transaction, unavailable, unbuildable},
+    store::{Committed, Store, Transaction, if_held, unavailable, unbuildable},
 };
 
 const TABLE: &str = "ops";
@@ -232,19 +232,6 @@ pub(crate) fn read_notice(item: &Item) -> StoreResult<Notice> {
 }
 
 impl Store {
-    async fn ops_item(&self, pk: &str, sk: &str, operation: &'static str) -> StoreResult<Option<Item>> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.tables.ops)
-            .set_key(Some(key(pk, sk)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(unavailable(operation))?;
-        Ok(answer.item)
-    }
-
     async fn ops_items(
         &self,
         pk: &str,
@@ -274,12 +261,14 @@ impl Store {
 
 impl FindIncident for Store {
     async fn incident(&self, id: IncidentId) -> StoreResult<Option<Incident>> {
-        let item = self.ops_item(INCIDENTS, &id.to_string(), "read incident").await?;
+        let item = self.ops_item(key(INCIDENTS, &id.to_string()), "read incident").await?;
         item.map(|item| read_incident(&item)).transpose()
     }
 
     async fn latest_of(&self, cause: &Cause) -> StoreResult<Option<Incident>> {
-        let Some(item) = self.ops_item(CAUSES, cause.as_str(), "read cause").await? else { return Ok(None) };
+        let Some(item) = self.ops_item(key(CAUSES, cause.as_str()), "read cause").await? else {
+            return Ok(None);
+        };
         let (id, _) = read_pointer(&item)?;
         self.incident(id).await
     }
@@ -421,17 +410,7 @@ impl Notices for Store {
             .expression_attribute_values(":channel", AttributeValue::Ss(vec![channel.to_owned()]))
             .send()
             .await;
-        match sent {
-            Ok(_) => Ok(()),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(unavailable("mark notice")(error)),
-        }
+        if_held(sent, "mark notice").map(drop)
     }
 
     async fn forget_notice(&self, notice: &Notice) -> StoreResult<()> {

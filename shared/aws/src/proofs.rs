@@ -19,13 +19,14 @@ use sallyport_core::{
 use crate::{
     ITEM_FORMAT,
     item::{Item, Reader, millis, n, s},
-    store::{Committed, Store, Transaction, unavailable, unbuildable},
+    store::{Committed, Store, Transaction, if_held, unavailable, unbuildable},
 };
 
 const TABLE: &str = "ops";
 pub(crate) const PARTITION: &str = "PROOF";
 const RUN: &str = "restore_drill_run";
 const CANARY: &str = "canary";
+const READ: &str = "read proof";
 
 fn key(name: &str) -> Item {
     HashMap::from([("pk".to_owned(), s(PARTITION)), ("sk".to_owned(), s(name))])
@@ -91,24 +92,9 @@ pub(crate) fn validate(item: &Item) -> StoreResult<()> {
     }
 }
 
-impl Store {
-    async fn proof_item(&self, name: &str) -> StoreResult<Option<Item>> {
-        let answer = self
-            .client
-            .get_item()
-            .table_name(&self.tables.ops)
-            .set_key(Some(key(name)))
-            .consistent_read(true)
-            .send()
-            .await
-            .map_err(unavailable("read proof"))?;
-        Ok(answer.item)
-    }
-}
-
 impl Proofs for Store {
     async fn proof(&self, name: &str) -> StoreResult<Option<Proof>> {
-        self.proof_item(name).await?.map(|item| read_proof(&item)).transpose()
+        self.ops_item(key(name), READ).await?.map(|item| read_proof(&item)).transpose()
     }
 
     async fn keep_proof(&self, proof: &Proof) -> StoreResult<()> {
@@ -122,18 +108,8 @@ impl Proofs for Store {
             .expression_attribute_values(":at", millis(proof.at))
             .send()
             .await;
-        match sent {
-            Ok(_) => Ok(()),
-            // A newer one is there.
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(())
-            }
-            Err(error) => Err(unavailable("keep proof")(error)),
-        }
+        // If it does not hold, a newer one is there.
+        if_held(sent, "keep proof").map(drop)
     }
 }
 
@@ -142,7 +118,7 @@ const NO_RUN: &str = "attribute_not_exists(pk)";
 
 impl Runs for Store {
     async fn run(&self) -> StoreResult<Option<Run>> {
-        self.proof_item(RUN).await?.map(|item| read_run(&item)).transpose()
+        self.ops_item(key(RUN), READ).await?.map(|item| read_run(&item)).transpose()
     }
 
     async fn keep_run(&self, run: &Run, event: Option<&SecurityEvent>) -> StoreResult<bool> {
@@ -189,7 +165,7 @@ impl Runs for Store {
     }
 
     async fn canary(&self) -> StoreResult<Option<Canary>> {
-        self.proof_item(CANARY).await?.map(|item| read_canary(&item)).transpose()
+        self.ops_item(key(CANARY), READ).await?.map(|item| read_canary(&item)).transpose()
     }
 
     async fn keep_canary(&self, canary: &Canary) -> StoreResult<bool> {
@@ -205,16 +181,6 @@ impl Runs for Store {
             .condition_expression(NO_RUN)
             .send()
             .await;
-        match sent {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(PutItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(unavailable("keep canary")(error)),
-        }
+        Ok(if_held(sent, "keep canary")?.is_some())
     }
 }

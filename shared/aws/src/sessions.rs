@@ -26,7 +26,7 @@ use crate::{
     ITEM_FORMAT,
     item::{Item, Reader, b, millis, n, s},
     messages::write_message,
-    store::{Committed, Store, Transaction, unavailable, unbuildable},
+    store::{Committed, Store, Transaction, if_held, unavailable, unbuildable},
 };
 
 const TABLE: &str = "sessions";
@@ -159,16 +159,9 @@ impl AddSession for Store {
             .return_values(ReturnValue::AllNew)
             .send()
             .await;
-        match sent {
-            Ok(answer) => Ok(Added::Among(read_sessions(user, &answer.attributes.unwrap_or_default())?)),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(Added::EpochPassed)
-            }
-            Err(error) => Err(unavailable("add session")(error)),
+        match if_held(sent, "add session")? {
+            Some(answer) => Ok(Added::Among(read_sessions(user, &answer.attributes.unwrap_or_default())?)),
+            None => Ok(Added::EpochPassed),
         }
     }
 }

@@ -2,13 +2,13 @@
 
 use aws_sdk_dynamodb::{
     Client,
-    error::{DisplayErrorContext, SdkError},
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     operation::transact_write_items::TransactWriteItemsError,
     types::{Delete, Put, TransactWriteItem, Update},
 };
 use sallyport_core::store::{StoreError, StoreResult};
 
-use crate::retries::conflicted;
+use crate::{item::Item, retries::conflicted};
 
 /// Names of the tables of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +46,20 @@ impl Store {
         });
         let _unused = futures_util::future::join_all(calls).await;
     }
+
+    /// An item of the Ops table, as the last acknowledged write left it.
+    pub(crate) async fn ops_item(&self, key: Item, operation: &'static str) -> StoreResult<Option<Item>> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.tables.ops)
+            .set_key(Some(key))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(unavailable(operation))?;
+        Ok(answer.item)
+    }
 }
 
 /// A failed call, for the log.
@@ -54,6 +68,18 @@ where
     E: std::error::Error + Send + Sync + 'static,
 {
     move |error| StoreError::Unavailable { operation, reason: DisplayErrorContext(&error).to_string() }
+}
+
+/// What a write under a condition answered; `None` when the condition did not hold.
+pub(crate) fn if_held<T, E>(sent: Result<T, SdkError<E>>, operation: &'static str) -> StoreResult<Option<T>>
+where
+    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
+{
+    match sent {
+        Ok(answer) => Ok(Some(answer)),
+        Err(error) if error.code() == Some("ConditionalCheckFailedException") => Ok(None),
+        Err(error) => Err(unavailable(operation)(error)),
+    }
 }
 
 /// A request that the SDK refuses to build: a fault of ours, which shows in no state of the data.

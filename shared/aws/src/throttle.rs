@@ -23,7 +23,7 @@ use sallyport_core::{
 use crate::{
     ITEM_FORMAT,
     item::{Item, Reader, millis, n, s},
-    store::{Committed, Store, Transaction, unavailable, unbuildable},
+    store::{Committed, Store, Transaction, if_held, unavailable, unbuildable},
 };
 
 const TABLE: &str = "throttle";
@@ -293,17 +293,8 @@ impl Store {
             condition.push(')');
             update = update.expression_attribute_names(name, reservation(*expired));
         }
-        match update.update_expression(expression).condition_expression(condition).send().await {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error
-                    .as_service_error()
-                    .is_some_and(UpdateItemError::is_conditional_check_failed_exception) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(unavailable("settle attempt")(error)),
-        }
+        let sent = update.update_expression(expression).condition_expression(condition).send().await;
+        Ok(if_held(sent, "settle attempt")?.is_some())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use aws_sdk_cloudwatch::{
     Client,
+    primitives::DateTime,
     types::{AlarmType, HistoryItemType, StateValue},
 };
 
@@ -20,6 +21,23 @@ struct Known {
     actions: Vec<String>,
     enabled: bool,
     composite: bool,
+}
+
+/// The two kinds have the same members, and no type in common.
+macro_rules! known {
+    ($alarms:expr, $alarm:expr, composite: $composite:literal) => {
+        Known {
+            entry: $alarms.entry(
+                $alarm.alarm_name(),
+                $alarm.alarm_description(),
+                $alarm.state_value(),
+                $alarm.state_updated_timestamp().map(DateTime::secs),
+            ),
+            actions: $alarm.alarm_actions().to_vec(),
+            enabled: $alarm.actions_enabled().unwrap_or_default(),
+            composite: $composite,
+        }
+    };
 }
 
 impl Alarms {
@@ -46,36 +64,8 @@ impl Alarms {
                 None => ask.alarm_name_prefix(&self.prefix),
             };
             let answer = ask.send().await.map_err(|error| aws_fault::from_sdk("list the alarms", &error))?;
-            for alarm in answer.metric_alarms() {
-                let changed =
-                    alarm.state_updated_timestamp().map(aws_sdk_cloudwatch::primitives::DateTime::secs);
-                known.push(Known {
-                    entry: self.entry(
-                        alarm.alarm_name(),
-                        alarm.alarm_description(),
-                        alarm.state_value(),
-                        changed,
-                    ),
-                    actions: alarm.alarm_actions().to_vec(),
-                    enabled: alarm.actions_enabled().unwrap_or_default(),
-                    composite: false,
-                });
-            }
-            for alarm in answer.composite_alarms() {
-                let changed =
-                    alarm.state_updated_timestamp().map(aws_sdk_cloudwatch::primitives::DateTime::secs);
-                known.push(Known {
-                    entry: self.entry(
-                        alarm.alarm_name(),
-                        alarm.alarm_description(),
-                        alarm.state_value(),
-                        changed,
-                    ),
-                    actions: alarm.alarm_actions().to_vec(),
-                    enabled: alarm.actions_enabled().unwrap_or_default(),
-                    composite: true,
-                });
-            }
+            known.extend(answer.metric_alarms().iter().map(|alarm| known!(self, alarm, composite: false)));
+            known.extend(answer.composite_alarms().iter().map(|alarm| known!(self, alarm, composite: true)));
             token = answer.next_token().map(str::to_owned);
             if token.is_none() {
                 return Ok(known);
