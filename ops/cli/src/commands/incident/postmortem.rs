@@ -38,9 +38,17 @@ pub(super) async fn run(target: &Target, id: IncidentId) -> Result<Answer, Failu
     Answer::of(&Draft { incident: id.to_string(), figures: FiguresReport::of(measured), markdown })
 }
 
+/// Characters of an entry in the timeline's table; `incident show` has the rest of a runbook's transcript.
+const LONGEST_CELL: usize = 300;
+
 /// A cell of a Markdown table: one line, and no bar of its own.
 fn cell(text: &str) -> String {
-    plain(&text.lines().collect::<Vec<_>>().join("; ")).replace('|', "\\|")
+    let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let line = plain(&lines.join("; ")).replace('|', "\\|");
+    match line.char_indices().nth(LONGEST_CELL) {
+        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
+        None => line,
+    }
 }
 
 fn draft(incident: &Incident, figures: Figures, timeline: &[EntryReport], diagnosis: Option<&str>) -> String {
