@@ -87,8 +87,8 @@ impl fmt::Display for Report<'_> {
                 }
             }
         }
-        if let Some(postmortem) = &scored.postmortem {
-            writeln!(f, "\n## Post-mortem draft\n\n`sallyport incident postmortem` prints:\n")?;
+        if let (Some(postmortem), Some(incident)) = (&scored.postmortem, &scored.incident) {
+            writeln!(f, "\n## Post-mortem draft\n\n`sallyport incident postmortem {incident}` prints:\n")?;
             fenced(f, "markdown", postmortem)?;
         }
         Ok(())
