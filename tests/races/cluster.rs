@@ -164,6 +164,17 @@ pub(crate) struct Cluster {
 }
 
 impl Cluster {
+    /// What the servers told their operators of requests that failed.
+    pub(crate) async fn faults(&self) -> anyhow::Result<Vec<String>> {
+        let mut faults = Vec::new();
+        for instance in &self.instances {
+            let logs = instance.console("GET", "logs", &Value::Null).await?;
+            let lines = logs["lines"].as_array().into_iter().flatten().map(|line| &line["line"]);
+            faults.extend(lines.filter_map(|line| line["fault"].as_str()).map(str::to_owned));
+        }
+        Ok(faults)
+    }
+
     pub(crate) async fn start() -> anyhow::Result<Self> {
         // A race is about who is first, not about who gets a processor: one cluster at a time, whatever runs the tests.
         let alone = File::create(concat!(env!("CARGO_TARGET_TMPDIR"), "/races.lock"))?;

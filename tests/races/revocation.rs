@@ -1,6 +1,6 @@
 //! What ends sessions, racing with what begins and prolongs them. Once it is acknowledged, nothing lives (promise 5).
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use sallyport_testkit::{Account, Backend, Session};
 use serde_json::json;
 
@@ -15,9 +15,11 @@ fn given<'a>(sessions: &'a [Session], outcomes: &'a [Outcome]) -> Vec<&'a str> {
     before.chain(outcomes.iter().filter_map(|outcome| outcome.text("refresh_token"))).collect()
 }
 
-fn none_failed(outcomes: &[Outcome]) -> anyhow::Result<()> {
+async fn none_failed(cluster: &Cluster, outcomes: &[Outcome]) -> anyhow::Result<()> {
     let known = |outcome: &Outcome| [200, 204, 401, 429].contains(&outcome.status);
-    ensure!(outcomes.iter().all(known), "{}", tally(outcomes));
+    if !outcomes.iter().all(known) {
+        bail!("{}, of which the servers say {:#?}", tally(outcomes), cluster.faults().await?);
+    }
     Ok(())
 }
 
@@ -45,7 +47,7 @@ async fn nothing_lives_after_a_logout_that_met_refreshes() -> anyhow::Result<()>
         let acknowledged = &outcomes[round % 5][0];
         ensure!(acknowledged.status == 204, "round {round}: {acknowledged:?}");
         let outcomes: Vec<_> = outcomes.into_iter().flatten().collect();
-        none_failed(&outcomes).with_context(|| format!("round {round}"))?;
+        none_failed(&cluster, &outcomes).await.with_context(|| format!("round {round}"))?;
         let tokens = given(std::slice::from_ref(&session), &outcomes);
         minted += tokens.len() - 1;
         let living = cluster.living(tokens).await?;
@@ -84,7 +86,7 @@ async fn nothing_lives_after_a_disabling_that_met_logins_and_refreshes() -> anyh
             what.to(backend, &account).await
         };
         let outcomes: Vec<_> = cluster.fire_while(&shots, operate).await?.into_iter().flatten().collect();
-        none_failed(&outcomes).with_context(|| format!("round {round}"))?;
+        none_failed(&cluster, &outcomes).await.with_context(|| format!("round {round}"))?;
         let tokens = given(std::slice::from_ref(&session), &outcomes);
         minted += tokens.len() - 1;
         begun += outcomes.iter().filter(|outcome| outcome.text("device_token").is_some()).count();
@@ -141,7 +143,7 @@ async fn nothing_lives_after_a_disabling_that_met_second_factors() -> anyhow::Re
             what.to(backend, &account).await
         };
         let outcomes: Vec<_> = cluster.fire_while(&shots, operate).await?.into_iter().flatten().collect();
-        none_failed(&outcomes).with_context(|| format!("round {round}"))?;
+        none_failed(&cluster, &outcomes).await.with_context(|| format!("round {round}"))?;
         let tokens = given(&[], &outcomes);
         begun += tokens.len();
         let living = cluster.living(tokens).await?;

@@ -189,7 +189,7 @@ async fn measure(
     latency: u64,
     all: &mut BTreeMap<Key, Series>,
 ) -> anyhow::Result<()> {
-    let (rounds, seconds) = if options.quick { (2, 1.0) } else { (5, 5.0) };
+    let (rounds, seconds) = if options.quick { (2, 1.0) } else { (5, 2.0) };
     let span = Duration::from_secs_f64(seconds);
     let is_default = engine == "argon2";
     let local = Local::backend(binary, Duration::from_millis(latency), &[])?;
