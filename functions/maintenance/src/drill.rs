@@ -38,7 +38,7 @@ pub(crate) async fn run(state: &State, facts: &Facts) -> Result<Value, TriggerEr
 
 async fn drive(state: &State) -> Result<Standing, TriggerError> {
     let platform = &state.platform;
-    let keyring = platform.keyring_cache().get().await?;
+    let keyring = platform.keyring_cache().get(None).await?;
     let keyring =
         keyring.ok_or_else(|| TriggerError::Refused("the keyring has not been filled yet".to_owned()))?;
     let rules = platform.config().rules(platform.config().issuer.as_deref().unwrap_or("drill"));

@@ -15,11 +15,11 @@ use crate::meter;
 struct Copied<T> {
     value: Arc<T>,
     fetched_at: Timestamp,
-    /// After a failed fetch: not before this.
+    /// After a fetch that failed, or gave what was outdated: not before this.
     retry_at: Timestamp,
 }
 
-/// How long a failed fetch is not repeated.
+/// How long a fetch that did not help is not repeated.
 const RETRY: Duration = Duration::from_secs(5);
 
 /// The last good copy.
@@ -35,16 +35,17 @@ impl<T> LastGood<T> {
         Self { what, clock, max_age, copy: Mutex::new(None) }
     }
 
-    /// The copy, or what `fetch` gives where the copy is too old; `None` is not kept.
+    /// The copy, or what `fetch` gives where the copy is too old or outdated; `None` is not kept.
     ///
     /// # Errors
     /// The fetch failed and there is no copy.
     pub(crate) async fn get(
         &self,
+        is_outdated: impl Fn(&T) -> bool,
         fetch: impl Future<Output = StoreResult<Option<T>>>,
     ) -> StoreResult<Option<Arc<T>>> {
         let now = self.clock.now();
-        if let Some(value) = self.fresh(now) {
+        if let Some(value) = self.fresh(now, &is_outdated) {
             meter::note_cache(true);
             return Ok(Some(value));
         }
@@ -53,7 +54,8 @@ impl<T> LastGood<T> {
             Ok(None) => Ok(None),
             Ok(Some(value)) => {
                 let value = Arc::new(value);
-                *self.locked() = Some(Copied { value: Arc::clone(&value), fetched_at: now, retry_at: now });
+                let retry_at = if is_outdated(&value) { now + RETRY } else { now };
+                *self.locked() = Some(Copied { value: Arc::clone(&value), fetched_at: now, retry_at });
                 Ok(Some(value))
             }
             Err(error) => {
@@ -77,11 +79,11 @@ impl<T> LastGood<T> {
         self.max_age
     }
 
-    fn fresh(&self, now: Timestamp) -> Option<Arc<T>> {
+    fn fresh(&self, now: Timestamp, is_outdated: impl Fn(&T) -> bool) -> Option<Arc<T>> {
         let copy = self.locked();
         let copied = copy.as_ref()?;
-        let fresh = now < copied.fetched_at + self.max_age || now < copied.retry_at;
-        fresh.then(|| Arc::clone(&copied.value))
+        let young = now < copied.fetched_at + self.max_age && !is_outdated(&copied.value);
+        (young || now < copied.retry_at).then(|| Arc::clone(&copied.value))
     }
 
     fn locked(&self) -> MutexGuard<'_, Option<Copied<T>>> {

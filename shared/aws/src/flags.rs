@@ -8,6 +8,7 @@ use sallyport_core::{
     clock::{Clock, Timestamp},
     flags::{Block, BlockSubject, ChangeFlags, Flags, Mode, ModeName, ReadFlags, Reason},
     ids::OperationId,
+    keyring::rotate::OutdateCopies,
     store::StoreResult,
 };
 
@@ -15,7 +16,7 @@ use crate::{
     ITEM_FORMAT,
     cache::LastGood,
     item::{Item, Reader, b, millis, n, s},
-    store::{Committed, Store, Transaction, unbuildable},
+    store::{Committed, Store, Transaction, if_held, unbuildable},
 };
 
 const TABLE: &str = "ops";
@@ -44,6 +45,9 @@ pub(crate) fn write_flags(flags: &Flags) -> Item {
     item.insert("modes".to_owned(), AttributeValue::M(modes.collect()));
     item.insert("blocks".to_owned(), AttributeValue::M(blocks.collect()));
     item.insert("recent".to_owned(), b(recent));
+    if let Some(from) = flags.keyring_from {
+        item.insert("keyring_from".to_owned(), millis(from));
+    }
     item
 }
 
@@ -61,7 +65,11 @@ fn write_entry(reason: &Reason, set_at: Timestamp, expires_at: Timestamp, by: &s
 pub(crate) fn read_flags(item: &Item) -> StoreResult<Flags> {
     let reader = Reader::new(TABLE, KEY, item);
     reader.format()?;
-    let mut flags = Flags { version: reader.number("ver")?, ..Flags::default() };
+    let mut flags = Flags {
+        version: reader.number("ver")?,
+        keyring_from: reader.optional_number("keyring_from")?.map(Timestamp::from_millis),
+        ..Flags::default()
+    };
     let modes = reader.map("modes")?;
     for (attribute, name) in modes.named("") {
         let Ok(name) = name.parse::<ModeName>() else { continue };
@@ -125,6 +133,35 @@ impl ChangeFlags for Store {
     }
 }
 
+impl OutdateCopies for Store {
+    /// Beside whatever modes and blocks hold: an operator who sets one at the same time tries again.
+    async fn outdate_copies(&self, from: Timestamp) -> StoreResult<()> {
+        let operation = "outdate copies of the keyring";
+        let empty = || AttributeValue::M(HashMap::new());
+        let sent = self
+            .client
+            .update_item()
+            .table_name(&self.tables.ops)
+            .set_key(Some(key()))
+            .update_expression(
+                "SET keyring_from = :from, v = if_not_exists(v, :format), ver = if_not_exists(ver, :none) + :one, \
+                 modes = if_not_exists(modes, :empty), blocks = if_not_exists(blocks, :empty), \
+                 recent = if_not_exists(recent, :nothing)",
+            )
+            .condition_expression("attribute_not_exists(keyring_from) OR keyring_from < :from")
+            .expression_attribute_values(":from", millis(from))
+            .expression_attribute_values(":format", n(ITEM_FORMAT))
+            .expression_attribute_values(":none", n(0))
+            .expression_attribute_values(":one", n(1))
+            .expression_attribute_values(":empty", empty())
+            .expression_attribute_values(":nothing", b(Vec::new()))
+            .send()
+            .await;
+        // Where the condition does not hold, this was done before, or a later revocation has done more.
+        if_held(sent, operation).map(drop)
+    }
+}
+
 /// The flags in the process: read when they are older than `max_age`, kept when the read fails.
 pub struct FlagsCache<S> {
     source: S,
@@ -140,7 +177,7 @@ impl<S: ReadFlags> FlagsCache<S> {
     /// The read failed and there is no copy: what is blocked is not known.
     pub async fn get(&self) -> StoreResult<Arc<Flags>> {
         let read = async { self.source.flags().await.map(Some) };
-        Ok(self.copy.get(read).await?.unwrap_or_default())
+        Ok(self.copy.get(|_| false, read).await?.unwrap_or_default())
     }
 
     /// The last good copy, however old, without asking anybody.

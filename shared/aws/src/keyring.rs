@@ -25,7 +25,7 @@ use sallyport_core::{
     keyring::{
         FillKeyring, KeyId, KeyState, Keyring, KeyringDocument, KeyringSource, SecretKeyEntry,
         SigningAlgorithm, SigningKeyEntry, Stored,
-        rotate::{self, KeyringVersions, Versions},
+        rotate::{self, KeyringVersions, OutdateCopies, Versions},
         rotation::MakeKeys,
     },
     random::Random,
@@ -197,7 +197,7 @@ impl KeyringVersions for SecretsKeyring {
     }
 }
 
-/// The secret and the table of events: what a rotation changes.
+/// The secret, the table of events and the flags: what a rotation changes.
 #[derive(Debug, Clone, Copy)]
 pub struct KeyringVault<'a> {
     pub secret: &'a SecretsKeyring,
@@ -223,6 +223,12 @@ impl KeyringVersions for KeyringVault<'_> {
 
     async fn drop_pending(&self, id: &str) -> StoreResult<()> {
         self.secret.drop_pending(id).await
+    }
+}
+
+impl OutdateCopies for KeyringVault<'_> {
+    async fn outdate_copies(&self, from: Timestamp) -> StoreResult<()> {
+        self.store.outdate_copies(from).await
     }
 }
 
@@ -313,12 +319,14 @@ impl<S: KeyringSource> KeyringCache<S> {
         &self.source
     }
 
-    /// The keyring; `None` when the secret has not been filled yet.
+    /// The keyring; `None` when the secret has not been filled yet. A copy from before `from` does not count, unless there is
+    /// no other to be had.
     ///
     /// # Errors
     /// The fetch failed and there is no copy, or what it fetched does not read.
-    pub async fn get(&self) -> StoreResult<Option<Arc<Keyring>>> {
-        self.copy.get(self.fetch()).await
+    pub async fn get(&self, from: Option<Timestamp>) -> StoreResult<Option<Arc<Keyring>>> {
+        let is_outdated = |copy: &Keyring| from.is_some_and(|from| copy.is_from_before(from));
+        self.copy.get(is_outdated, self.fetch()).await
     }
 
     /// The last good copy, however old, without asking anybody.

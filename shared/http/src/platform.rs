@@ -197,21 +197,21 @@ impl Platform {
         Ok(self.inner.flags.get().await?)
     }
 
-    /// The keyring. While it is known to be unreachable the last good copy serves, and nobody waits for another.
+    /// The keyring, from after the last revocation. While it is known to be unreachable the last good copy serves, and nobody waits for another.
     ///
     /// # Errors
     /// 503 `keyring_unavailable` when there is none: not fetched, damaged, or not filled yet.
     pub async fn keyring(&self) -> Result<Arc<Keyring>, Problem> {
         let now = self.inner.clock.now();
-        let degraded = |flags: Arc<Flags>| flags.is_degraded(Component::Keyring, now);
-        if self.inner.flags.last().is_some_and(degraded) {
+        let flags = self.inner.flags.last().unwrap_or_default();
+        if flags.is_degraded(Component::Keyring, now) {
             return self.inner.keyring.last().ok_or_else(|| {
                 let mode = ModeName::Degraded(Component::Keyring);
                 Problem::new(Code::KeyringUnavailable)
                     .operator(format!("{mode} is set, and there is no copy"))
             });
         }
-        match self.inner.keyring.get().await {
+        match self.inner.keyring.get(flags.keyring_from).await {
             Ok(Some(keyring)) => Ok(keyring),
             Ok(None) => {
                 Err(Problem::new(Code::KeyringUnavailable).operator("the keyring has not been filled yet"))
@@ -226,7 +226,7 @@ impl Platform {
     /// # Errors
     /// Secrets Manager, the generator; or the keyring is filled and the event is lost.
     pub async fn fill_keyring(&self, function: &str) -> StoreResult<()> {
-        if self.inner.keyring.get().await?.is_some() {
+        if self.inner.keyring.get(None).await?.is_some() {
             return Ok(());
         }
         let algorithm = self.inner.config.signing_algorithm;
@@ -241,14 +241,14 @@ impl Platform {
             self.inner.store.record(&event.detail(kid)).await?;
         }
         // A copy from the first minute on, for an outage that begins in it.
-        self.inner.keyring.get().await?;
+        self.inner.keyring.get(None).await?;
         Ok(())
     }
 
     /// What the first request would otherwise wait for: the handshake with DynamoDB and the keyring. Neither may fail the
     /// start: a dependency that is down now is reported by the requests that need it.
     pub async fn warm_up(self) {
-        let (keyring, ()) = tokio::join!(self.inner.keyring.get(), self.inner.store.warm_up(1));
+        let (keyring, ()) = tokio::join!(self.inner.keyring.get(None), self.inner.store.warm_up(1));
         report_cold(keyring.err());
     }
 
@@ -256,7 +256,7 @@ impl Platform {
     /// the connections is opened by the first read of the flags.
     pub async fn warm_up_for(self, calls: usize) {
         let (keyring, flags, ()) = tokio::join!(
-            self.inner.keyring.get(),
+            self.inner.keyring.get(None),
             self.inner.flags.get(),
             self.inner.store.warm_up(calls.saturating_sub(1))
         );

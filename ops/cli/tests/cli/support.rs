@@ -155,6 +155,12 @@ impl World {
         Ok((status, response.json().await.unwrap_or(Value::Null)))
     }
 
+    /// Status of an answer.
+    pub(crate) async fn get(&self, path: &str, bearer: &str) -> anyhow::Result<u16> {
+        let request = self.http.get(format!("{}{path}", self.url)).bearer_auth(bearer);
+        Ok(request.send().await?.status().as_u16())
+    }
+
     /// Status and answer of a sign-in.
     pub(crate) async fn sign_in(&self, password: &str) -> anyhow::Result<(u16, Value)> {
         self.post("/api/v1/auth/login", None, &json!({"email": "ada@example.com", "password": password}))

@@ -159,6 +159,8 @@ pub struct Flags {
     pub version: u64,
     pub modes: BTreeMap<ModeName, Mode>,
     pub blocks: BTreeMap<BlockSubject, Block>,
+    /// A key was revoked in the keyring of this time: no function goes on with a copy of an earlier one.
+    pub keyring_from: Option<Timestamp>,
     /// The latest changes, oldest first: one that is repeated because its reply was lost finds itself.
     pub recent: Vec<OperationId>,
 }

@@ -11,7 +11,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey};
 use serde::Serialize;
 
 use super::{KeyId, KeyState, KeyringDocument, SecretKeyEntry, SigningAlgorithm, SigningKeyEntry};
-use crate::secret::Secret;
+use crate::{clock::Timestamp, secret::Secret};
 
 /// The keyring can't be used as it is stored.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -70,6 +70,7 @@ enum JwkParameters {
 
 /// All keys of a deployment, ready to use.
 pub struct Keyring {
+    changed_at: Option<Timestamp>,
     signer: Signer,
     public: Vec<PublicKey>,
     refresh: SecretKeys,
@@ -107,6 +108,7 @@ impl Keyring {
             .map(|entry| read_signing_key(entry).map(|(_, public)| public))
             .collect::<Result<_, _>>()?;
         Ok(Self {
+            changed_at: document.changed_at.map(Timestamp::from_seconds),
             signer: read_signing_key(current)?.0,
             public,
             refresh: SecretKeys::read("refresh", &document.refresh)?,
@@ -135,6 +137,11 @@ impl Keyring {
                 Ok((signer.kid.clone(), verified.map_err(fault)?))
             })
             .collect()
+    }
+
+    /// Whether a key was revoked since: what `from` says is of the keyring in which it is.
+    pub fn is_from_before(&self, from: Timestamp) -> bool {
+        self.changed_at.is_none_or(|changed_at| changed_at < from)
     }
 
     pub fn signer(&self) -> &Signer {

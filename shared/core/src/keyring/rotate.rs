@@ -65,6 +65,13 @@ pub trait KeyringVersions: Send + Sync {
     fn drop_pending(&self, id: &str) -> impl Future<Output = StoreResult<()>> + Send;
 }
 
+/// Ends the copies that running functions keep.
+pub trait OutdateCopies: Send + Sync {
+    /// From now on every function that sees the flags reads the keyring anew, where its copy is from before `from`. Done twice
+    /// it is done once.
+    fn outdate_copies(&self, from: Timestamp) -> impl Future<Output = StoreResult<()>> + Send;
+}
+
 /// What a rotation is given besides the secret.
 #[derive(Clone, Copy)]
 pub struct RotationEnv<'a> {
@@ -209,11 +216,11 @@ pub async fn rotate<P: KeyringVersions + RecordEvent>(
     Ok(rotated)
 }
 
-/// Takes a key out of use at once, whatever else is under way.
+/// Takes a key out of use at once, whatever else is under way, also in functions that run.
 ///
 /// # Errors
-/// As [`rotation::revoke`]; Secrets Manager.
-pub async fn revoke<P: KeyringVersions + RecordEvent>(
+/// As [`rotation::revoke`]; Secrets Manager; the flags.
+pub async fn revoke<P: KeyringVersions + OutdateCopies + RecordEvent>(
     ports: &P,
     env: RotationEnv<'_>,
     name: &KeyName,
@@ -225,7 +232,8 @@ pub async fn revoke<P: KeyringVersions + RecordEvent>(
     let document = read(&current.text)?;
     let step = match rotation::revoke(&document, name, env.algorithm, env.now, env.keys) {
         Err(error @ RotationError::RevokedAlready(_)) if rotation::changed_last(&document, name) => {
-            // Repeated, perhaps since the event could not be written: under the version's own id it is the same event.
+            // Repeated, perhaps since what follows could not be written: under the version's own id it is the same event.
+            outdate(ports, &document).await?;
             let change = Change { key: name.clone(), to: Some(KeyState::Revoked) };
             let detail = list(&[change]);
             record(ports, &current.id, &document, EventKind::KeyringRevoked, &detail, origin).await?;
@@ -235,9 +243,17 @@ pub async fn revoke<P: KeyringVersions + RecordEvent>(
     };
     check(&step.document)?;
     apply(ports, token, &current.id, &step).await?;
+    outdate(ports, &step.document).await?;
     let detail = list(&step.changes);
     record(ports, token, &step.document, EventKind::KeyringRevoked, &detail, origin).await?;
     Ok(step.changes)
+}
+
+async fn outdate<P: OutdateCopies>(ports: &P, document: &KeyringDocument) -> StoreResult<()> {
+    match document.changed_at {
+        Some(changed_at) => ports.outdate_copies(Timestamp::from_seconds(changed_at)).await,
+        None => Ok(()),
+    }
 }
 
 /// What `rotate` would do, without doing it.

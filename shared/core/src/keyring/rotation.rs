@@ -374,7 +374,7 @@ pub fn advance(
     keys: &dyn MakeKeys,
 ) -> Result<(Phase, Step), RotationError> {
     let mut next = document.clone();
-    next.changed_at = Some(now.seconds());
+    next.changed_at = document.changed_at.max(Some(now.seconds()));
     if let Some(changes) = promote(&mut next, now, policy)? {
         return Ok((Phase::Promote, Step { document: next, changes }));
     }
@@ -505,6 +505,9 @@ pub fn revoke(
     keys: &dyn MakeKeys,
 ) -> Result<Step, RotationError> {
     let mut next = document.clone();
+    // Later than the one before it, whatever the clock says: copies are told apart by this.
+    let after = document.changed_at.map_or(0, |before| before.saturating_add(1));
+    let now = now.max(Timestamp::from_seconds(after));
     next.changed_at = Some(now.seconds());
     let kind = name.kind;
     let mut changes = Vec::new();

@@ -461,10 +461,25 @@ fn an_operator_rotates_past_what_a_rotation_left_behind_but_not_past_one_under_w
 }
 
 #[test]
+fn each_of_two_revocations_in_one_second_outdates_the_copies_of_the_other() {
+    finish(async {
+        let vault = Vault::holding(&document());
+        for (operation, name) in ["k1", "refresh:1", "device:1"].into_iter().enumerate() {
+            let before = Keyring::from_document(&vault.current()).unwrap();
+            let name: KeyName = name.parse().unwrap();
+            rotate::revoke(&vault, env(START), &name, &format!("op{operation}"), &origin()).await.unwrap();
+            let from = vault.copies_from().unwrap();
+            assert!(before.is_from_before(from), "{name}");
+            assert!(!Keyring::from_document(&vault.current()).unwrap().is_from_before(from), "{name}");
+        }
+    });
+}
+
+#[test]
 fn a_revocation_can_be_repeated_after_a_fault_at_every_call() {
     finish(async {
         for fault in [Fault::Before, Fault::After] {
-            for call in 0..8 {
+            for call in 0..9 {
                 let vault = Vault::holding(&document());
                 vault.fail(call, fault);
                 let name: KeyName = "refresh:1".parse().unwrap();
@@ -480,6 +495,8 @@ fn a_revocation_can_be_repeated_after_a_fault_at_every_call() {
                 assert_eq!(states, [KeyState::Revoked, KeyState::Current], "{call} {fault:?}");
                 let events = vault.events();
                 assert_eq!(events.len(), 1, "{call} {fault:?} {events:?}");
+                let changed_at = vault.current().changed_at.map(Timestamp::from_seconds);
+                assert_eq!(vault.copies_from(), changed_at, "{call} {fault:?}");
             }
         }
     });

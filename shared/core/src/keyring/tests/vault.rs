@@ -7,9 +7,10 @@ use std::{
 
 use crate::{
     audit::{RecordEvent, SecurityEvent},
+    clock::Timestamp,
     keyring::{
         KeyringDocument,
-        rotate::{CURRENT, KeyringVersions, PENDING, PREVIOUS, Versions},
+        rotate::{CURRENT, KeyringVersions, OutdateCopies, PENDING, PREVIOUS, Versions},
     },
     secret::Secret,
     store::{StoreError, StoreResult},
@@ -29,6 +30,8 @@ struct State {
     stages: BTreeMap<String, BTreeSet<String>>,
     /// By the key under which they are stored.
     events: BTreeMap<String, SecurityEvent>,
+    /// From when copies must be.
+    copies_from: Option<Timestamp>,
     calls: usize,
     fault: Option<(usize, Fault)>,
 }
@@ -78,6 +81,10 @@ impl Vault {
 
     pub(super) fn events(&self) -> Vec<SecurityEvent> {
         self.state.lock().unwrap().events.values().cloned().collect()
+    }
+
+    pub(super) fn copies_from(&self) -> Option<Timestamp> {
+        self.state.lock().unwrap().copies_from
     }
 
     fn call<T>(&self, act: impl FnOnce(&mut State) -> T) -> StoreResult<T> {
@@ -160,6 +167,12 @@ impl KeyringVersions for Vault {
                 stages.remove(PENDING);
             }
         })
+    }
+}
+
+impl OutdateCopies for Vault {
+    async fn outdate_copies(&self, from: Timestamp) -> StoreResult<()> {
+        self.call(|state| state.copies_from = state.copies_from.max(Some(from)))
     }
 }
 
