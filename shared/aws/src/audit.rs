@@ -4,13 +4,15 @@ use std::{collections::HashMap, time::Duration};
 
 use aws_sdk_dynamodb::types::Put;
 use sallyport_core::{
-    audit::{RecordEvent, SecurityEvent, Severity, Subject},
+    audit::{EventKind, RecordEvent, SecurityEvent, Severity, Subject},
+    clock::Timestamp,
+    incidents::{Measure, ReadMeasures},
     store::StoreResult,
 };
 
 use crate::{
     ITEM_FORMAT,
-    item::{Item, millis, n, s},
+    item::{Item, Reader, millis, n, s},
     meter,
     store::{Store, unavailable, unbuildable},
 };
@@ -70,6 +72,42 @@ impl Store {
             }
         }
     }
+}
+
+impl ReadMeasures for Store {
+    async fn measures(&self, from: Timestamp, to: Timestamp) -> StoreResult<Vec<Measure>> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.tables.audit)
+            .consistent_read(true)
+            .key_condition_expression("pk = :pk AND sk BETWEEN :from AND :to")
+            .expression_attribute_values(":pk", s(partition(Subject::Deployment)))
+            .expression_attribute_values(":from", s(format!("{:013}", from.millis())))
+            // After every event of that moment.
+            .expression_attribute_values(":to", s(format!("{:013}~", to.millis())));
+        let mut pages = query.into_paginator().items().send();
+        let mut measures = Vec::new();
+        while let Some(item) = pages.next().await {
+            measures.extend(read_measure(&item.map_err(unavailable("read measures"))?)?);
+        }
+        Ok(measures)
+    }
+}
+
+/// `None` for an event that is no measure, or that a newer release knows.
+fn read_measure(item: &Item) -> StoreResult<Option<Measure>> {
+    let reader = Reader::new("audit", "DEPLOYMENT", item);
+    let name = reader.text("kind")?;
+    let kind = EventKind::ALL.iter().copied().find(|kind| kind.as_str() == name);
+    let Some(kind) = kind.filter(|kind| Measure::mitigates(*kind).is_some()) else { return Ok(None) };
+    let agent = reader.text("agent")?;
+    Ok(Some(Measure {
+        at: reader.instant("at")?,
+        kind,
+        by: agent.strip_prefix("operator ").unwrap_or(agent).to_owned(),
+        detail: if reader.has("detail") { reader.text("detail")?.to_owned() } else { String::new() },
+    }))
 }
 
 fn announce(event: &SecurityEvent) {

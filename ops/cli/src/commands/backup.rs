@@ -11,6 +11,7 @@ use serde::Serialize;
 
 use crate::{
     cli::Target,
+    commands::doctor::OLDEST_PROOF,
     deployment::{Deployment, name},
     failure::{Exit, Failure},
     output::{Answer, Table, ago},
@@ -105,6 +106,17 @@ async fn verify(target: &Target) -> Result<Answer, Failure> {
         }
     }
     let proof = store.proof(Proof::RESTORE_DRILL).await?;
+    // What was never restored is no backup yet. Only prod has had the time to prove it.
+    match &proof {
+        Some(proof) if now.since(proof.at) > OLDEST_PROOF => {
+            let age = ago(proof.at, now);
+            problems.push(format!("the last restore was proven {age}: run `sallyport restore drill`"));
+        }
+        None if protected => {
+            problems.push("no restore was ever proven: run `sallyport restore drill`".to_owned());
+        }
+        _ => {}
+    }
     let report = Verified {
         ok: problems.is_empty(),
         tables,

@@ -120,7 +120,7 @@ pub(crate) async fn run(invocation: Invocation) -> Result<Answer, Failure> {
         Command::Explain(command) => command.run(&target, format).await,
         Command::Incident(command) => command.run(&target).await,
         Command::Calibrate(command) => command.run(),
-        Command::Alarms(command) => command.run(&target).await,
+        Command::Alarms(command) => command.run(&target, format).await,
         Command::Backup(command) => command.run(&target).await,
         Command::Restore(command) => command.run(&target, format).await,
         Command::Sessions(command) => command.run(&target).await,

@@ -36,6 +36,10 @@ async fn a_backend_on_this_machine_has_the_alarms_of_the_template_evaluated_on_w
     assert!(tested["detail"].as_str().unwrap().ends_with("100 100"), "{tested}");
     let page = world.shell.run("alarms test page-availability")?;
     assert!(page.stdout.contains("sallyport-local-high-error-rate"), "{}", page.stdout);
+    let waited = world.shell.run("alarms wait high-error-rate --for 1s --json")?.json(5)?;
+    assert_eq!((&waited["state"], &waited["quiet"]), (&"ALARM".into(), &false.into()));
+    let waited = world.shell.run("alarms wait failure-spike")?;
+    assert_eq!((waited.code, waited.stdout.contains("failure-spike is quiet: OK")), (0, true), "{waited:?}");
     let history = world.shell.run("alarms history high-error-rate --json")?.json(0)?;
     assert!(history["changes"][0]["what"].as_str().unwrap().contains("to ALARM"), "{history}");
     Ok(())
@@ -44,7 +48,7 @@ async fn a_backend_on_this_machine_has_the_alarms_of_the_template_evaluated_on_w
 #[tokio::test(flavor = "multi_thread")]
 async fn an_alarm_that_does_not_exist_is_one_line() -> anyhow::Result<()> {
     let world = World::start().await?;
-    for line in ["alarms test nothing", "alarms history nothing"] {
+    for line in ["alarms test nothing", "alarms wait nothing", "alarms history nothing"] {
         let (code, message) = world.shell.run(&format!("{line} --json"))?.error(3)?;
         assert_eq!(code, "alarm_not_found");
         assert_eq!(message, "there is no alarm nothing: `sallyport alarms list` names them");

@@ -38,6 +38,26 @@ async fn verify_uses_the_api_as_callers_do() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn verify_waits_for_a_maintenance_that_has_just_ended_and_not_for_one_that_lasts() -> anyhow::Result<()>
+{
+    let world = World::start().await?;
+    let shell = &world.shell;
+    assert_eq!(shell.run("mode set maintenance --for 1h --reason upgrade")?.code, 0);
+    // The functions have seen it.
+    world.post("/_local/clock", None, &json!({"advance_seconds": 10})).await?;
+    assert_eq!(world.sign_in("correct horse").await?.0, 503);
+    assert_eq!(shell.run("mode clear maintenance")?.code, 0);
+    let report = shell.run("deploy verify --within 60000 --json")?.json(0)?;
+    assert_eq!(outcome(&report, "refused sign-in"), "ok", "{report:#}");
+
+    assert_eq!(shell.run("mode set maintenance --for 1h --reason upgrade")?.code, 0);
+    world.post("/_local/clock", None, &json!({"advance_seconds": 10})).await?;
+    let report = shell.run("deploy verify --within 60000 --json")?.json(5)?;
+    assert_eq!(outcome(&report, "refused sign-in"), "fault", "{report:#}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_watch_ends_at_the_first_fault() -> anyhow::Result<()> {
     let world = World::start().await?;
     world.fault(&json!({"kind": "refuse", "table": "throttle"})).await?;

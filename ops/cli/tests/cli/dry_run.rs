@@ -28,6 +28,7 @@ const LINES: &[(&str, &str)] = &[
     ("block remove", "198.51.100.7"),
     ("reset force", "ada@example.com"),
     ("alarms test", "slow-responses"),
+    ("incident open", "--severity SEV2 --cause security report"),
     ("incident ack", "{incident}"),
     ("incident note", "{incident} restarting"),
     ("incident escalate", "{incident}"),

@@ -61,6 +61,65 @@ async fn an_incident_is_listed_taken_on_noted_and_resolved() -> anyhow::Result<(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_person_opens_an_incident_that_no_alarm_knows_of() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let shell = &world.shell;
+    let dry = shell.run("incident open --severity SEV1 --cause security leak --dry-run --json")?.json(0)?;
+    assert_eq!((&dry["incident"], &dry["dry_run"]), (&Value::Null, &json!(true)));
+    let opened = shell.run("incident open --severity sev1 --cause security leak --json")?.json(0)?;
+    let id = opened["incident"].as_str().unwrap_or_default().to_owned();
+    for line in [
+        "incident open --severity SEV2 --cause security again",
+        "incident open --severity SEV2 --cause security again --dry-run",
+    ] {
+        let (code, message) = shell.run(&format!("{line} --json"))?.error(4)?;
+        assert_eq!(code, "incident_open");
+        assert!(message.starts_with(&format!("{id} of this cause is open already")), "{message}");
+    }
+    assert_eq!(
+        shell.run("incident open --severity SEV2 --cause Not-One! x --json")?.error(2)?.0,
+        "invalid_cause"
+    );
+    assert_eq!(shell.run("incident open --severity SEV9 --cause security x --json")?.error(2)?.0, "usage");
+
+    // Nobody but the operators is told, who are told like of any other.
+    let (_, status) = world.post("/_local/invoke/responder", None, &json!({"task": "tick"})).await?;
+    assert_eq!(status["result"]["open"], 1, "{status}");
+    let public = reqwest::get(format!("{}/status", world.url())).await?.text().await?;
+    assert!(!public.contains("security"), "{public}");
+    assert_eq!(shell.run(&format!("incident ack {id}"))?.code, 0);
+    assert_eq!(shell.run(&format!("incident resolve {id} --summary rotated"))?.code, 0);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_operators_change_meanwhile_stands_in_the_timeline_and_counts_as_mitigation()
+-> anyhow::Result<()> {
+    let world = World::start().await?;
+    let shell = &world.shell;
+    let opened = shell.run("incident open --severity SEV1 --cause attack leak --json")?.json(0)?;
+    let id = opened["incident"].as_str().unwrap_or_default().to_owned();
+    let figures = shell.run(&format!("incident show {id} --json"))?.json(0)?["figures"].take();
+    assert_eq!(figures["mitigated"], Value::Null);
+    world.post("/_local/clock", None, &json!({"advance_seconds": 120})).await?;
+    shell.run("mode set emergency --for 1h --reason attack")?;
+    shell.run("block add 192.0.2.0/24 --for 1h --reason attack")?;
+    shell.run("mode clear emergency")?;
+    world.post("/_local/clock", None, &json!({"advance_seconds": 60})).await?;
+    shell.run(&format!("incident resolve {id} --summary blocked"))?;
+    shell.run("block remove 192.0.2.0/24")?;
+
+    let shown = shell.run(&format!("incident show {id} --json"))?.json(0)?;
+    let kinds: Vec<_> = shown["timeline"].as_array().into_iter().flatten().map(|e| &e["kind"]).collect();
+    assert_eq!(kinds, ["opened", "mode.set", "block.added", "mode.cleared", "resolved"]);
+    let mitigated = shown["figures"]["mitigated"].as_u64().unwrap_or_default();
+    assert!((120..180).contains(&mitigated), "{shown}");
+    let draft = shell.run(&format!("incident postmortem {id}"))?.stdout;
+    assert!(draft.contains("| block.added | grace@desk | network#192.0.2.0/24, 3600 s: attack |"), "{draft}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn twice_the_same_is_one_line_and_changes_nothing() -> anyhow::Result<()> {
     let world = World::start().await?;
     let shell = &world.shell;

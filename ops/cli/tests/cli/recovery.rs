@@ -16,6 +16,25 @@ async fn backups_are_verified_and_a_table_without_them_is_a_finding() -> anyhow:
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_restore_that_was_proven_long_ago_is_a_finding_and_in_prod_one_that_never_was() -> anyhow::Result<()>
+{
+    let world = World::with_ada().await?;
+    assert_eq!(world.shell.run("restore drill")?.code, 0);
+    world.post("/_local/clock", None, &json!({"advance_seconds": 8 * 86_400 + 60})).await?;
+    let verified = world.shell.run("backup verify --json")?.json(5)?;
+    assert_eq!(verified["problems"].as_array().map(Vec::len), Some(1), "{verified}");
+    let told = world.shell.run("backup verify")?.stdout;
+    assert!(told.contains("the last restore was proven 8 days ago: run `sallyport restore drill`"), "{told}");
+
+    let world = World::start().await?;
+    let prod = world.shell.with("SALLYPORT_STAGE", "prod");
+    let told = prod.run("backup verify")?;
+    assert_eq!(told.code, 5, "{told:?}");
+    assert!(told.stdout.contains("problem: no restore was ever proven"), "{told:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_restore_drill_proves_the_restore_and_says_how() -> anyhow::Result<()> {
     let world = World::with_ada().await?;
     let rehearsed = world.shell.run("restore drill --dry-run --json")?.json(0)?;

@@ -133,6 +133,10 @@ impl World {
         Ok(world)
     }
 
+    pub(crate) fn url(&self) -> &str {
+        &self.url
+    }
+
     /// With Ada, who has a password.
     pub(crate) async fn with_ada() -> anyhow::Result<Self> {
         let world = Self::start().await?;

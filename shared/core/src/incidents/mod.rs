@@ -8,21 +8,24 @@ mod alarm;
 mod deliver;
 mod diagnose;
 mod figures;
+mod measures;
 mod mitigate;
 mod model;
 mod open;
 mod people;
 mod ports;
 mod public;
+mod report;
 mod schedule;
 mod signature;
 mod tick;
 mod trial;
 
-pub use alarm::{AlarmChange, AlarmLevel, Classified, classify};
+pub use alarm::{AlarmChange, AlarmLevel, Classified, TEST_REASON, classify};
 pub use deliver::{Delivered, deliver};
 pub use diagnose::{Diagnose, Known, Question, diagnose};
 pub use figures::{Figures, figures};
+pub use measures::{Measure, ReadMeasures, measures_of};
 pub use mitigate::{MITIGATION, Mitigate, mitigate, wants_mitigation};
 pub use model::{
     Acknowledgement, AlarmRecord, AlarmState, Cause, Entry, EntryKind, Incident, IncidentId,
@@ -34,6 +37,7 @@ pub use ports::{
     ChangeIncident, Channels, FindIncident, IncidentChange, ListIncidents, Notices, Pointer, ReadTimeline,
 };
 pub use public::{Impact, Progress, impact, progress};
+pub use report::{NewIncident, report};
 pub use schedule::{Due, due};
 pub use signature::sign;
 pub use tick::{Ticked, tick};

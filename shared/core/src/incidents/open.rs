@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use super::{
-    AlarmChange, AlarmRecord, AlarmState, ChangeIncident, Classified, Entry, EntryKind, FindIncident,
-    Incident, IncidentChange, IncidentId, Notice, NoticeKind, Pointer, State, classify,
+    AlarmChange, AlarmRecord, AlarmState, Cause, ChangeIncident, Classified, Entry, EntryKind, FindIncident,
+    Incident, IncidentChange, IncidentId, Notice, NoticeKind, Pointer, Severity, State, classify,
 };
 use crate::{
     audit::{EventKind, Origin, SecurityEvent, Subject},
@@ -205,7 +205,9 @@ fn decide(
 }
 
 fn record(classified: &Classified, change: &AlarmChange) -> AlarmRecord {
-    AlarmRecord { state: change.state, changed_at: change.changed_at, children: classified.children.clone() }
+    // What was tested does not ring, and CloudWatch tells its return under the alarm's own cause.
+    let state = if change.is_test() { AlarmState::Ok } else { change.state };
+    AlarmRecord { state, changed_at: change.changed_at, children: classified.children.clone() }
 }
 
 /// The alarm with the first words of its reason.
@@ -225,11 +227,19 @@ fn open(
     id: IncidentId,
     now: Timestamp,
 ) -> Step {
-    let incident = Incident {
+    let mut incident = begun(id, classified.cause.clone(), classified.severity, now);
+    incident.began_at = change.began_at.min(now);
+    incident.alarms = BTreeMap::from([(classified.alarm.clone(), record(classified, change))]);
+    opening(&incident, latest, told(classified, change))
+}
+
+/// An incident that begins now, and of which nobody has heard.
+pub(super) fn begun(id: IncidentId, cause: Cause, severity: Severity, now: Timestamp) -> Incident {
+    Incident {
         id,
-        cause: classified.cause.clone(),
-        severity: classified.severity,
-        began_at: change.began_at.min(now),
+        cause,
+        severity,
+        began_at: now,
         opened_at: now,
         waiting_since: now,
         acknowledged: None,
@@ -238,14 +248,17 @@ fn open(
         reminded_at: None,
         escalation_level: 0,
         escalated_at: None,
-        alarms: BTreeMap::from([(classified.alarm.clone(), record(classified, change))]),
+        alarms: BTreeMap::new(),
         diagnosis_from: Some(now),
         mitigated_for: None,
         version: 0,
         operation: OperationId::from_bytes([0; 16]),
-    };
-    let text = told(classified, change);
-    Step::of(&incident, Pointer::Moves(latest.map(|latest| latest.id)))
+    }
+}
+
+/// The first step of an incident, whose cause led to the latest one before.
+pub(super) fn opening(incident: &Incident, latest: Option<&Incident>, text: String) -> Step {
+    Step::of(incident, Pointer::Moves(latest.map(|latest| latest.id)))
         .entry(EntryKind::Opened, format!("{} {text}", incident.severity))
         .notice(NoticeKind::Opened, text)
         .event(EventKind::IncidentOpened)

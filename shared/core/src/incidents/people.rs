@@ -31,6 +31,10 @@ pub enum IncidentError {
     Resolved { by: String, at: Timestamp },
     #[error("it was escalated to level {level} less than a minute ago")]
     JustEscalated { level: u32, at: Timestamp },
+    #[error("there is an open incident of this cause: {id}")]
+    Open { id: IncidentId },
+    #[error("a cause is 1 to {} lower-case letters, digits and hyphens", super::report::LONGEST_CAUSE)]
+    Cause,
     #[error("the same note stands in the timeline already")]
     NoteExists,
     #[error("still ringing: {0}")]
@@ -187,7 +191,7 @@ fn said(by: &str, what: &str, text: &str) -> String {
     if text.is_empty() { format!("{by} {what}") } else { format!("{by} {what}: {text}") }
 }
 
-fn check(text: &str) -> Result<(), IncidentError> {
+pub(super) fn check(text: &str) -> Result<(), IncidentError> {
     if text.trim().is_empty() || text.chars().count() > LONGEST_TEXT {
         Err(IncidentError::Text)
     } else {

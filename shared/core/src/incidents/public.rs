@@ -1,6 +1,9 @@
 //! What the public is told: whether it concerns them, and how far we are. Neither names nor numbers of ours.
 
-use super::{Incident, Severity, State, alarm::ATTACK};
+use super::{
+    Incident, Severity, State,
+    alarm::{ATTACK, MET_BY_USERS},
+};
 
 /// What users meet. The first is the worst, and the least in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,9 +49,12 @@ impl Progress {
 }
 
 /// What users meet of an incident; `None` where it is the operators' business alone. An attack is as grave as an outage to
-/// those who fend it off, and its victims meet limits.
+/// those who fend it off, and its victims meet limits. What a person reports concerns users where its cause says so.
 pub fn impact(incident: &Incident) -> Option<Impact> {
     let cause = incident.cause.as_str();
+    if incident.alarms.is_empty() && !MET_BY_USERS.contains(&cause) {
+        return None;
+    }
     match incident.severity {
         Severity::Sev4 => None,
         Severity::Sev1 | Severity::Sev2 if cause == ATTACK => Some(Impact::Degraded),

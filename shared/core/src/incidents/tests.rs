@@ -655,7 +655,7 @@ fn figures_are_measured_from_the_opening() {
     scene.after(MINUTE * 3).resolve(id, false).unwrap();
     let timeline = finish(scene.memory().timeline(id)).unwrap();
     assert_eq!(
-        figures(&scene.incident(id), &timeline),
+        figures(&scene.incident(id), &timeline, &[]),
         Figures {
             detected: MINUTE,
             acknowledged: Some(MINUTE * 2),
@@ -664,6 +664,15 @@ fn figures_are_measured_from_the_opening() {
             ..Figures::default()
         }
     );
+    let measure = |kind, minutes| Measure {
+        at: START + MINUTE * minutes,
+        kind,
+        by: "grace@desk".to_owned(),
+        detail: "emergency".to_owned(),
+    };
+    let measures = [measure(EventKind::ModeCleared, 3), measure(EventKind::ModeSet, 4)];
+    let with = figures(&scene.incident(id), &timeline, &measures);
+    assert_eq!(with.mitigated, Some(MINUTE * 4));
 }
 
 #[test]
@@ -679,6 +688,62 @@ fn the_public_is_told_what_it_meets_and_no_more() {
     for internal in ["key-age", "restore-proof-old", "rotation-failed", "lockouts-rising"] {
         assert_eq!(of(internal), None, "{internal}");
     }
+}
+
+#[test]
+fn a_test_of_an_alarm_is_an_incident_that_concerns_no_user_and_calls_for_no_mitigation() {
+    let mut scene = Scene::new();
+    let test = AlarmChange {
+        reason: format!("{TEST_REASON}: by grace@desk"),
+        ..of_composite("page-attack", &["failure-spike"])
+    };
+    let incident = opened(scene.hear(&test));
+    assert_eq!((incident.cause.as_str(), incident.severity), ("test", Severity::Sev4));
+    assert_eq!((impact(&incident), wants_mitigation(&incident)), (None, None));
+    assert_eq!(incident.ringing().count(), 0);
+    // CloudWatch returns it in its own words, and a real one is another incident.
+    assert_eq!(scene.after(MINUTE).clears("page-attack"), Taken::Unchanged(None));
+    assert_eq!(opened(scene.rings("page-attack")).cause.as_str(), "attack");
+    assert!(scene.resolve(incident.id, false).is_ok());
+}
+
+#[test]
+fn a_person_opens_an_incident_once_and_an_alarm_of_its_cause_joins_it() {
+    let mut scene = Scene::new();
+    let new = |cause: &str, text: &str| NewIncident {
+        cause: Cause::new(cause),
+        severity: Severity::Sev2,
+        text: text.to_owned(),
+    };
+    let report = |scene: &Scene, new: &NewIncident| {
+        finish(super::report(&scene.memory(), scene.now, &scene.random, new, &operator()))
+    };
+    let incident = report(&scene, &new("availability", "a customer cannot sign in")).unwrap();
+    assert_eq!((incident.alarms.len(), impact(&incident)), (0, Some(Impact::Disruption)));
+    let again = report(&scene, &new("availability", "another, too"));
+    assert_eq!(again, Err(IncidentError::Open { id: incident.id }));
+    assert_eq!(scene.events(), [EventKind::IncidentOpened]);
+    assert_eq!(scene.notices(), ["opened"]);
+
+    let joined = scene.after(MINUTE).rings("service-down").incident().cloned().unwrap();
+    assert_eq!((joined.id, joined.severity), (incident.id, Severity::Sev1));
+    let leak = report(&scene, &new("security", "a key was found in a repository")).unwrap();
+    assert_eq!(impact(&leak), None);
+    for (cause, text) in [("", "x"), ("Two Words", "x"), ("a/b", "x"), ("security-2", " ")] {
+        assert!(report(&scene, &new(cause, text)).is_err(), "{cause}");
+    }
+}
+
+#[test]
+fn a_report_whose_reply_is_lost_opens_one_incident() {
+    let scene = Scene::new();
+    scene.kept.lock().unwrap().lose = true;
+    let new =
+        NewIncident { cause: Cause::new("security"), severity: Severity::Sev1, text: "a report".to_owned() };
+    let incident =
+        finish(super::report(&scene.memory(), scene.now, &scene.random, &new, &operator())).unwrap();
+    assert_eq!(scene.kinds(incident.id), ["opened"]);
+    assert_eq!(scene.events(), [EventKind::IncidentOpened]);
 }
 
 #[test]

@@ -6,7 +6,7 @@ use aws_sdk_cloudwatch::{
     types::{AlarmType, HistoryItemType, StateValue},
 };
 
-use super::{Changed, Entry, Tested, Watch, reason, unknown};
+use super::{Changed, Entry, Standing, Tested, Watch, reason, unknown};
 use crate::{aws_fault, cli::Change, failure::Failure, output::Answer};
 
 pub(super) struct Alarms {
@@ -100,6 +100,14 @@ impl Alarms {
     /// AWS.
     pub(super) async fn list(&self) -> Result<Vec<Entry>, Failure> {
         Ok(self.known(None).await?.into_iter().map(|known| known.entry).collect())
+    }
+
+    /// # Errors
+    /// There is no such alarm; AWS.
+    pub(super) async fn state(&self, name: &str) -> Result<Standing, Failure> {
+        let known = self.known(Some(name)).await?.into_iter().next().ok_or_else(|| unknown(name))?;
+        let Entry { name, state, since, .. } = known.entry;
+        Ok(Standing { name, state, since })
     }
 
     /// Which fire, and which would tell nobody if they did.

@@ -2,7 +2,7 @@
 
 use sallyport_alarms::{Alarm, Datum, Evaluator, Parameters, State, Template, emf};
 
-use super::{Changed, Entry, Tested, unknown};
+use super::{Changed, Entry, Standing, Tested, unknown};
 use crate::{
     console::{Console, odd},
     failure::Failure,
@@ -39,6 +39,13 @@ impl Alarms {
 
     fn state(&self, alarm: &Alarm) -> State {
         self.0.state(&alarm.name).unwrap_or(State::InsufficientData)
+    }
+
+    /// # Errors
+    /// There is no such alarm.
+    pub(super) fn stands(&self, name: &str) -> Result<Standing, Failure> {
+        let known = self.list().into_iter().find(|entry| entry.name == name).ok_or_else(|| unknown(name))?;
+        Ok(Standing { name: known.name, state: known.state, since: known.since })
     }
 
     pub(super) fn list(&self) -> Vec<Entry> {

@@ -3,18 +3,18 @@
 mod cloud;
 mod here;
 
-use std::fmt;
+use std::{fmt, time::Duration};
 
 use clap::Subcommand;
-use sallyport_core::clock::Timestamp;
+use sallyport_core::{clock::Timestamp, incidents::TEST_REASON};
 use serde::Serialize;
 
 use crate::{
     cli::{Change, Target},
     console::Console,
     deployment::{Connection, operator},
-    failure::Failure,
-    output::{Answer, Facts, Table, moment},
+    failure::{Exit, Failure},
+    output::{Answer, Facts, Format, Table, moment, parse_span, span},
 };
 
 #[derive(Debug, Subcommand)]
@@ -25,7 +25,16 @@ pub(crate) enum AlarmsCommand {
         #[arg(long)]
         firing: bool,
     },
-    /// Let an alarm tell its topics, to see whether anybody hears it. It returns by itself. On this machine: evaluate it now.
+    /// Wait until an alarm is quiet: 0 when it is, 5 when it still fires at the end. For the last step of a runbook.
+    Wait {
+        /// The alarm, as it is listed.
+        name: String,
+        /// How long at most, such as 10m.
+        #[arg(long = "for", value_name = "TIME", default_value = "30m", value_parser = parse_span)]
+        limit: Duration,
+    },
+    /// Let an alarm tell its topics, to see whether anybody hears it. It returns by itself, and its incident is a SEV4 of the
+    /// cause test. On this machine: evaluate it now.
     Test {
         /// The alarm, as it is listed.
         name: String,
@@ -45,25 +54,81 @@ pub(crate) enum AlarmsCommand {
 impl AlarmsCommand {
     /// # Errors
     /// There is no such alarm; nothing says which deployment; AWS.
-    pub(crate) async fn run(self, target: &Target) -> Result<Answer, Failure> {
+    pub(crate) async fn run(self, target: &Target, format: Format) -> Result<Answer, Failure> {
         match &target.stack {
             Some(stack) => {
                 let cloud = cloud::Alarms::new(Connection::open(target).await?.cloudwatch, stack);
                 match self {
                     Self::List { firing } => list(cloud.list().await?, firing),
+                    Self::Wait { name, limit } => {
+                        wait(format, limit, async || cloud.state(&name).await).await
+                    }
                     Self::Test { name, change } => cloud.test(&name, change).await,
                     Self::History { name, limit } => history(cloud.history(name.as_deref(), limit).await?),
                 }
             }
             None => {
-                let here = here::Alarms::read(&Console::find()?).await?;
+                let console = Console::find()?;
+                let here = here::Alarms::read(&console).await?;
                 match self {
                     Self::List { firing } => list(here.list(), firing),
+                    Self::Wait { name, limit } => {
+                        let state = async || here::Alarms::read(&console).await?.stands(&name);
+                        wait(format, limit, state).await
+                    }
                     Self::Test { name, .. } => here.test(&name),
                     Self::History { name, limit } => history(here.history(name.as_deref(), limit)?),
                 }
             }
         }
+    }
+}
+
+/// Between two looks at an alarm.
+const PAUSE: Duration = Duration::from_secs(10);
+
+/// An alarm as it stands: its state, and since when where it has ever changed.
+struct Standing {
+    name: String,
+    state: String,
+    since: Option<u64>,
+}
+
+#[derive(Serialize)]
+struct Waited {
+    name: String,
+    state: String,
+    /// Epoch seconds.
+    since: Option<u64>,
+    quiet: bool,
+}
+
+impl fmt::Display for Waited {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let since = self.since.map(|since| format!(" since {}", moment(Timestamp::from_seconds(since))));
+        let (name, state, since) = (&self.name, &self.state, since.unwrap_or_default());
+        let verdict = if self.quiet { "is quiet" } else { "still fires" };
+        writeln!(f, "{name} {verdict}: {state}{since}")
+    }
+}
+
+async fn wait(
+    format: Format,
+    limit: Duration,
+    look: impl AsyncFn() -> Result<Standing, Failure>,
+) -> Result<Answer, Failure> {
+    let mut waited = Duration::ZERO;
+    loop {
+        let Standing { name, state, since } = look().await?;
+        let quiet = state != "ALARM";
+        if quiet || waited >= limit {
+            let exit = if quiet { Exit::Done } else { Exit::Findings };
+            return Ok(Answer::of(&Waited { name, state, since, quiet })?.exit(exit));
+        }
+        format.progress(&format!("{name} fires; {} to go", span(limit - waited)));
+        let pause = PAUSE.min(limit - waited);
+        tokio::time::sleep(pause).await;
+        waited += pause;
     }
 }
 
@@ -101,7 +166,7 @@ fn unknown(name: &str) -> Failure {
 }
 
 fn reason() -> String {
-    format!("A test by {}: sallyport alarms test. It returns by itself.", operator())
+    format!("{TEST_REASON}: by {}. It returns by itself.", operator())
 }
 
 #[derive(Debug, Serialize)]

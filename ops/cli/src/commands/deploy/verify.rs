@@ -8,7 +8,7 @@ use aws_sdk_cloudwatch::{
 };
 use sallyport_alarms::emf;
 use sallyport_aws::system::OsRandom;
-use sallyport_core::{clock::Timestamp, ids::OperationId};
+use sallyport_core::{clock::Timestamp, flags::MAX_AGE, ids::OperationId};
 use serde_json::{Value, json};
 
 use crate::{
@@ -30,6 +30,8 @@ pub(super) struct Asked {
 
 /// Between two rounds of a watch.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Between two looks at a service that may just have been opened again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// The figures that a single look is shown.
 const RECENT: Duration = Duration::from_secs(5 * 60);
 /// Below so many requests a rate says nothing; above this rate it says that the release is broken.
@@ -174,6 +176,21 @@ impl Verifier {
         self.judged(name, &answer)
     }
 
+    /// The answer; a maintenance that was just ended is waited out, since functions keep the mode for as long as their copy
+    /// of the flags, once more where a read of it fails.
+    async fn answered_once_open(&self, path: &str, body: &Value) -> Result<Answered, Failure> {
+        let mut waited = Duration::ZERO;
+        loop {
+            let answer = self.api.post(path, body).await?;
+            let closed = answer.body.get("code").is_some_and(|code| code == "maintenance");
+            if !closed || waited >= MAX_AGE * 2 {
+                return Ok(answer);
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+            waited += LOOK_AGAIN;
+        }
+    }
+
     /// Whoever does not exist is refused, by the whole path of a sign-in: limits, hash, audit.
     async fn refused_sign_in(&self) -> Check {
         const NAME: &str = "refused sign-in";
@@ -183,7 +200,7 @@ impl Verifier {
         };
         let nobody: String = nobody.chars().filter(char::is_ascii_alphanumeric).collect();
         let body = json!({"email": format!("verify-{nobody}@example.com"), "password": "nobody's password"});
-        let answer = match self.api.post("/api/v1/auth/login", &body).await {
+        let answer = match self.answered_once_open("/api/v1/auth/login", &body).await {
             Ok(answer) => answer,
             Err(failure) => return Check::unanswered(NAME, &failure),
         };

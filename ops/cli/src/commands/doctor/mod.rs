@@ -4,6 +4,7 @@ mod cloud;
 mod public;
 mod state;
 
+pub(in crate::commands) use self::state::OLDEST_PROOF;
 pub(super) use self::state::is_grave;
 
 use clap::Args;

@@ -20,7 +20,7 @@ use crate::{
 /// A key is `next` for a few hours. One that waits for two days waits for nobody.
 const LONGEST_WAIT: Duration = Duration::from_secs(2 * 24 * 60 * 60);
 /// The alarm's own threshold, RestoreProofHours.
-const OLDEST_PROOF: Duration = Duration::from_secs(8 * 24 * 60 * 60);
+pub(in crate::commands) const OLDEST_PROOF: Duration = Duration::from_secs(8 * 24 * 60 * 60);
 
 /// The keyring as it is stored. `None` when it can't be had: the check of the keyring says why.
 pub(super) async fn read_keys(deployment: &Deployment) -> Option<KeyringDocument> {

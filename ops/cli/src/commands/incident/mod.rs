@@ -2,13 +2,19 @@
 
 mod change;
 mod list;
+mod open;
 mod postmortem;
 mod show;
+
+use std::fmt;
 
 use clap::Subcommand;
 use sallyport_core::{
     clock::Timestamp,
-    incidents::{Entry, FindIncident as _, Incident, IncidentError, IncidentId, ReadTimeline as _},
+    incidents::{
+        Cause, Entry, FindIncident as _, Incident, IncidentError, IncidentId, Measure, ReadTimeline as _,
+        Severity,
+    },
 };
 use serde::Serialize;
 
@@ -31,6 +37,21 @@ pub(crate) enum IncidentCommand {
     Show {
         /// Its id, inc_…
         id: IncidentId,
+    },
+    /// Open an incident that no alarm knows of: a user's report, a leaked key. It is told, waited for and escalated like any
+    /// other.
+    Open {
+        /// SEV1 to SEV4: how grave it is. SEV1 and SEV2 want an answer in 5 minutes.
+        #[arg(long, value_parser = severity)]
+        severity: Severity,
+        /// One word for what is wrong, such as security. With availability, performance or attack it is shown on the status
+        /// page, and alarms of that cause join it.
+        #[arg(long, value_name = "WORD")]
+        cause: String,
+        /// What is known of it.
+        text: String,
+        #[command(flatten)]
+        change: Change,
     },
     /// Take an incident on: it escalates no further.
     Ack {
@@ -85,6 +106,9 @@ impl IncidentCommand {
         match self {
             Self::List { days } => list::run(target, days).await,
             Self::Show { id } => show::run(target, id).await,
+            Self::Open { severity, cause, text, change } => {
+                open::run(target, severity, Cause::new(cause), text, change).await
+            }
             Self::Ack { id, note, change } => change::acknowledge(target, id, note.as_deref(), change).await,
             Self::Note { id, text, change } => change::note(target, id, &text, change).await,
             Self::Escalate { id, change } => change::escalate(target, id, change).await,
@@ -96,6 +120,10 @@ impl IncidentCommand {
     }
 }
 
+fn severity(text: &str) -> Result<Severity, String> {
+    text.to_ascii_uppercase().parse().map_err(|()| "SEV1, SEV2, SEV3 or SEV4".to_owned())
+}
+
 /// An incident with its timeline.
 async fn find(deployment: &Deployment, id: IncidentId) -> Result<(Incident, Vec<Entry>), Failure> {
     let (incident, timeline) =
@@ -104,7 +132,7 @@ async fn find(deployment: &Deployment, id: IncidentId) -> Result<(Incident, Vec<
 }
 
 /// In one line.
-fn failure(error: IncidentError, id: IncidentId) -> Failure {
+fn failure(error: IncidentError, id: impl fmt::Display) -> Failure {
     let message = match &error {
         IncidentError::NotFound => format!("there is no incident {id}"),
         IncidentError::Acknowledged { by, at } => {
@@ -116,17 +144,22 @@ fn failure(error: IncidentError, id: IncidentId) -> Failure {
         IncidentError::JustEscalated { level, at } => {
             format!("{id} was escalated already, to level {level} at {}: again in a minute", moment(*at))
         }
+        IncidentError::Open { id } => {
+            format!("{id} of this cause is open already: `sallyport incident note {id}` adds to it")
+        }
         IncidentError::NoteExists => format!("{id} has this very note already"),
         IncidentError::Ringing(alarms) => {
             format!("{id} has alarms that still ring: {alarms}: wait until they clear, or pass --force")
         }
-        IncidentError::Text | IncidentError::Store(_) => error.to_string(),
+        IncidentError::Text | IncidentError::Cause | IncidentError::Store(_) => error.to_string(),
     };
     match error {
         IncidentError::NotFound => Failure::not_found("incident_not_found", message),
         IncidentError::Acknowledged { .. } => Failure::conflict("incident_acknowledged", message),
         IncidentError::Resolved { .. } => Failure::conflict("incident_resolved", message),
         IncidentError::JustEscalated { .. } => Failure::conflict("incident_escalated", message),
+        IncidentError::Open { .. } => Failure::conflict("incident_open", message),
+        IncidentError::Cause => Failure::usage("invalid_cause", message),
         IncidentError::NoteExists => Failure::conflict("note_exists", message),
         IncidentError::Ringing(_) => Failure::conflict("alarms_ringing", message),
         IncidentError::Text => Failure::usage("invalid_text", message),
@@ -208,6 +241,24 @@ impl Report {
 }
 
 impl EntryReport {
+    /// The timeline, with what operators changed in between.
+    fn all(timeline: &[Entry], measures: &[Measure]) -> Vec<Self> {
+        let mut all: Vec<_> =
+            timeline.iter().map(Self::of).chain(measures.iter().map(Self::changed)).collect();
+        all.sort_by_key(|entry| entry.time);
+        all
+    }
+
+    fn changed(measure: &Measure) -> Self {
+        Self {
+            at: measure.at.seconds(),
+            kind: measure.kind.as_str(),
+            by: measure.by.clone(),
+            text: measure.detail.clone(),
+            time: measure.at,
+        }
+    }
+
     fn of(entry: &Entry) -> Self {
         Self {
             at: entry.at.seconds(),

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use sallyport_core::incidents::{EntryKind, Figures, Incident, IncidentId, figures};
+use sallyport_core::incidents::{EntryKind, Figures, Incident, IncidentId, figures, measures_of};
 use serde::Serialize;
 
 use super::{EntryReport, Report, find, show::FiguresReport};
@@ -31,8 +31,9 @@ impl fmt::Display for Draft {
 pub(super) async fn run(target: &Target, id: IncidentId) -> Result<Answer, Failure> {
     let deployment = Deployment::find(target).await?;
     let (incident, timeline) = find(&deployment, id).await?;
-    let measured = figures(&incident, &timeline);
-    let entries: Vec<_> = timeline.iter().map(EntryReport::of).collect();
+    let measures = measures_of(&deployment.store, &incident, deployment.now()).await?;
+    let measured = figures(&incident, &timeline, &measures);
+    let entries = EntryReport::all(&timeline, &measures);
     let diagnosis = timeline.iter().find(|entry| entry.kind == EntryKind::Diagnosed);
     let markdown = draft(&incident, measured, &entries, diagnosis.map(|entry| entry.text.as_str()));
     Answer::of(&Draft { incident: id.to_string(), figures: FiguresReport::of(measured), markdown })

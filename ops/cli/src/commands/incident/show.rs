@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use sallyport_core::{
     clock::Timestamp,
-    incidents::{Figures, IncidentId, figures},
+    incidents::{Figures, IncidentId, figures, measures_of},
 };
 use serde::Serialize;
 
@@ -90,10 +90,11 @@ impl fmt::Display for Shown {
 pub(super) async fn run(target: &Target, id: IncidentId) -> Result<Answer, Failure> {
     let deployment = Deployment::find(target).await?;
     let (incident, timeline) = find(&deployment, id).await?;
+    let measures = measures_of(&deployment.store, &incident, deployment.now()).await?;
     Answer::of(&Shown {
         incident: Report::of(&incident),
-        figures: FiguresReport::of(figures(&incident, &timeline)),
-        timeline: timeline.iter().map(EntryReport::of).collect(),
+        figures: FiguresReport::of(figures(&incident, &timeline, &measures)),
+        timeline: EntryReport::all(&timeline, &measures),
         now: deployment.now(),
     })
 }
