@@ -53,7 +53,10 @@ async fn a_keyring_that_nobody_can_reach_is_noticed_by_the_probe() -> anyhow::Re
 async fn an_attack_ends_at_a_block() -> anyhow::Result<()> {
     let (scored, _) = play("stuffing").await?;
     let mitigation = scored["stages"][2]["what"].as_str().unwrap();
-    assert!(mitigation.ends_with("the attacker is answered 403"), "{mitigation}");
+    assert!(mitigation.contains("the attacker is answered 403"), "{mitigation}");
+    assert!(mitigation.ends_with("failure-spike is quiet, while the cause goes on"), "{mitigation}");
+    let recovery = scored["stages"][3]["what"].as_str().unwrap();
+    assert!(recovery.contains("every alarm is quiet"), "{recovery}");
     Ok(())
 }
 

@@ -15,6 +15,8 @@ pub(super) struct Game {
     pub(super) response: &'static [&'static str],
     /// The first is what the alarm's page begins its mitigation with.
     pub(super) mitigation: &'static [&'static str],
+    /// Whether the mitigation silences the alarm while the cause goes on.
+    pub(super) silences: bool,
     /// What takes the mitigation back when the cause is gone.
     pub(super) afterwards: &'static [&'static str],
 }
@@ -77,6 +79,7 @@ pub(super) const GAMES: [Game; 5] = [
         fault: Fault::Table("throttle", "throttle", 0),
         response: &["runbook run database-throttles --section first-five-minutes --incident INCIDENT --yes"],
         mitigation: &["mode set degraded throttle --for 24h --reason gameday"],
+        silences: true,
         afterwards: &["mode clear degraded throttle"],
     },
     Game {
@@ -87,6 +90,7 @@ pub(super) const GAMES: [Game; 5] = [
         fault: Fault::Keyring,
         response: &["runbook run service-down --section first-five-minutes --incident INCIDENT --yes"],
         mitigation: &["doctor"],
+        silences: false,
         afterwards: &[],
     },
     Game {
@@ -100,6 +104,7 @@ pub(super) const GAMES: [Game; 5] = [
             "mode set emergency --for 24h --reason gameday",
             "block add 127.66.0.0/16 --for 24h --reason gameday",
         ],
+        silences: true,
         afterwards: &["block remove 127.66.0.0/16", "mode clear emergency"],
     },
     Game {
@@ -111,6 +116,7 @@ pub(super) const GAMES: [Game; 5] = [
         // Its page asks for the scrape token, which a game does not have.
         response: &["incident ack INCIDENT", "incident show INCIDENT"],
         mitigation: &["mode set degraded users --for 24h --reason gameday"],
+        silences: true,
         afterwards: &["mode clear degraded users"],
     },
     Game {
@@ -120,8 +126,10 @@ pub(super) const GAMES: [Game; 5] = [
         within: 120,
         fault: Fault::OldKey,
         response: &["runbook run key-age --section first-five-minutes --incident INCIDENT --yes"],
-        mitigation: &["keys list"],
-        afterwards: &[],
+        // It publishes the new key; the same command signs with it, once everybody knows it.
+        mitigation: &["keys rotate"],
+        silences: false,
+        afterwards: &["keys rotate"],
     },
 ];
 

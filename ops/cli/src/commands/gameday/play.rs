@@ -22,6 +22,8 @@ use crate::{
 const BEFORE: u64 = 6;
 /// Minutes after the fault in which everything must be quiet again.
 const AFTER: u64 = 30;
+/// Minutes after the mitigation in which it must have silenced the alarm.
+const SILENCED: u64 = 20;
 /// What a game's lines call the incident that its alarm opened.
 const INCIDENT: &str = "INCIDENT";
 
@@ -165,6 +167,9 @@ impl Play {
             });
             self.tell(format!("the attacker is answered {answer}")).await?;
         }
+        if self.game.silences {
+            done.and(self.silenced().await?);
+        }
         let after_seconds = Some(self.after(self.stage.now().await?));
         Ok(report::Stage {
             name: "mitigation",
@@ -174,13 +179,27 @@ impl Play {
         })
     }
 
+    /// Whether the alarm clears by what was done, and not by the end of the cause.
+    async fn silenced(&mut self) -> Result<Done, Failure> {
+        let alarm = self.game.alarm;
+        let mut minutes = 0;
+        while self.stage.fires(alarm) && minutes < SILENCED {
+            self.minute(true).await?;
+            minutes += 1;
+        }
+        let quiet = !self.stage.fires(alarm);
+        let state = format!("{alarm} {}, while the cause goes on", verdict(quiet));
+        self.tell(state.clone()).await?;
+        Ok(Done { passed: quiet, what: vec![state] })
+    }
+
     async fn recover(&mut self) -> Result<report::Stage, Failure> {
         self.stage.lift(self.game.fault).await?;
         self.tell("the cause is gone".to_owned()).await?;
         let mut done = self.lines(self.game.afterwards, &[0]).await?;
         self.stage.advance(11).await?;
         let mut minutes = 0;
-        while self.stage.fires(self.game.alarm) && minutes < AFTER {
+        while self.rings() && minutes < AFTER {
             self.minute(false).await?;
             minutes += 1;
         }
@@ -189,18 +208,25 @@ impl Play {
             self.stage.tell(&incident.teller, "OK", at).await?;
             done.and(self.lines(&["incident resolve INCIDENT --summary gameday"], &[0]).await?);
         }
-        let (quiet, ready) = (!self.stage.fires(self.game.alarm), self.stage.is_ready().await);
-        let alarm = self.game.alarm;
-        let states = [
-            (quiet, format!("{alarm} {}", if quiet { "is quiet" } else { "still fires" })),
-            (ready, (if ready { "ready" } else { "not ready" }).to_owned()),
-        ];
+        let ready = self.stage.is_ready().await;
+        let firing: Vec<_> = self.stage.still_firing(self.began).into_iter().collect();
+        let alarms = match firing.as_slice() {
+            [] => "every alarm is quiet".to_owned(),
+            firing => format!("still firing: {}", firing.join(", ")),
+        };
+        let states =
+            [(firing.is_empty(), alarms), (ready, (if ready { "ready" } else { "not ready" }).to_owned())];
         for (passed, state) in states {
             self.tell(state.clone()).await?;
             done.and(Done { passed, what: vec![state] });
         }
         let after_seconds = Some(self.after(at));
         Ok(report::Stage { name: "recovery", passed: done.passed, after_seconds, what: done.what.join("; ") })
+    }
+
+    /// Whether anything that the fault set off still fires, or the game's alarm does.
+    fn rings(&self) -> bool {
+        self.stage.fires(self.game.alarm) || !self.stage.still_firing(self.began).is_empty()
     }
 
     async fn minute(&mut self, broken: bool) -> Result<(), Failure> {
@@ -259,6 +285,10 @@ impl Done {
         self.passed &= other.passed;
         self.what.extend(other.what);
     }
+}
+
+const fn verdict(quiet: bool) -> &'static str {
+    if quiet { "is quiet" } else { "still fires" }
 }
 
 fn sallyport(line: &str) -> Result<Output, Failure> {

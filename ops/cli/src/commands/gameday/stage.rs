@@ -1,6 +1,6 @@
 //! The backend that is played on: its clock, its callers, its alarms.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use sallyport_alarms::{Datum, Evaluator, Parameters, State, Template, emf};
 use serde_json::{Value, json};
@@ -144,6 +144,13 @@ impl Stage {
         Ok(())
     }
 
+    /// Of those that fired at `since` or later, the alarms that still do.
+    pub(super) fn still_firing(&self, since: u64) -> BTreeSet<String> {
+        let changes = self.evaluator.transitions().iter();
+        let fired = changes.filter(|change| change.at >= since && change.to == State::Alarm);
+        fired.filter(|change| self.fires(&change.alarm)).map(|change| change.alarm.clone()).collect()
+    }
+
     pub(super) fn fires(&self, alarm: &str) -> bool {
         self.evaluator.state(alarm) == Some(State::Alarm)
     }
@@ -158,16 +165,13 @@ impl Stage {
         Ok(())
     }
 
-    /// Ends the fault, as AWS, an attacker or a rotation does.
+    /// Ends the fault, as AWS, an attacker or time does.
     pub(super) async fn lift(&self, fault: Fault) -> Result<(), Failure> {
         self.console.delete("faults").await?;
         self.console.delete("keyring/faults").await?;
         if fault == Fault::OldKey {
-            // One rotation publishes the new key, the next signs with it, once everybody knows it.
-            for _round in 0..2 {
-                self.console.post("rotate", &json!({})).await?;
-                self.advance(3 * 60 * 60).await?;
-            }
+            // Everybody has the key that was published, and it may be used.
+            self.advance(3 * 60 * 60).await?;
         }
         Ok(())
     }
