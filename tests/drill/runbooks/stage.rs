@@ -36,6 +36,9 @@ impl Stage {
         environment.insert("ADDRESS".to_owned(), ADDRESS.to_owned());
         environment.insert("KEY".to_owned(), "refresh:1".to_owned());
         environment.insert("METRICS_TOKEN".to_owned(), METRICS_TOKEN.to_owned());
+        environment.insert("COMPONENT".to_owned(), "throttle".to_owned());
+        environment.insert("NOTE".to_owned(), "the pattern, as the drill saw it".to_owned());
+        environment.insert("SUMMARY".to_owned(), "the drill broke it, and mended it".to_owned());
         let home = tempfile::tempdir()?;
         let mut stage =
             Self { backend, http: reqwest::Client::builder().no_proxy().build()?, environment, home };
