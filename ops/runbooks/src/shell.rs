@@ -7,13 +7,25 @@ use std::collections::BTreeSet;
 pub type Line = Vec<String>;
 
 /// What the pages' variables are read as when nobody set them: for checking, never for running.
-pub const SAMPLES: [(&str, &str); 11] = [
+pub const SAMPLES: [(&str, &str); 23] = [
     ("SALLYPORT_STACK", "sallyport-prod"),
     ("SALLYPORT_URL", "http://localhost:3000"),
     ("SALLYPORT_USERS_TABLE", "sallyport-prod-users"),
     ("SALLYPORT_THROTTLE_TABLE", "sallyport-prod-throttle"),
     ("SALLYPORT_KEYRING_SECRET", "sallyport-prod-keyring"),
+    ("SALLYPORT_AUDIT_TABLE", "sallyport-prod-audit"),
+    ("SALLYPORT_OPS_TABLE", "sallyport-prod-ops"),
     ("METRICS_TOKEN", "scrape-token"),
+    ("COMPONENT", "throttle"),
+    ("NOTE", "the pattern"),
+    ("SUMMARY", "what it was"),
+    ("TABLE", "sallyport-prod-users"),
+    ("RESTORE_TIME", "2026-07-31T14:00:00Z"),
+    ("ITEM", "USER#usr_UaChjB44kDvn7MlD_X6XTA"),
+    ("GOOD_VERSION", "11111111-1111-1111-1111-111111111111"),
+    ("BAD_VERSION", "22222222-2222-2222-2222-222222222222"),
+    ("DEPLOYMENT", "d-ABCDEF123"),
+    ("EVIDENCE_BUCKET", "evidence"),
     ("KEY", "refresh:1"),
     ("EMAIL", "ada@example.com"),
     ("ADDRESS", "203.0.113.7"),
