@@ -21,7 +21,7 @@ mod trial;
 
 pub use alarm::{AlarmChange, AlarmLevel, Classified, classify};
 pub use deliver::{Delivered, deliver};
-pub use diagnose::{Diagnose, Known, Question, diagnose};
+pub use diagnose::{Diagnose, Known, Question, diagnose, wants_diagnosis};
 pub use figures::{Figures, figures};
 pub use mitigate::{MITIGATION, Mitigate, mitigate, wants_mitigation};
 pub use model::{
