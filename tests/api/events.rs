@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use sallyport_aws::{Clients, Endpoints, Store, system::OsRandom};
 use sallyport_core::{
     accounts::Email,
-    audit::{EventKind, Origin, SecurityEvent, Subject},
+    audit::{EventKind, Origin, RecordEvent as _, SecurityEvent, Subject},
     clock::Timestamp,
     ids::OperationId,
     throttle::{Attempts as _, Pool, PoolKey, PoolPolicy, ReopenPool as _},
@@ -203,5 +203,24 @@ async fn a_pool_that_somebody_used_meanwhile_is_not_reopened_and_no_event_says_s
     store.reopen(&key, 7, &event()?).await?;
     assert_eq!(store.pool(&key).await?, None);
     assert_eq!(of_kind(&backend, EventKind::PoolReopened).await?.len(), 1);
+    Ok(())
+}
+
+#[tokio::test]
+async fn an_event_that_stands_keeps_the_name_of_who_did_it() -> Result<()> {
+    let backend = Backend::start().await?;
+    let lookup = |name: &str| backend.environment().get(name).cloned();
+    let clients = Clients::connect(&Endpoints::from_lookup(&lookup), "operator", &lookup)?;
+    let store = Store::new(clients.dynamodb, sallyport_http::Config::from_lookup(&lookup)?.tables);
+    let (id, at) = (OperationId::generate(&OsRandom)?, Timestamp::from_seconds(backend.now()));
+    for name in ["ada", "grace"] {
+        let origin = Origin::operator(name);
+        let event = SecurityEvent::new(id, at, EventKind::KeyringRotated, Subject::Deployment, &origin);
+        // Its own write, repeated because the reply was lost, is no other's.
+        backend.fault(json!({"kind": "drop_after", "operation": "PutItem", "table": "audit"})).await?;
+        store.record(&event).await?;
+    }
+    let rotated = of_kind(&backend, EventKind::KeyringRotated).await?;
+    assert_eq!((rotated.len(), &rotated[0]["agent"]), (1, &json!("operator ada")));
     Ok(())
 }

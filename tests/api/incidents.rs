@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
 use sallyport_core::{clock::Timestamp, incidents::sign, secret::Secret};
+use sallyport_testkit::Receiver;
 
-use crate::{prelude::*, receiver::Receiver};
+use crate::prelude::*;
 
 const SECRET: &str = "webhook-signing-secret";
 

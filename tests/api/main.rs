@@ -32,7 +32,6 @@ mod naughty;
 mod oauth;
 mod paths;
 mod prelude;
-mod receiver;
 mod recording;
 mod rotation;
 mod sessions;

@@ -4,10 +4,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sallyport_testkit::Receiver;
+
 use crate::{
     incidents::{hear, set_webhook, tick},
     prelude::*,
-    receiver::Receiver,
 };
 
 #[tokio::test]

@@ -11,13 +11,16 @@ use serde_json::{Value, json};
 
 use crate::{
     scenario::{Scenario, World},
-    state::{Change, State},
+    state::Change,
 };
 
 /// As the console names them: reply lost before and after it was applied, and three answers that say it was not.
 const ONCE: &[&str] = &["drop_before", "drop_after", "error_500", "throttle", "conflict"];
 
 const LASTING: &[&str] = ONCE;
+
+/// What is refused for good ends alike, whoever says so: it was applied, it was not, or somebody else was there.
+const LASTING_IN_SHORT: &[&str] = &["drop_before", "drop_after", "conflict"];
 
 /// A read is not applied: it fails or it does not.
 const READ_ONCE: &[&str] = &["error_500"];
@@ -42,9 +45,10 @@ impl Site {
         WRITES.contains(&self.operation.as_str())
     }
 
-    fn kinds(&self, lasts: bool) -> &'static [&'static str] {
+    fn kinds(&self, scenario: Scenario, lasts: bool) -> &'static [&'static str] {
         match (self.writes(), lasts) {
             (true, false) => ONCE,
+            (true, true) if scenario.is_of_deployment() => LASTING_IN_SHORT,
             (true, true) => LASTING,
             (false, false) => READ_ONCE,
             (false, true) => READ_LASTING,
@@ -72,37 +76,38 @@ struct Clean {
     sites: Vec<Site>,
     change: Change,
     addresses: i64,
+    /// What had changed in the end, of what goes on by itself.
+    settled: Option<Change>,
 }
 
 async fn run_clean(world: &World, scenario: Scenario) -> anyhow::Result<Clean> {
     let mut subject = world.prepare(scenario).await?;
-    let before = State::of(&world.backend, &subject.account).await?;
+    let before = world.state(&subject).await?;
     world.backend.forget_calls().await?;
     let outcome = world.act(scenario, &mut subject).await?;
     let calls = world.backend.calls().await?;
     ensure!(outcome.is(scenario.answers()), "without any fault: {outcome:?}");
-    let after = State::of(&world.backend, &subject.account).await?;
+    let after = world.state(&subject).await?;
     let (change, addresses) = after.since(&before);
     ensure!(after.contradictions().is_empty(), "{:?}", after.contradictions());
     world.go_on(scenario, &mut subject, &outcome).await.context("going on without any fault")?;
+    let settled =
+        if scenario.is_of_deployment() { Some(world.settled(&subject, &before).await?) } else { None };
 
     let mut counts = BTreeMap::new();
     let mut sites = Vec::new();
-    for call in calls.iter().filter(|call| is_subject(scenario, call) && call["service"] == "dynamodb") {
+    for call in calls.iter().filter(|call| scenario.is_subject(call)) {
         let (operation, part) = (call["operation"].as_str().unwrap(), &call["parts"][0]);
         let table = part["table"].as_str().unwrap().rsplit('-').next().unwrap().to_owned();
         let item = part["kind"].as_str().map(str::to_owned);
         let nth = counts.entry((operation.to_owned(), table.clone(), item.clone())).or_insert(0_u64);
         *nth += 1;
-        sites.push(Site { operation: operation.to_owned(), table, item, nth: *nth });
+        if scenario.is_played(operation, item.as_deref(), *nth) {
+            sites.push(Site { operation: operation.to_owned(), table, item, nth: *nth });
+        }
     }
     ensure!(!sites.is_empty(), "it calls nothing");
-    Ok(Clean { sites, change, addresses })
-}
-
-/// The read of modes and blocks belongs to no use case: it comes when the copy of them is five seconds old.
-fn is_subject(scenario: Scenario, call: &Value) -> bool {
-    call["parts"][0]["kind"] != "FLAGS" && (call["function"] == "operator") == scenario.is_operators()
+    Ok(Clean { sites, change, addresses, settled })
 }
 
 async fn run_fault(
@@ -114,14 +119,13 @@ async fn run_fault(
     lasts: bool,
 ) -> anyhow::Result<()> {
     let mut subject = world.prepare(scenario).await?;
-    let before = State::of(&world.backend, &subject.account).await?;
-    let caller = scenario.is_operators().then_some("operator");
-    world.backend.fault(site.rule(kind, lasts, caller)).await?;
+    let before = world.state(&subject).await?;
+    world.backend.fault(site.rule(kind, lasts, scenario.caller())).await?;
     let outcome = world.act(scenario, &mut subject).await?;
     let rules = world.backend.console("GET", "faults", None).await?.field("faults");
     ensure!(rules[0]["injected"].as_u64() > Some(0), "nothing failed: {rules}");
     world.backend.heal().await?;
-    let after = State::of(&world.backend, &subject.account).await?;
+    let after = world.state(&subject).await?;
     let (change, addresses) = after.since(&before);
 
     if lasts {
@@ -140,7 +144,13 @@ async fn run_fault(
     let most = clean.addresses + if lasts { 8 } else { 1 };
     ensure!(addresses <= most, "{addresses} requests were counted instead of {}", clean.addresses);
     ensure!(after.contradictions().is_empty(), "{:?}", after.contradictions());
-    world.go_on(scenario, &mut subject, &outcome).await.with_context(|| format!("going on after {outcome:?}"))
+    let going_on = || format!("going on after {outcome:?}");
+    world.go_on(scenario, &mut subject, &outcome).await.with_context(going_on)?;
+    if let Some(settled) = &clean.settled {
+        let change = world.settled(&subject, &before).await?;
+        ensure!(change == *settled, "{}: {change:?}\ninstead of {settled:?}", going_on());
+    }
+    Ok(())
 }
 
 /// What was changed that the use case itself would not have changed, or more than it would. An attempt that was cut off
@@ -148,6 +158,8 @@ async fn run_fault(
 fn beyond(change: &Change, clean: &Change) -> Vec<String> {
     change
         .iter()
+        // What people are still to be told is told in the end.
+        .filter(|(name, _)| !name.starts_with("notice "))
         .filter(|(name, by)| {
             let whole = clean.get(*name).copied().unwrap_or_default();
             let spare = i64::from(name.starts_with("pool "));
@@ -193,7 +205,7 @@ async fn play(scenario: Scenario, lasts: bool) -> anyhow::Result<Report> {
     let writes = clean.sites.iter().filter(|site| site.writes()).count();
     let mut report = Report { writes, reads: clean.sites.len() - writes, ..Report::default() };
     for site in &clean.sites {
-        for kind in site.kinds(lasts) {
+        for kind in site.kinds(scenario, lasts) {
             report.runs += 1;
             if let Err(error) = run_fault(&world, scenario, &clean, site, kind, lasts).await {
                 world.backend.heal().await?;
@@ -237,15 +249,12 @@ async fn play_all(lasts: bool) -> anyhow::Result<()> {
         whole.runs += report.runs;
         whole.failures.extend(report.failures);
     }
-    let (written, read) = if lasts { (LASTING, READ_LASTING) } else { (ONCE, READ_ONCE) };
     println!(
-        "{} use cases: {} writes × {} kinds of {} fault, {} reads × {}: {} runs, {} failures",
+        "{} use cases, {} faults: {} writes and {} reads, {} runs, {} failures",
         Scenario::ALL.len() + Scenario::READING.len(),
-        whole.writes,
-        written.len(),
         if lasts { "lasting" } else { "single" },
+        whole.writes,
         whole.reads,
-        read.len(),
         whole.runs,
         whole.failures.len(),
     );

@@ -9,6 +9,8 @@
 )]
 
 mod calls;
+mod deployment;
 mod keyring;
+#[allow(dead_code, reason = "what comes again and finds nothing to do is counted, in tests/usage")]
 mod scenario;
 mod state;

@@ -1,21 +1,26 @@
 //! Every use case that writes, once: what comes before it, what is done, and how its user goes on.
 
 use anyhow::{Context as _, bail, ensure};
-use sallyport_aws::{Clients, Endpoints, Store, system::OsRandom};
+use sallyport_aws::{Clients, Endpoints, SecretsKeyring, Store, system::OsRandom};
 use sallyport_core::{
     accounts::{AdministrationError, Email},
     audit::{self, EventKind, Origin, SecurityEvent},
     clients::{Client, ClientSecret, ManageClients as _},
     clock::Timestamp,
+    flags::FlagsError,
     ids::OperationId,
+    incidents::IncidentError,
+    keyring::rotate::RotateError,
     store::StoreError,
     throttle::{Attempts as _, Pool, PoolKey, PoolPolicy, Reserved},
 };
 use sallyport_http::Config;
 use sallyport_testkit::{
-    Account, Actor, Answer, Backend, Enrolment, Factor, Pending, ServiceClient, Session,
+    Account, Actor, Answer, Backend, Enrolment, Factor, Pending, Receiver, ServiceClient, Session,
 };
-use serde_json::json;
+use serde_json::{Value, json};
+
+use crate::deployment::{Scene, set_webhook};
 
 /// A use case in one of its forms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -66,16 +71,42 @@ pub(crate) enum Scenario {
     OperatorUnlocks,
     OperatorAddsClient,
     OperatorRemovesClient,
+    OperatorForcesReset,
+    OperatorSetsMode,
+    OperatorClearsMode,
+    OperatorBlocks,
+    OperatorUnblocks,
+    OperatorAcknowledges,
+    OperatorNotes,
+    OperatorEscalates,
+    OperatorResolves,
+    OperatorRotatesKeys,
+    OperatorRevokesKey,
+    AlarmOpens,
+    AlarmRaises,
+    AlarmClears,
+    AlarmReopens,
+    AlarmMitigates,
+    TickEscalates,
+    TickTells,
+    TickTellsOneChannel,
+    TickGivesUp,
+    RotationStep,
+    SessionsCounted,
+    SessionsReported,
+    BackupsVerified,
     Introspect,
     IntrospectAccessToken,
     ListFactors,
     LogInLocked,
+    AlarmAgain,
+    TickIdle,
 }
 
 use Scenario::*;
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 46] = [
+    pub(crate) const ALL: [Self; 70] = [
         LogInUnknown,
         LogInWrong,
         LogInWrongAndLock,
@@ -122,10 +153,37 @@ impl Scenario {
         OperatorUnlocks,
         OperatorAddsClient,
         OperatorRemovesClient,
+        OperatorForcesReset,
+        OperatorSetsMode,
+        OperatorClearsMode,
+        OperatorBlocks,
+        OperatorUnblocks,
+        OperatorAcknowledges,
+        OperatorNotes,
+        OperatorEscalates,
+        OperatorResolves,
+        OperatorRotatesKeys,
+        OperatorRevokesKey,
+        AlarmOpens,
+        AlarmRaises,
+        AlarmClears,
+        AlarmReopens,
+        AlarmMitigates,
+        TickEscalates,
+        TickTells,
+        TickTellsOneChannel,
+        TickGivesUp,
+        RotationStep,
+        SessionsCounted,
+        SessionsReported,
+        BackupsVerified,
     ];
 
     /// What reads, or counts, and changes nothing of an account.
     pub(crate) const READING: [Self; 4] = [Introspect, IntrospectAccessToken, ListFactors, LogInLocked];
+
+    /// What comes again and again and finds nothing to do: the reads of others.
+    pub(crate) const IDLE: [Self; 2] = [AlarmAgain, TickIdle];
 
     /// What it answers when nothing fails.
     pub(crate) const fn answers(self) -> (u16, &'static str) {
@@ -151,23 +209,83 @@ impl Scenario {
             LogInWithWeakHash => table == "users" && kind == "conflict",
             LogInLocked => table == "users" || item == Some("address"),
             VerifyWrongCode => table == "sessions",
+            // A diagnosis says what it could not learn.
+            AlarmOpens => item == Some("FLAGS") && kind == "drop_before",
             _ => false,
         }
     }
 
-    /// Whether an operator does it, whose calls are the subject then.
-    pub(crate) const fn is_operators(self) -> bool {
-        matches!(
-            self,
+    /// Whether the nth call of that operation on an item fails here. How people are told, what is read before and how an
+    /// incident is diagnosed is the same for every event: it fails where an alarm opens an incident and where a tick tells.
+    pub(crate) fn is_played(self, operation: &str, item: Option<&str>, nth: u64) -> bool {
+        match self {
+            AlarmRaises | AlarmClears | AlarmReopens => operation == "TransactWriteItems" && nth == 1,
+            // The second change of the incident says what was done, the first opens it.
+            AlarmMitigates => operation == "TransactWriteItems" && (item == Some("FLAGS") || nth == 2),
+            TickEscalates => operation == "TransactWriteItems",
+            TickTellsOneChannel => operation == "UpdateItem",
+            TickGivesUp => operation != "Query",
+            _ => true,
+        }
+    }
+
+    /// Who makes the calls that are the subject: an operator, or a function that nobody calls over HTTP. `None` is the
+    /// function that a user asked.
+    pub(crate) const fn caller(self) -> Option<&'static str> {
+        match self {
             OperatorCreates
-                | OperatorDisables
-                | OperatorEnables
-                | OperatorSetsPassword
-                | OperatorRevokes
-                | OperatorUnlocks
-                | OperatorAddsClient
-                | OperatorRemovesClient
-        )
+            | OperatorDisables
+            | OperatorEnables
+            | OperatorSetsPassword
+            | OperatorRevokes
+            | OperatorUnlocks
+            | OperatorAddsClient
+            | OperatorRemovesClient
+            | OperatorForcesReset
+            | OperatorSetsMode
+            | OperatorClearsMode
+            | OperatorBlocks
+            | OperatorUnblocks
+            | OperatorAcknowledges
+            | OperatorNotes
+            | OperatorEscalates
+            | OperatorResolves
+            | OperatorRotatesKeys
+            | OperatorRevokesKey => Some("operator"),
+            AlarmOpens | AlarmRaises | AlarmClears | AlarmReopens | AlarmMitigates | AlarmAgain
+            | TickEscalates | TickTells | TickTellsOneChannel | TickGivesUp | TickIdle => Some("responder"),
+            RotationStep => Some("rotation"),
+            SessionsCounted | SessionsReported | BackupsVerified => Some("maintenance"),
+            _ => None,
+        }
+    }
+
+    /// Whether it is about the deployment, and about nobody's account.
+    pub(crate) const fn is_of_deployment(self) -> bool {
+        match self {
+            OperatorCreates
+            | OperatorDisables
+            | OperatorEnables
+            | OperatorSetsPassword
+            | OperatorRevokes
+            | OperatorUnlocks
+            | OperatorAddsClient
+            | OperatorRemovesClient
+            | OperatorForcesReset => false,
+            _ => self.caller().is_some(),
+        }
+    }
+
+    /// Whether a recorded call is one of its items that it makes itself. The read of modes and blocks belongs to no
+    /// request: it comes when the copy of them is five seconds old.
+    pub(crate) fn is_subject(self, call: &Value) -> bool {
+        let (function, part) = (call["function"].as_str().unwrap_or_default(), &call["parts"][0]);
+        call["service"] == "dynamodb"
+            && !part.is_null()
+            && match self.caller() {
+                Some(caller) => function == caller,
+                None => part["kind"] != "FLAGS" && !["operator", "maintenance"].contains(&function),
+            }
     }
 }
 
@@ -175,7 +293,10 @@ impl Scenario {
 pub(crate) struct World {
     pub(crate) backend: Backend,
     weaker: Option<Backend>,
-    store: Store,
+    pub(crate) store: Store,
+    pub(crate) secret: SecretsKeyring,
+    /// Whom the responder calls.
+    pub(crate) receiver: Option<Receiver>,
 }
 
 /// Whom a scenario is played with.
@@ -190,13 +311,14 @@ pub(crate) struct Subject {
     service: Option<ServiceClient>,
     /// A code that was asked for already, so that asking is no part of the scenario.
     code: String,
+    pub(crate) scene: Scene,
 }
 
 /// What came of it.
 pub(crate) struct Outcome {
     pub(crate) status: u16,
     pub(crate) code: String,
-    /// None when an operator did it.
+    /// None when no user did it.
     pub(crate) answer: Option<Answer>,
 }
 
@@ -211,18 +333,11 @@ impl Outcome {
         Self { status: answer.status, code: answer.code(), answer: Some(answer) }
     }
 
-    fn of_operator(outcome: anyhow::Result<()>) -> Self {
+    pub(crate) fn of_operator(outcome: anyhow::Result<()>) -> Self {
         let (status, code) = match outcome {
             Ok(()) => (200, String::new()),
-            Err(error) => match error.downcast_ref::<AdministrationError>() {
-                Some(AdministrationError::Store(StoreError::Unavailable { .. })) => {
-                    (503, "dependency_unavailable".to_owned())
-                }
-                _ if matches!(error.downcast_ref(), Some(StoreError::Unavailable { .. })) => {
-                    (503, "dependency_unavailable".to_owned())
-                }
-                _ => (409, format!("{error:#}")),
-            },
+            Err(error) if is_unavailable(&error) => (503, "dependency_unavailable".to_owned()),
+            Err(error) => (409, format!("{error:#}")),
         };
         Self { status, code, answer: None }
     }
@@ -247,11 +362,29 @@ impl Outcome {
     }
 }
 
+/// Whether storage failed, by the error of whichever use case.
+fn is_unavailable(error: &anyhow::Error) -> bool {
+    let store = if let Some(AdministrationError::Store(store)) = error.downcast_ref() {
+        Some(store)
+    } else if let Some(FlagsError::Store(store)) = error.downcast_ref() {
+        Some(store)
+    } else if let Some(IncidentError::Store(store)) = error.downcast_ref() {
+        Some(store)
+    } else if let Some(RotateError::Store(store)) = error.downcast_ref() {
+        Some(store)
+    } else {
+        error.downcast_ref()
+    };
+    matches!(store, Some(StoreError::Unavailable { .. }))
+}
+
 const HASH: (&str, &str) = ("SALLYPORT_PASSWORD_ITERATIONS", "1");
 
 impl World {
     pub(crate) async fn start(scenario: Scenario) -> anyhow::Result<Self> {
-        let variables = [HASH, ("SALLYPORT_PASSWORD_MEMORY_KIB", "7200"), ("SALLYPORT_ADDRESS_LIMIT", "100")];
+        let mut variables =
+            vec![HASH, ("SALLYPORT_PASSWORD_MEMORY_KIB", "7200"), ("SALLYPORT_ADDRESS_LIMIT", "100")];
+        variables.extend(scenario.variables());
         let backend = Backend::with(&variables).await?;
         let weaker = match scenario {
             LogInWithWeakHash => {
@@ -264,7 +397,12 @@ impl World {
         let config = Config::from_lookup(&lookup)?;
         let clients = Clients::connect(&Endpoints::from_lookup(&lookup), "operator", &lookup)?;
         let store = Store::new(clients.dynamodb, config.tables);
-        Ok(Self { backend, weaker, store })
+        let secret = SecretsKeyring::new(clients.secrets, &config.keyring_secret);
+        let receiver = if scenario.tells() { Some(Receiver::start().await?) } else { None };
+        if let Some(receiver) = &receiver {
+            set_webhook(&backend, receiver).await?;
+        }
+        Ok(Self { backend, weaker, store, secret, receiver })
     }
 
     async fn account(&self, scenario: Scenario) -> anyhow::Result<Account> {
@@ -276,6 +414,13 @@ impl World {
                 let weaker = self.weaker.as_ref().context("no weaker backend")?;
                 weaker.account_as(&format!("weak-{name}@example.com").to_lowercase(), "Correct horse").await
             }
+            _ if scenario.is_of_deployment() => Ok(Account {
+                user_id: "nobody".to_owned(),
+                email: "nobody@example.com".to_owned(),
+                password: String::new(),
+                factors: Vec::new(),
+                recovery_codes: Vec::new(),
+            }),
             LogInUnknown | OperatorCreates => {
                 // Nobody yet: an account of that name is what the scenario would make.
                 let account = backend.account().await?;
@@ -312,7 +457,12 @@ impl World {
             enrolment: None,
             service: None,
             code: String::new(),
+            scene: Scene::default(),
         };
+        if scenario.is_of_deployment() {
+            subject.scene = self.prepare_deployment(scenario).await?;
+            return Ok(subject);
+        }
         let account = &mut subject.account;
         match scenario {
             LogInWrongAndLock => self.fail(account, 4).await?,
@@ -424,7 +574,7 @@ impl World {
                 subject.enrolment = Some(enrolment);
                 subject.session = Some(session);
             }
-            OperatorDisables | OperatorSetsPassword | OperatorRevokes => {
+            OperatorDisables | OperatorSetsPassword | OperatorRevokes | OperatorForcesReset => {
                 subject.session = Some(actor.log_in(account).await?);
             }
             OperatorEnables => backend.disable(account).await?,
@@ -439,7 +589,7 @@ impl World {
                 }
                 subject.service = Some(ServiceClient { id, secret: SECRET.to_owned() });
             }
-            LogInUnknown | LogInWrong | LogIn | LogInWithWeakHash | LogInAwaitsFactor | OperatorCreates => {}
+            _ => {}
         }
         Ok(subject)
     }
@@ -468,7 +618,10 @@ impl World {
 
     /// The use case itself.
     pub(crate) async fn act(&self, scenario: Scenario, subject: &mut Subject) -> anyhow::Result<Outcome> {
-        if scenario.is_operators() {
+        if scenario.is_of_deployment() {
+            return self.act_on_deployment(scenario, &mut subject.scene).await;
+        }
+        if scenario.caller().is_some() {
             return Ok(Outcome::of_operator(self.operate(scenario, subject).await));
         }
         let Subject { account, actor, session, pending, enrolment, service, code, .. } = subject;
@@ -558,6 +711,7 @@ impl World {
             OperatorSetsPassword => backend.set_password(account, "Another horse").await,
             OperatorRevokes => backend.revoke_sessions(account).await,
             OperatorUnlocks => backend.unlock(account).await,
+            OperatorForcesReset => backend.force_reset(account).await.map(drop),
             OperatorAddsClient => {
                 match self.store.add_client(&client(&service), &operators_event()?).await? {
                     true => Ok(()),
@@ -581,6 +735,9 @@ impl World {
     ) -> anyhow::Result<()> {
         let done = outcome.is(scenario.answers());
         match scenario {
+            _ if scenario.is_of_deployment() => {
+                self.go_on_deployment(scenario, &mut subject.scene, outcome).await?;
+            }
             LogInUnknown => {
                 let again = self.act(scenario, subject).await?;
                 ensure!(again.is(scenario.answers()), "{again:?}");
@@ -724,7 +881,8 @@ impl World {
                 }
                 self.backend.actor().log_in(&subject.account).await?;
             }
-            OperatorDisables | OperatorSetsPassword | OperatorRevokes | OperatorEnables => {
+            OperatorDisables | OperatorSetsPassword | OperatorRevokes | OperatorEnables
+            | OperatorForcesReset => {
                 if !done {
                     let again = self.act(scenario, subject).await?;
                     ensure!(again.is((200, "")), "{again:?}");
@@ -737,7 +895,8 @@ impl World {
                     .actor()
                     .try_log_in(&subject.account.email, &subject.account.password)
                     .await?;
-                answer.expect(if scenario == OperatorDisables { 401 } else { 200 })?;
+                let shut_out = matches!(scenario, OperatorDisables | OperatorForcesReset);
+                answer.expect(if shut_out { 401 } else { 200 })?;
             }
             OperatorUnlocks => {
                 if !done {
@@ -765,6 +924,7 @@ impl World {
                 let again = self.act(scenario, subject).await?;
                 ensure!(again.is(scenario.answers()), "{again:?}");
             }
+            _ => bail!("nobody goes on"),
         }
         Ok(())
     }

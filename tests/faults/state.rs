@@ -49,7 +49,7 @@ impl State {
         }
         for item in backend.items("Audit").await? {
             let partition = text(&item, "pk");
-            if partition == user || partition == format!("ACCOUNT#{key}") {
+            if [&user, &format!("ACCOUNT#{key}"), "DEPLOYMENT"].contains(&partition.as_str()) {
                 state.count(&format!("audit {}", text(&item, "kind")), 1);
             }
         }
@@ -59,7 +59,7 @@ impl State {
             }
         }
         for item in backend.items("Ops").await? {
-            state.things.insert(("client", text(&item, "sk")));
+            state.read_ops(&item);
         }
         Ok(state)
     }
@@ -124,6 +124,53 @@ impl State {
         }
     }
 
+    fn read_ops(&mut self, item: &Value) {
+        let sort = text(item, "sk");
+        match text(item, "pk").as_str() {
+            "CLIENT" => drop(self.things.insert(("client", sort))),
+            "FLAGS" => {
+                for name in item["modes"].as_object().unwrap().keys() {
+                    self.things.insert(("mode", name.clone()));
+                }
+                for subject in item["blocks"].as_object().unwrap().keys() {
+                    self.things.insert(("block", subject.clone()));
+                }
+            }
+            "INCIDENT" => {
+                let alarms = item["alarms"].as_object().unwrap().values();
+                let ringing = alarms.filter(|alarm| alarm["state"] == "ALARM").count();
+                self.count("ringing alarms", i64::try_from(ringing).unwrap());
+                self.count("acknowledged incidents", i64::from(!item["acknowledged"].is_null()));
+                self.count("escalations", number(item, "escalation_level"));
+                let severity = text(item, "severity");
+                self.count(&format!("incidents of {severity}"), 1);
+                if item["resolved"].is_null() {
+                    self.things.insert(("open incident", sort.clone()));
+                }
+                self.things.insert(("incident", sort));
+            }
+            "INCIDENT_CAUSE" if item["open"] == true => {
+                self.things.insert(("open cause", text(item, "incident")));
+            }
+            // What is still to be sent.
+            "INCIDENT_NOTICE" => self.count(&format!("notice {}", text(item, "kind")), 1),
+            "PROOF" => drop(self.things.insert(("proof", format!("{sort} {}", item["at"])))),
+            "GAUGE" if sort.starts_with("DAY#") => {
+                let counts = item.as_object().unwrap().iter().filter(|(name, _)| name.starts_with('b'));
+                self.count("sessions counted", counts.filter_map(|(_, count)| count.as_i64()).sum());
+            }
+            timeline if timeline.starts_with("INCIDENT#") => {
+                self.count(&format!("timeline {}", text(item, "kind")), 1);
+            }
+            _ => {}
+        }
+    }
+
+    /// Adds what is kept elsewhere.
+    pub(crate) fn hold(&mut self, kind: &'static str, name: &str) {
+        self.things.insert((kind, name.to_owned()));
+    }
+
     /// How many things of a kind there are.
     pub(crate) fn of_kind(&self, kind: &str) -> usize {
         self.things.iter().filter(|(found, _)| *found == kind).count()
@@ -164,6 +211,12 @@ impl State {
         }
         if number("account") != number("profile") {
             found.push("a login record without a profile, or the other way round".to_owned());
+        }
+        let named = |kind: &str| -> BTreeSet<&String> {
+            self.things.iter().filter(|(found, _)| *found == kind).map(|(_, name)| name).collect()
+        };
+        if named("open incident") != named("open cause") {
+            found.push("an open incident that its cause does not lead to, or the other way round".to_owned());
         }
         found
     }

@@ -8,6 +8,9 @@
     reason = "what fails here fails a test, and should say where"
 )]
 
+#[path = "../faults/deployment.rs"]
+#[allow(dead_code, reason = "the faults also go on after a scenario")]
+mod deployment;
 mod measure;
 #[path = "../faults/scenario.rs"]
 #[allow(dead_code, reason = "the faults also go on after a scenario")]

@@ -38,10 +38,7 @@ pub(crate) async fn measure(scenario: Scenario) -> anyhow::Result<Cost> {
     ensure!(outcome.is(scenario.answers()), "{scenario:?}: {outcome:?}");
     let calls = world.backend.calls().await?;
     // Modes and blocks are read every five seconds and not by the request: a test of its own counts that.
-    let calls: Vec<_> = calls
-        .iter()
-        .filter(|call| call["service"] == "dynamodb" && call["parts"][0]["kind"] != "FLAGS")
-        .collect();
+    let calls: Vec<_> = calls.iter().filter(|call| scenario.is_subject(call)).collect();
     ensure!(calls.iter().all(|call| call["attempt"] == 1), "{scenario:?}: attempts were repeated");
     let units = |reading: bool| {
         calls.iter().filter(|call| is_read(call) == reading).fold(0.0, |sum, call| sum + units(call))

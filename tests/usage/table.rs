@@ -63,10 +63,36 @@ const TABLE: &[(Scenario, usize, usize, f64, f64)] = &[
     (OperatorUnlocks, 6, 6, 2.0, 4.0),
     (OperatorAddsClient, 1, 1, 0.0, 4.0),
     (OperatorRemovesClient, 1, 1, 0.0, 4.0),
+    (OperatorForcesReset, 3, 3, 2.0, 6.0),
+    (OperatorSetsMode, 2, 2, 1.0, 4.0),
+    (OperatorClearsMode, 2, 2, 1.0, 4.0),
+    (OperatorBlocks, 2, 2, 1.0, 4.0),
+    (OperatorUnblocks, 2, 2, 1.0, 4.0),
+    (OperatorAcknowledges, 2, 2, 1.0, 8.0),
+    (OperatorNotes, 4, 4, 3.0, 4.0),
+    (OperatorEscalates, 2, 2, 1.0, 8.0),
+    (OperatorResolves, 2, 2, 1.0, 10.0),
+    (OperatorRotatesKeys, 2, 2, 0.0, 2.0),
+    (OperatorRevokesKey, 1, 1, 0.0, 1.0),
+    (AlarmOpens, 14, 14, 7.0, 22.0),
+    (AlarmRaises, 7, 7, 4.0, 10.0),
+    (AlarmClears, 7, 7, 4.0, 8.0),
+    (AlarmReopens, 15, 15, 8.0, 22.0),
+    (AlarmMitigates, 21, 21, 10.0, 34.0),
+    (TickEscalates, 13, 13, 7.0, 18.0),
+    (TickTells, 8, 8, 6.0, 2.0),
+    (TickTellsOneChannel, 8, 8, 6.0, 2.0),
+    (TickGivesUp, 6, 6, 4.0, 7.0),
+    (RotationStep, 1, 1, 0.0, 1.0),
+    (SessionsCounted, 2, 2, 1.0, 4.0),
+    (SessionsReported, 3, 3, 1.5, 1.0),
+    (BackupsVerified, 1, 1, 0.0, 1.0),
     (Introspect, 2, 2, 2.0, 0.0),
     (IntrospectAccessToken, 2, 2, 2.0, 0.0),
     (ListFactors, 4, 1, 4.0, 0.0),
     (LogInLocked, 3, 1, 1.0, 2.0),
+    (AlarmAgain, 3, 3, 3.0, 0.0),
+    (TickIdle, 5, 5, 5.0, 0.0),
 ];
 
 fn stated(wanted: Scenario) -> anyhow::Result<Cost> {
@@ -99,8 +125,9 @@ async fn measure_steadily(scenario: Scenario) -> anyhow::Result<Cost> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_use_case_costs_what_the_table_says() -> anyhow::Result<()> {
-    let queue: Arc<Mutex<VecDeque<_>>> =
-        Arc::new(Mutex::new(Scenario::ALL.into_iter().chain(Scenario::READING).collect()));
+    let queue: Arc<Mutex<VecDeque<_>>> = Arc::new(Mutex::new(
+        Scenario::ALL.into_iter().chain(Scenario::READING).chain(Scenario::IDLE).collect(),
+    ));
     let workers: Vec<_> = (0..WORKERS)
         .map(|_| {
             let queue = Arc::clone(&queue);

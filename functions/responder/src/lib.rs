@@ -135,8 +135,12 @@ impl Responder {
                 attended = true;
             }
         }
-        let known = diagnosis::known(&self.platform).await;
         let (logs, now) = (&self.logs, self.now());
+        // What is known costs a read, each minute of each incident.
+        if !incidents::wants_diagnosis(&current, now) {
+            return Ok(attended);
+        }
+        let known = diagnosis::known(&self.platform).await;
         let diagnosed = incidents::diagnose(store, logs, &known, &current, now, random, &self.origin).await?;
         Ok(attended || diagnosed.is_some())
     }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_dynamodb::{
     operation::update_item::UpdateItemError,
-    types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure, Update},
+    types::{AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, Update},
 };
 use sallyport_core::{
     clock::Timestamp,
@@ -351,6 +351,15 @@ impl ChangeIncident for Store {
         }
         if let Some(notice) = &change.notice {
             transaction = transaction.put(build(put(write_notice(notice)))?);
+        }
+        if let Some(notice) = &change.given_up {
+            let delete = Delete::builder()
+                .table_name(&self.tables.ops)
+                .set_key(Some(key(NOTICES, &notice_key(notice))))
+                .condition_expression("attribute_exists(pk)")
+                .build()
+                .map_err(unbuildable(operation))?;
+            transaction = transaction.delete(delete);
         }
         if let Some(event) = &change.event {
             transaction = transaction.put(self.event_put(event)?);

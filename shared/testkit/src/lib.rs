@@ -31,6 +31,7 @@ mod answer;
 mod backend;
 mod operator;
 mod raw;
+mod receiver;
 mod secrets;
 mod session;
 
@@ -39,4 +40,5 @@ pub use actor::{Actor, Ask};
 pub use answer::Answer;
 pub use backend::{APP_ORIGIN, Backend};
 pub use raw::raw;
+pub use receiver::{Received, Receiver};
 pub use session::{Enrolment, Pending, Session};

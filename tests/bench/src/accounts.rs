@@ -1,5 +1,7 @@
 //! Accounts, written as the operator's command writes them, without a hash each.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, bail};
 use aws_sdk_dynamodb::types::AttributeValue;
 use sallyport_aws::{
@@ -14,7 +16,9 @@ use sallyport_core::{
     audit::{EventKind, Origin, SecurityEvent, Subject},
     clock::Clock as _,
     env::Env,
+    flags::{self, BlockSubject, ModeName, NewBlock, NewMode, Reason},
     ids::{FactorId, UserId},
+    incidents,
     keyring::{Keyring, KeyringSource as _, Stored},
     throttle::{Attempts as _, Pool, PoolKey, PoolPolicy},
 };
@@ -24,7 +28,9 @@ use crate::process::Environment;
 
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
-/// What accounts are made with.
+const HOUR: Duration = Duration::from_secs(60 * 60);
+
+/// What accounts are made with, and what else operators do.
 pub(crate) struct Operator {
     clients: Clients,
     sessions: String,
@@ -115,6 +121,33 @@ impl Operator {
             .key("user_id", AttributeValue::S(user.to_string()))
             .send()
             .await?;
+        Ok(())
+    }
+
+    pub(crate) async fn set_mode(&self) -> anyhow::Result<()> {
+        let (now, operation) = (SystemClock.now(), self.env().operation()?);
+        let new = NewMode::new(ModeName::Emergency, now + HOUR, Reason::new("bench")?);
+        flags::set_mode(&self.store, now, operation, new, &Origin::operator("bench")).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn block(&self) -> anyhow::Result<()> {
+        let (now, operation) = (SystemClock.now(), self.env().operation()?);
+        let subject = BlockSubject::Network("203.0.113.0/24".parse()?);
+        let new = NewBlock::new(subject, now + HOUR, Reason::new("bench")?);
+        flags::add_block(&self.store, now, operation, new, &Origin::operator("bench")).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn acknowledge(&self, incident: &str) -> anyhow::Result<()> {
+        let (now, origin) = (SystemClock.now(), Origin::operator("bench"));
+        incidents::acknowledge(&self.store, now, &OsRandom, incident.parse()?, None, &origin).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn resolve(&self, incident: &str) -> anyhow::Result<()> {
+        let (now, origin) = (SystemClock.now(), Origin::operator("bench"));
+        incidents::resolve(&self.store, now, &OsRandom, incident.parse()?, "Over.", false, &origin).await?;
         Ok(())
     }
 

@@ -51,11 +51,18 @@ struct Source {
 }
 
 impl Line {
-    /// Whether a request wrote it, and not what the stream of sessions triggered meanwhile.
-    fn is_of_a_request(&self) -> bool {
+    fn is_by(&self, caller: Option<&str>) -> bool {
         let source: Result<Source, _> = serde_json::from_str(self.line.get());
-        source.is_ok_and(|source| source.function.is_none_or(|name| !TRIGGERS.contains(&name.as_str())))
+        source.is_ok_and(|source| match source.function {
+            Some(function) => is_by(&function, caller),
+            None => caller.is_none(),
+        })
     }
+}
+
+/// Whether it is of the caller; without one, of a request, and not of what the stream of sessions triggered meanwhile.
+fn is_by(function: &str, caller: Option<&str>) -> bool {
+    caller.map_or_else(|| !TRIGGERS.contains(&function), |caller| function == caller)
 }
 
 /// What CloudWatch Logs bills beside the text of an event.
@@ -84,15 +91,20 @@ impl Meter {
         Ok(())
     }
 
-    /// A row with the calls since [`Meter::clear`].
+    /// A row with the calls of a request since [`Meter::clear`].
     async fn row(&mut self, what: &str) -> anyhow::Result<()> {
+        self.row_of(what, None).await
+    }
+
+    /// A row with the calls of an operator, or of a function that nobody calls over HTTP.
+    async fn row_of(&mut self, what: &str, caller: Option<&str>) -> anyhow::Result<()> {
         let recorded: Recorded = serde_json::from_slice(&self.client.get("/_local/calls").await?)?;
         let (mut reads, mut writes) = (0.0, 0.0);
         let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
         let calls: Vec<_> = recorded
             .calls
             .iter()
-            .filter(|call| call.service == "dynamodb" && !TRIGGERS.contains(&call.function.as_str()))
+            .filter(|call| call.service == "dynamodb" && is_by(&call.function, caller))
             .collect();
         for call in &calls {
             let mut units: f64 = call.capacity.iter().map(|capacity| capacity.units).sum();
@@ -113,7 +125,7 @@ impl Meter {
         let bytes: usize = logged
             .lines
             .iter()
-            .filter(|line| line.is_of_a_request())
+            .filter(|line| line.is_by(caller))
             .map(|line| line.line.get().len() + OVERHEAD)
             .sum();
         self.table.row(&[
@@ -220,7 +232,55 @@ async fn measure(options: &Options) -> anyhow::Result<String> {
         meter.login(email, "wrong").await?;
         meter.row(&format!("login, {what}, at the end of a lock")).await?;
     }
+    upkeep(&mut meter, &operator).await?;
     Ok(meter.table.text().to_owned())
+}
+
+/// What operators and the responder do. An incident goes from its alarm to its end.
+async fn upkeep(meter: &mut Meter, operator: &Operator) -> anyhow::Result<()> {
+    const OPERATOR: Option<&str> = Some("operator");
+    const RESPONDER: Option<&str> = Some("responder");
+    meter.clear().await?;
+    operator.set_mode().await?;
+    meter.row_of("operator: set a mode", OPERATOR).await?;
+    meter.clear().await?;
+    operator.block().await?;
+    meter.row_of("operator: block a network", OPERATOR).await?;
+
+    let alarm = |state: &str, at: &str| {
+        json!({
+            "AlarmName": "sallyport-prod-key-age", "NewStateValue": state, "StateChangeTime": at,
+            "NewStateReason": "Threshold Crossed",
+        })
+    };
+    let (rings, tick) = (alarm("ALARM", "2026-01-01T12:00:00.000+0000"), json!({"task": "tick"}));
+    let path = "/_local/invoke/responder";
+    meter.clear().await?;
+    let heard = meter.post(path, None, &rings).await?;
+    meter.row_of("responder: an alarm opens an incident", RESPONDER).await?;
+    let incident = heard.pointer("/result/alarms/0/incident").and_then(Value::as_str).unwrap_or_default();
+    meter.clear().await?;
+    meter.post(path, None, &rings).await?;
+    meter.row_of("responder: the same alarm again", RESPONDER).await?;
+    meter.clear().await?;
+    meter.post(path, None, &tick).await?;
+    meter.row_of("responder: a minute with an open incident", RESPONDER).await?;
+    meter.clear().await?;
+    operator.acknowledge(incident).await?;
+    meter.row_of("operator: acknowledge an incident", OPERATOR).await?;
+    meter.clear().await?;
+    meter.post(path, None, &tick).await?;
+    meter.row_of("responder: tell what an operator did", RESPONDER).await?;
+    meter.clear().await?;
+    meter.post(path, None, &alarm("OK", "2026-01-01T12:20:00.000+0000")).await?;
+    meter.row_of("responder: the last alarm clears", RESPONDER).await?;
+    meter.clear().await?;
+    operator.resolve(incident).await?;
+    meter.row_of("operator: resolve an incident", OPERATOR).await?;
+    meter.post(path, None, &tick).await?;
+    meter.clear().await?;
+    meter.post(path, None, &tick).await?;
+    meter.row_of("responder: a minute without one", RESPONDER).await
 }
 
 struct Factor {

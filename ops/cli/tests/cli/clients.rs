@@ -33,7 +33,7 @@ async fn a_client_is_added_once_listed_and_removed() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lost_reply_adds_one_client_whose_secret_is_the_one_shown() -> anyhow::Result<()> {
     let world = World::start().await?;
-    world.fault(&json!({"kind": "drop_after", "operation": "PutItem", "table": "ops"})).await?;
+    world.fault(&json!({"kind": "drop_after", "operation": "TransactWriteItems", "table": "ops"})).await?;
     let added = world.shell.run("client add billing --json")?.json(0)?;
     assert!(added["client_secret"].is_string());
     assert_eq!(world.shell.run("client list --json")?.json(0)?["clients"].as_array().map(Vec::len), Some(1));

@@ -187,5 +187,6 @@ impl SecurityEvent {
 
 /// Keeps an event that stands alone. Events of a change that is a transaction are part of it.
 pub trait RecordEvent: Send + Sync {
+    /// An event of the same id and time that stands already is left as it is: it says who did it.
     fn record(&self, event: &SecurityEvent) -> impl Future<Output = StoreResult<()>> + Send;
 }

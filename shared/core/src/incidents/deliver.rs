@@ -53,10 +53,7 @@ where
             ports.forget_notice(&notice).await?;
             delivered.sent += 1;
         } else if now >= notice.at + Notice::KEPT {
-            if give_up(ports, &notice, now, operation, origin).await? {
-                ports.forget_notice(&notice).await?;
-                delivered.given_up += 1;
-            }
+            delivered.given_up += usize::from(give_up(ports, notice, now, operation, origin).await?);
         } else {
             delivered.failed += 1;
         }
@@ -91,10 +88,11 @@ where
     Ok(false)
 }
 
-/// `false` when another change of the incident came between: the next round tries again.
+/// Notes it and forgets the notice, as one change: a notice that outlived its entry would be given up again. `false` when
+/// another change of the incident came between: the next round tries again.
 async fn give_up<P>(
     ports: &P,
-    notice: &Notice,
+    notice: Notice,
     now: Timestamp,
     operation: OperationId,
     origin: &Origin,
@@ -102,10 +100,10 @@ async fn give_up<P>(
 where
     P: FindIncident + ChangeIncident,
 {
-    let Some(incident) = ports.incident(notice.incident).await? else {
-        return Ok(true);
-    };
+    let Some(incident) = ports.incident(notice.incident).await? else { return Ok(false) };
     let text = format!("{}: no channel took it for a day", notice.kind.as_str());
     let step = Step::of(&incident, Pointer::Stays).entry(EntryKind::NotDelivered, text);
-    ports.change_incident(&step.change(now, operation, origin)).await
+    let mut change = step.change(now, operation, origin);
+    change.given_up = Some(notice);
+    ports.change_incident(&change).await
 }

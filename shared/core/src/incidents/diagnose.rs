@@ -49,6 +49,11 @@ const LIMIT: Duration = Duration::from_secs(120);
 const LEAD: Duration = Duration::from_secs(5 * 60);
 const WINDOW: Duration = Duration::from_secs(60 * 60);
 
+/// Whether it has no diagnosis yet, and nobody is at it.
+pub fn wants_diagnosis(incident: &Incident, now: Timestamp) -> bool {
+    incident.diagnosis_from.is_some_and(|from| from <= now)
+}
+
 /// Diagnoses an incident that has no diagnosis yet, and attaches it. `None` when it has one, or another is at it. What
 /// the logs don't say is attached as well: half a diagnosis now is better than a whole one too late.
 ///
@@ -67,7 +72,7 @@ where
     P: FindIncident + ChangeIncident,
     D: Diagnose,
 {
-    if incident.diagnosis_from.is_none_or(|from| now < from) {
+    if !wants_diagnosis(incident, now) {
         return Ok(None);
     }
     let mut claim = Step::of(incident, Pointer::Stays);

@@ -107,7 +107,7 @@ impl Step {
             let detail = format!("{} {} {}", incident.id, incident.severity, incident.cause);
             SecurityEvent::new(operation, now, kind, Subject::Deployment, origin).detail(detail)
         });
-        IncidentChange { pointer, entries: entries.collect(), notice, event, incident }
+        IncidentChange { pointer, entries: entries.collect(), notice, given_up: None, event, incident }
     }
 }
 

@@ -43,11 +43,14 @@ pub struct IncidentChange {
     pub pointer: Pointer,
     pub entries: Vec<Entry>,
     pub notice: Option<Notice>,
+    /// A notice that nobody took and that is given up with this: it must still be there.
+    pub given_up: Option<Notice>,
     pub event: Option<SecurityEvent>,
 }
 
 pub trait ChangeIncident: Send + Sync {
-    /// All of a change or nothing. `false` when the incident, or what its cause leads to, is not as it was read.
+    /// All of a change or nothing. `false` when the incident, what its cause leads to, or a notice that is given up, is not
+    /// as it was read.
     fn change_incident(&self, change: &IncidentChange) -> impl Future<Output = StoreResult<bool>> + Send;
 }
 

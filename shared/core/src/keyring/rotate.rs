@@ -195,7 +195,8 @@ pub async fn finish<P: KeyringVersions + RecordEvent>(
     Ok(rotated)
 }
 
-/// An operator's step: all of it at once. A stage that a rotation left behind is taken away first.
+/// An operator's step: all of it at once. A stage that a rotation left behind is taken away first, and the event of the step
+/// before is made up for: where it could not be written, whoever was told so repeats the command, which takes the next step.
 ///
 /// # Errors
 /// As the steps of Secrets Manager.
@@ -208,6 +209,7 @@ pub async fn rotate<P: KeyringVersions + RecordEvent>(
 ) -> Result<Rotated, RotateError> {
     let current = unoccupied(ports, env).await?;
     let document = read(&current.text)?;
+    make_up(ports, &current.id, &document, origin).await?;
     let (phase, step) = rotation::advance(&document, kinds, env.algorithm, env.now, &env.policy, env.keys)?;
     check(&step.document)?;
     let rotated = Rotated { phase, changes: step.changes.clone() };
@@ -416,14 +418,41 @@ async fn confirm<P: KeyringVersions + RecordEvent>(
     }
     let text = ports.version(token).await?.ok_or(RotateError::Empty)?;
     let document = read(&text)?;
+    let changes = last_changes(ports, versions, &document).await?;
+    let rotated = Rotated { phase: rotation::phase_of(&changes), changes };
+    record(ports, token, &document, EventKind::KeyringRotated, &told(&rotated), origin).await?;
+    Ok(rotated)
+}
+
+/// What the current document changed in the one before it; nothing where that is gone.
+async fn last_changes<P: KeyringVersions>(
+    ports: &P,
+    versions: &Versions,
+    document: &KeyringDocument,
+) -> StoreResult<Vec<Change>> {
     let before = match versions.holder(PREVIOUS) {
         Some(previous) => ports.version(previous).await?.and_then(|text| read(&text).ok()),
         None => None,
     };
-    let changes = before.map(|before| rotation::difference(&before, &document)).unwrap_or_default();
+    Ok(before.map(|before| rotation::difference(&before, document)).unwrap_or_default())
+}
+
+/// Records the rotation that made the current version, where that is still to be done. A revocation is made up for by
+/// repeating it.
+async fn make_up<P: KeyringVersions + RecordEvent>(
+    ports: &P,
+    current: &str,
+    document: &KeyringDocument,
+    origin: &Origin,
+) -> StoreResult<()> {
+    let changes = last_changes(ports, &ports.versions().await?, document).await?;
+    let revoked = changes.iter().any(|change| change.to == Some(KeyState::Revoked));
+    // Without a time it was written by hand, and is no step.
+    if changes.is_empty() || revoked || document.changed_at.is_none() {
+        return Ok(());
+    }
     let rotated = Rotated { phase: rotation::phase_of(&changes), changes };
-    record(ports, token, &document, EventKind::KeyringRotated, &told(&rotated), origin).await?;
-    Ok(rotated)
+    record(ports, current, document, EventKind::KeyringRotated, &told(&rotated), origin).await
 }
 
 fn told(rotated: &Rotated) -> String {

@@ -100,8 +100,13 @@ impl Kept {
             Pointer::Moves(before) => leads == before.map(|before| (before, false)),
             Pointer::Marks => leads.is_some_and(|(id, _)| id == incident.id),
         };
-        if seen + 1 != incident.version || !holds {
+        let given_up = change.given_up.as_ref().map(|notice| (notice.incident, notice.version));
+        let there = given_up.is_none_or(|notice| self.notices.contains_key(&notice));
+        if seen + 1 != incident.version || !holds || !there {
             return false;
+        }
+        if let Some(notice) = given_up {
+            self.notices.remove(&notice);
         }
         self.incidents.insert(incident.id, incident.clone());
         if change.pointer != Pointer::Stays {

@@ -476,6 +476,58 @@ fn each_of_two_revocations_in_one_second_outdates_the_copies_of_the_other() {
 }
 
 #[test]
+fn an_operators_step_can_be_repeated_after_a_fault_at_every_call_and_leaves_one_event() {
+    finish(async {
+        let mut struck = 0;
+        for fault in [Fault::Before, Fault::After] {
+            for call in 0..12 {
+                let vault = Vault::holding(&document());
+                vault.fail(call, fault);
+                for attempt in 0..3 {
+                    let token = format!("op{attempt}");
+                    match rotate::rotate(&vault, env(START), &KeyKind::SCHEDULED, &token, &origin()).await {
+                        Err(RotateError::Store(_) | RotateError::UnderWay(_)) => {}
+                        Ok(_) | Err(RotateError::Rotation(RotationError::TooEarly { .. })) => break,
+                        Err(other) => panic!("{call} {fault:?}: {other}"),
+                    }
+                }
+                struck += usize::from(vault.has_failed());
+                if vault.holder(PENDING).is_some() {
+                    // What was staged and not made current keeps others away, and is taken away in time.
+                    continue;
+                }
+                assert_eq!(vault.current().signing.len(), 2, "{call} {fault:?}");
+                let events = vault.events();
+                assert_eq!(events.len(), 1, "{call} {fault:?} {events:?}");
+                assert!(events[0].detail.as_deref().unwrap().starts_with("publish: "), "{events:?}");
+            }
+        }
+        assert!(struck >= 10, "{struck}");
+    });
+}
+
+#[test]
+fn who_repeats_what_another_has_done_does_not_sign_for_it() {
+    finish(async {
+        let vault = Vault::holding(&document());
+        let rotate = async |name: &str, token: &str| {
+            let origin = Origin::operator(name);
+            rotate::rotate(&vault, env(START), &KeyKind::SCHEDULED, token, &origin).await
+        };
+        rotate("ada", "op1").await.unwrap();
+        let refused = rotate("grace", "op2").await;
+        assert!(matches!(refused, Err(RotateError::Rotation(RotationError::TooEarly { .. }))), "{refused:?}");
+        let name: KeyName = "refresh:1".parse().unwrap();
+        for (operator, token) in [("ada", "op3"), ("grace", "op4")] {
+            drop(rotate::revoke(&vault, env(START), &name, token, &Origin::operator(operator)).await);
+        }
+        let events = vault.events();
+        assert_eq!(events.len(), 2, "{events:?}");
+        assert!(events.iter().all(|event| event.origin.agent == "operator ada"), "{events:?}");
+    });
+}
+
+#[test]
 fn a_revocation_can_be_repeated_after_a_fault_at_every_call() {
     finish(async {
         for fault in [Fault::Before, Fault::After] {

@@ -179,6 +179,8 @@ impl OutdateCopies for Vault {
 impl RecordEvent for Vault {
     async fn record(&self, event: &SecurityEvent) -> StoreResult<()> {
         let key = format!("{:?}#{}", event.at, event.id);
-        self.call(|state| drop(state.events.insert(key, event.clone())))
+        self.call(|state| {
+            state.events.entry(key).or_insert_with(|| event.clone());
+        })
     }
 }

@@ -2,41 +2,47 @@
 
 use std::sync::{Arc, Mutex};
 
+use serde_json::Value;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
 };
 
-use crate::prelude::*;
-
 /// A call that came in.
 #[derive(Debug, Clone)]
-pub(crate) struct Received {
-    pub(crate) path: String,
+pub struct Received {
+    pub path: String,
     headers: Vec<(String, String)>,
-    pub(crate) body: String,
+    pub body: String,
 }
 
 impl Received {
-    pub(crate) fn header(&self, name: &str) -> &str {
+    /// The value of a header, empty where there is none.
+    pub fn header(&self, name: &str) -> &str {
         let found = self.headers.iter().find(|(own, _)| own.eq_ignore_ascii_case(name));
         found.map(|(_, value)| value.as_str()).unwrap_or_default()
     }
 
-    pub(crate) fn json(&self) -> Value {
+    /// The body.
+    pub fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap()
     }
 }
 
 /// Answers every call alike, until it is told otherwise.
-pub(crate) struct Receiver {
-    pub(crate) url: String,
+#[derive(Debug)]
+pub struct Receiver {
+    pub url: String,
     received: Arc<Mutex<Vec<Received>>>,
     answer: Arc<Mutex<String>>,
 }
 
 impl Receiver {
-    pub(crate) async fn start() -> Result<Self> {
+    /// Listens on a free port, and takes everything.
+    ///
+    /// # Errors
+    /// When there is no port.
+    pub async fn start() -> anyhow::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let url = format!("http://{}", listener.local_addr()?);
         let received = Arc::<Mutex<Vec<Received>>>::default();
@@ -53,7 +59,7 @@ impl Receiver {
     }
 
     /// Answers so from now on; `headers` are whole lines.
-    pub(crate) fn answer(&self, status: &str, headers: &str, body: &str) {
+    pub fn answer(&self, status: &str, headers: &str, body: &str) {
         *self.answer.lock().unwrap() = format!(
             "HTTP/1.1 {status}\r\n{headers}content-length: {}\r\nconnection: close\r\n\r\n{body}",
             body.len()
@@ -61,7 +67,7 @@ impl Receiver {
     }
 
     /// The calls since the last look.
-    pub(crate) fn calls(&self) -> Vec<Received> {
+    pub fn calls(&self) -> Vec<Received> {
         std::mem::take(&mut *self.received.lock().unwrap())
     }
 }
