@@ -221,3 +221,40 @@ async fn passwords_are_reset_by_the_events_of_their_accounts() -> anyhow::Result
     assert_eq!(world.post("/api/v1/auth/login", None, &bob).await?.0, 200);
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_are_reset_of_exactly_those_who_signed_in_from_somewhere() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    for email in ["bob@example.com", "eve@example.com"] {
+        world.shell.run_with(&format!("user create {email} --password-stdin --json"), PASSWORD)?.json(0)?;
+    }
+    assert_eq!(world.sign_in(PASSWORD).await?.0, 200);
+    assert_eq!(world.sign_in_from("127.66.0.7", "bob@example.com", PASSWORD).await?, 200);
+    assert_eq!(world.sign_in_from("127.66.0.7", "eve@example.com", "wrong").await?, 401);
+
+    let everybody = world.shell.run("reset force --since 2h --signal login.succeeded")?;
+    assert_eq!(everybody.code, 2);
+    assert_eq!(
+        everybody.stderr,
+        "error: --signal login.succeeded would reset everybody: login.succeeded is no sign of an attack; say from where, by \
+         --address\n"
+    );
+    let line = "reset force --since 2h --signal login.succeeded --json --address";
+    let reset = json!([{"email": "bob@example.com", "outcome": "reset"}]);
+    for place in ["127.66.0.7", "127.66.0.0/24", "192.0.2.1 --address 127.66.0.7"] {
+        let dry = world.shell.run(&format!("{line} {place} --dry-run"))?.json(0)?;
+        assert_eq!(dry["accounts"], reset, "{place}");
+    }
+    assert_eq!(world.shell.run(&format!("{line} 192.0.2.0/24"))?.json(0)?["accounts"], json!([]));
+    for wrong in ["nowhere", "127.66.0.7/24", "127.0.0.0/99"] {
+        assert_eq!(world.shell.run(&format!("{line} {wrong}"))?.error(2)?.0, "usage", "{wrong}");
+    }
+    let alone = world.shell.run("reset force ada@example.com --address 127.66.0.7 --json")?;
+    assert_eq!(alone.error(2)?.0, "usage");
+
+    assert_eq!(world.shell.run(&format!("{line} 127.66.0.0/24"))?.json(0)?["accounts"], reset);
+    assert_eq!(world.sign_in_from("127.66.0.7", "bob@example.com", PASSWORD).await?, 401);
+    assert_eq!(world.sign_in(PASSWORD).await?.0, 200);
+    assert_eq!(world.sign_in_from("127.66.0.9", "eve@example.com", PASSWORD).await?, 200);
+    Ok(())
+}
