@@ -63,6 +63,7 @@ pub(crate) enum Scenario {
     OperatorEnables,
     OperatorSetsPassword,
     OperatorRevokes,
+    OperatorResetsFactors,
     OperatorUnlocks,
     OperatorAddsClient,
     OperatorRemovesClient,
@@ -75,7 +76,7 @@ pub(crate) enum Scenario {
 use Scenario::*;
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 46] = [
+    pub(crate) const ALL: [Self; 47] = [
         LogInUnknown,
         LogInWrong,
         LogInWrongAndLock,
@@ -119,6 +120,7 @@ impl Scenario {
         OperatorEnables,
         OperatorSetsPassword,
         OperatorRevokes,
+        OperatorResetsFactors,
         OperatorUnlocks,
         OperatorAddsClient,
         OperatorRemovesClient,
@@ -164,6 +166,7 @@ impl Scenario {
                 | OperatorEnables
                 | OperatorSetsPassword
                 | OperatorRevokes
+                | OperatorResetsFactors
                 | OperatorUnlocks
                 | OperatorAddsClient
                 | OperatorRemovesClient
@@ -293,7 +296,8 @@ impl World {
             | ConfirmSecond
             | RemoveOne
             | RemoveLast
-            | Regenerate => backend.account_with_totp().await,
+            | Regenerate
+            | OperatorResetsFactors => backend.account_with_totp().await,
             _ => backend.account().await,
         }
     }
@@ -427,6 +431,10 @@ impl World {
             OperatorDisables | OperatorSetsPassword | OperatorRevokes => {
                 subject.session = Some(actor.log_in(account).await?);
             }
+            OperatorResetsFactors => {
+                let pending = actor.begin_log_in(account).await?;
+                subject.session = Some(pending.verify_with_totp(backend, account).await?);
+            }
             OperatorEnables => backend.disable(account).await?,
             OperatorUnlocks => self.fail(account, 5).await?,
             OperatorAddsClient | OperatorRemovesClient => {
@@ -557,6 +565,7 @@ impl World {
             OperatorEnables => backend.enable(account).await,
             OperatorSetsPassword => backend.set_password(account, "Another horse").await,
             OperatorRevokes => backend.revoke_sessions(account).await,
+            OperatorResetsFactors => backend.reset_factors(account).await.map(drop),
             OperatorUnlocks => backend.unlock(account).await,
             OperatorAddsClient => {
                 match self.store.add_client(&client(&service), &operators_event()?).await? {
@@ -724,7 +733,11 @@ impl World {
                 }
                 self.backend.actor().log_in(&subject.account).await?;
             }
-            OperatorDisables | OperatorSetsPassword | OperatorRevokes | OperatorEnables => {
+            OperatorDisables
+            | OperatorSetsPassword
+            | OperatorRevokes
+            | OperatorResetsFactors
+            | OperatorEnables => {
                 if !done {
                     let again = self.act(scenario, subject).await?;
                     ensure!(again.is((200, "")), "{again:?}");
