@@ -17,6 +17,9 @@ pub(super) const URL: &str = "SALLYPORT_URL";
 /// The incident that the page is followed for.
 pub(super) const INCIDENT: &str = "INCIDENT";
 
+/// The scrape token of `/metrics`.
+pub(super) const METRICS_TOKEN: &str = "METRICS_TOKEN";
+
 /// Names of the deployment's parts that `aws` commands need.
 const PARTS: [&str; 7] =
     [name::USERS, name::SESSIONS, name::THROTTLE, name::OUTBOX, name::AUDIT, name::OPS, name::KEYRING];
