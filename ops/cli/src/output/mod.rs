@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 pub(crate) use self::{
-    table::{Facts, Table, plain},
+    table::{Facts, Table, cut, plain},
     time::{Since, ago, moment, parse_since, parse_span, span},
 };
 use crate::failure::{Exit, Failure};
