@@ -1,5 +1,6 @@
 use std::fs;
 
+use local::{Backend, Options};
 use serde_json::Value;
 
 use crate::support::{Shell, World};
@@ -90,6 +91,31 @@ async fn the_variables_of_a_deployment_are_printed_for_a_shell() -> anyhow::Resu
     let run = world.shell.run("runbook env")?;
     assert!(run.stdout.contains("export SALLYPORT_URL='http://localhost:"), "{run:?}");
     assert!(run.stdout.contains("export SALLYPORT_KEYRING_SECRET='sallyport-local-keyring'\n"), "{run:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scrape_token_of_a_backend_here_is_printed_and_where_another_is() -> anyhow::Result<()> {
+    let providers = [("metrics_token".to_owned(), "scrape".to_owned())].into();
+    let backend = Backend::start(Options { quiet: true, providers, ..Options::default() }).await?;
+    let shell = Shell::new(backend.environment().clone())?;
+    let printed = shell.run("runbook env")?.stdout;
+    assert!(printed.contains("export METRICS_TOKEN='scrape'\n"), "{printed}");
+    let without = World::start().await?;
+    let printed = without.shell.run("runbook env")?.stdout;
+    assert!(
+        printed.contains("\n# METRICS_TOKEN is the member metrics_token of the providers' secret:\n"),
+        "{printed}"
+    );
+    Ok(())
+}
+
+#[test]
+fn without_a_deployment_there_are_no_variables_to_print() -> anyhow::Result<()> {
+    let shell = Shell::new(Default::default())?;
+    let (code, message) = shell.run("runbook env --json")?.error(2)?;
+    assert_eq!(code, "no_deployment");
+    assert!(message.starts_with("which deployment? Pass --stack NAME, or set "), "{message}");
     Ok(())
 }
 
