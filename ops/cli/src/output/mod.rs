@@ -58,7 +58,8 @@ impl Format {
     /// Prints an answer and says how the process ends.
     ///
     /// # Errors
-    /// stdout is closed or full. That is a failure: what was to be shown once is lost.
+    /// stdout is full, or was never open. That is a failure: what was to be shown once is lost. A reader that has read enough,
+    /// such as `head`, is none.
     pub(crate) fn answer(self, answer: &Answer) -> Result<Exit, Failure> {
         let text = match self {
             Self::Text => &answer.text,
@@ -69,10 +70,12 @@ impl Format {
             .write_all(text.trim_end().as_bytes())
             .and_then(|()| stdout.write_all(b"\n"))
             .and_then(|()| stdout.flush());
-        written.map_err(|error| {
-            Failure::dependency("output_failed", format!("the answer could not be written: {error}"))
-        })?;
-        Ok(answer.exit)
+        match written {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::dependency("output_failed", format!("the answer could not be written: {error}")))
+            }
+            _ => Ok(answer.exit),
+        }
     }
 
     /// Prints a line of a command that takes its time, for people only: JSON is one document, at the end.
