@@ -34,7 +34,7 @@ pub(crate) enum ResetCommand {
         /// IPv6 address stands for its /64.
         #[arg(long, value_name = "ADDRESS|PREFIX", value_parser = network, requires = "signal")]
         address: Vec<Network>,
-        /// Why, for the events.
+        /// Why, for whoever asks later: `user show` and `explain user` tell it.
         #[arg(long, value_name = "TEXT")]
         reason: Option<Reason>,
         #[command(flatten)]
@@ -217,6 +217,9 @@ impl fmt::Display for Forced {
                 (Outcome::NotFound, _) => "no such account",
             };
             table.row([one.email.clone(), words.to_owned()]);
+        }
+        if self.reset == 0 {
+            return writeln!(f, "{table}\nnothing was changed");
         }
         write!(f, "{table}\n{}", if self.dry_run { "would reset " } else { "reset " })?;
         write!(f, "{}", count(self.reset, "password"))?;

@@ -174,6 +174,17 @@ async fn passwords_are_reset_by_a_list_and_a_second_time_changes_nothing() -> an
     assert_eq!(event.map(|event| &event["detail"]), Some(&json!("leaked")));
     let again = world.shell.run(&line)?.json(0)?;
     assert_eq!((&again["reset"], &again["already"]), (&json!(0), &json!(1)));
+    let again = world.shell.run("reset force ada@example.com")?.stdout;
+    assert!(again.ends_with("\n\nnothing was changed\n") && !again.contains("sessions"), "{again}");
+    for line in ["user show ada@example.com --events 0", "explain user ada@example.com"] {
+        let shown = world.shell.run(line)?.stdout;
+        assert!(
+            shown.contains("reset by force 20") && shown.contains(" by operator grace@desk: leaked"),
+            "{shown}"
+        );
+    }
+    let shown = world.shell.run("user show ada@example.com --events 0 --json")?.json(0)?;
+    assert_eq!(shown["password_reset"]["detail"], "leaked");
 
     world
         .shell

@@ -13,7 +13,7 @@ use super::{Cause, Explanation, LOOKED_THROUGH, logs, modes};
 use crate::{
     cli::Target,
     commands::user::{
-        events,
+        events::{self, EventReport},
         pools::{self, PoolReport, PoolState},
     },
     deployment::Deployment,
@@ -37,7 +37,13 @@ pub(super) async fn explain(target: &Target, email: &Email) -> Result<Explanatio
     let pools = pools::read_all(&deployment, keys, &policy).await?;
     let events = events::recent_at(&deployment, email, user, 10).await?;
     let mut causes = blocked(email, &flags, now);
-    causes.extend(of_account(email, record.as_ref()));
+    let reset = match &record {
+        Some(record) if record.credential == Credential::None => {
+            events::last_reset(&deployment, record.user).await?
+        }
+        _ => None,
+    };
+    causes.extend(of_account(email, record.as_ref(), reset.as_ref()));
     causes.extend(pools.iter().filter_map(|pool| locked(email, pool)));
     causes.extend(modes(&flags, now));
     let requests = logs::of_events(target, &events, LOOKED_THROUGH, now).await;
@@ -59,7 +65,7 @@ fn blocked(email: &Email, flags: &Flags, now: Timestamp) -> Vec<Cause> {
         .collect()
 }
 
-fn of_account(email: &Email, record: Option<&LoginRecord>) -> Vec<Cause> {
+fn of_account(email: &Email, record: Option<&LoginRecord>, reset: Option<&EventReport>) -> Vec<Cause> {
     let Some(record) = record else {
         let words = "there is no account with this address; callers are told what a wrong password is told";
         return vec![Cause::new("no_account", "users-cannot-log-in", words)];
@@ -73,7 +79,10 @@ fn of_account(email: &Email, record: Option<&LoginRecord>) -> Vec<Cause> {
         causes.push(Cause::new("not_verified", "users-cannot-log-in", "the address was never confirmed"));
     }
     if record.credential == Credential::None {
-        let words = "there is no password: it was reset by force, or the account never had one";
+        let words = reset.map_or_else(
+            || "there is no password: the account never had one".to_owned(),
+            |reset| format!("there is no password: reset by force {}", reset.told()),
+        );
         let cause = Cause::new("no_password", "users-cannot-log-in", words);
         causes.push(cause.command(format!("sallyport user set-password {email} --password-stdin")));
     }

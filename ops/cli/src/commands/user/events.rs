@@ -5,6 +5,7 @@ use std::{collections::HashMap, fmt};
 use aws_sdk_dynamodb::types::AttributeValue;
 use sallyport_core::{
     accounts::{Email, LoginRecord},
+    audit::EventKind,
     clock::Timestamp,
     ids::UserId,
     login::LoginRecords as _,
@@ -55,6 +56,12 @@ impl Whose {
 }
 
 impl EventReport {
+    /// When, by whom and why, of what an operator did.
+    pub(crate) fn told(&self) -> String {
+        let reason = self.detail.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+        format!("{} by {}{reason}", moment(self.time), self.agent)
+    }
+
     pub(crate) fn read(item: &Item) -> Self {
         let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
         let millis =
@@ -96,6 +103,37 @@ pub(crate) fn show(events: &[EventReport], f: &mut fmt::Formatter<'_>) -> fmt::R
         ]));
     }
     write!(f, "\n{table}")
+}
+
+/// The event by which an operator last made the password unusable.
+///
+/// # Errors
+/// AWS.
+pub(crate) async fn last_reset(
+    deployment: &Deployment,
+    user: UserId,
+) -> Result<Option<EventReport>, Failure> {
+    let mut pages = deployment
+        .connection
+        .dynamodb
+        .query()
+        .table_name(&deployment.tables.audit)
+        .key_condition_expression("pk = :pk")
+        .filter_expression("kind = :kind")
+        .expression_attribute_values(":pk", AttributeValue::S(format!("USER#{user}")))
+        .expression_attribute_values(
+            ":kind",
+            AttributeValue::S(EventKind::PasswordResetForced.as_str().to_owned()),
+        )
+        .scan_index_forward(false)
+        .into_paginator()
+        .items()
+        .send();
+    match pages.next().await {
+        Some(Ok(item)) => Ok(Some(EventReport::read(&item))),
+        Some(Err(error)) => Err(aws_fault::from_sdk("read security events", &error)),
+        None => Ok(None),
+    }
 }
 
 /// Events of several accounts, each with whose it is. An address of mail that can't be found out stays an id: the answer is
