@@ -105,7 +105,9 @@ impl Invocation {
 impl Refusal {
     pub(crate) fn show(&self) -> Exit {
         let wants_help = matches!(self.error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-        if self.format == Format::Json && !wants_help {
+        // A value that does not read is a matter of a line; what was not understood at all is shown with what would be.
+        let of_value = matches!(self.error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue);
+        if (self.format == Format::Json && !wants_help) || of_value {
             return self.format.failure(&Failure::usage("usage", self.first_line()));
         }
         // Without stdout or stderr there is nobody to tell; the exit code says it all the same.

@@ -131,6 +131,11 @@ pub(crate) fn subject_words(subject: BlockSubject) -> String {
     }
 }
 
+/// A mode as commands take it.
+pub(crate) fn mode_words(name: impl Display) -> String {
+    name.to_string().replace('.', " ")
+}
+
 /// `1 session`, `2 sessions`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
     if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }

@@ -31,7 +31,7 @@ async fn a_mode_is_set_shown_and_cleared_once() -> anyhow::Result<()> {
     assert_eq!((again.code, again.stderr.as_str()), (3, "error: the mode emergency is not set\n"));
     run("mode clear degraded users --json")?.json(0)?;
     let text = run("mode status")?.stdout;
-    assert!(text.contains("degraded.throttle") && text.contains("slow") && !text.contains("users"), "{text}");
+    assert!(text.contains("degraded throttle") && text.contains("slow") && !text.contains("users"), "{text}");
     Ok(())
 }
 
@@ -267,5 +267,34 @@ async fn passwords_are_reset_of_exactly_those_who_signed_in_from_somewhere() -> 
     assert_eq!(world.sign_in_from("127.66.0.7", "bob@example.com", PASSWORD).await?, 401);
     assert_eq!(world.sign_in(PASSWORD).await?.0, 200);
     assert_eq!(world.sign_in_from("127.66.0.9", "eve@example.com", PASSWORD).await?, 200);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_prints_of_a_mode_can_be_typed() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    let (code, message) = world.shell.run("mode clear degraded --json")?.error(3)?;
+    assert_eq!(
+        (code.as_str(), message.as_str()),
+        ("mode_not_set", "the mode degraded is not set, of no component")
+    );
+    let set = world.shell.run("mode set degraded throttle --for 1h --reason slow")?.stdout;
+    assert!(set.starts_with("set degraded throttle, until ") && set.contains(" (in 60 min): slow;"), "{set}");
+    let again = world.shell.run("mode set degraded throttle --for 1h --reason slow")?.stderr;
+    assert!(again.starts_with("error: the mode degraded throttle is set already, until "), "{again}");
+    let status = world.shell.run("mode status")?.stdout;
+    assert!(status.contains("degraded throttle  ") && status.contains("in 60 min"), "{status}");
+    world.shell.run("mode set degraded users --for 1h --reason slow")?;
+    let (code, message) = world.shell.run("mode clear degraded --json")?.error(2)?;
+    assert_eq!(code, "which_component");
+    for component in ["throttle", "users"] {
+        assert!(message.contains(&format!("`sallyport mode clear degraded {component}`")), "{message}");
+    }
+    let cleared = world.shell.run("mode clear degraded throttle")?.stdout;
+    assert_eq!(cleared, "cleared degraded throttle; every function obeys within 10 s\n");
+    let again = world.shell.run("mode clear degraded throttle")?.stderr;
+    assert_eq!(again, "error: the mode degraded throttle is not set\n");
+    let status = world.shell.run("mode status --json")?.json(0)?;
+    assert_eq!(status["modes"][0]["mode"], "degraded.users", "scripts compare the name");
     Ok(())
 }

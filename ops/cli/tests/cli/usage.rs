@@ -30,7 +30,12 @@ fn help_and_version_are_no_errors() -> anyhow::Result<()> {
 
 #[test]
 fn what_is_not_understood_is_code_2_in_text_and_in_json() -> anyhow::Result<()> {
-    assert_eq!(run("user show nobody")?.code, 2);
+    let told = run("user show nobody")?;
+    assert_eq!(
+        (told.code, told.stderr.as_str()),
+        (2, "error: invalid value 'nobody' for '<EMAIL>': not an e-mail address\n")
+    );
+    assert_eq!(run("mode set degraded disk --for 1h --reason x")?.stderr.lines().count(), 1);
     let (code, message) = run("user show nobody --json")?.error(2)?;
     assert_eq!(
         (code.as_str(), message.as_str()),
