@@ -48,6 +48,31 @@ async fn why_a_user_is_refused_is_told_from_what_holds() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_why_nobody_signs_in() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    // As the functions see it, and the operator does not.
+    for function in ["login", "health"] {
+        world.fault(&json!({"kind": "refuse", "table": "sessions", "function": function})).await?;
+    }
+    assert_eq!(world.sign_in(PASSWORD).await?.0, 503);
+    let explained = world.shell.run("explain user ada@example.com --json")?.json(0)?;
+    assert_eq!(codes(&explained), ["dependency_unavailable"]);
+    assert_eq!(explained["causes"][0]["page"], "service-down");
+    let words = explained["causes"][0]["explanation"].as_str().unwrap_or_default();
+    assert!(words.ends_with("can't reach sessions"), "{words}");
+    // As everybody sees it.
+    world.fault(&json!({"kind": "refuse", "table": "users"})).await?;
+    let explained = world.shell.run("explain user ada@example.com")?;
+    assert_eq!(explained.code, 0, "{explained:?}");
+    assert!(
+        explained.stdout.contains("dependency_unavailable") && explained.stdout.contains("service-down"),
+        "{explained:?}"
+    );
+    assert!(explained.stdout.contains("from here, too: read login record"), "{explained:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn why_a_request_was_refused_is_told_from_log_and_events() -> anyhow::Result<()> {
     let world = World::with_ada().await?;
     let (_, refused) = world.sign_in("wrong").await?;

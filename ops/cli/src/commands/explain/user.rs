@@ -2,6 +2,7 @@
 
 use sallyport_core::{
     accounts::{self, Attempted, Credential, Email, LoginRecord, Status},
+    checks::Component,
     clock::Timestamp,
     flags::{BlockSubject, Flags, ReadFlags as _},
     login::LoginRecords as _,
@@ -11,12 +12,13 @@ use sallyport_core::{
 
 use super::{Cause, Explanation, LOOKED_THROUGH, logs, modes};
 use crate::{
+    api::Api,
     cli::Target,
     commands::user::{
         events::{self, EventReport},
         pools::{self, PoolReport, PoolState},
     },
-    deployment::Deployment,
+    deployment::{Deployment, name},
     failure::Failure,
 };
 
@@ -24,6 +26,46 @@ use crate::{
 /// AWS.
 pub(super) async fn explain(target: &Target, email: &Email) -> Result<Explanation, Failure> {
     let deployment = Deployment::find(target).await?;
+    let (readiness, read) = tokio::join!(outage(&deployment), of_state(target, &deployment, email));
+    match read {
+        Ok(mut explanation) => {
+            // First, since nobody signs in as long as it lasts.
+            explanation.causes.splice(0..0, readiness);
+            Ok(explanation)
+        }
+        // What sign-in needs does not answer the operator either: that is the answer.
+        Err(failure) if is_outage(&failure) => {
+            let words = format!("sign-ins are answered 503; from here, too: {}", failure.message);
+            let unread = Cause::new("dependency_unavailable", "service-down", words);
+            let causes = readiness.into_iter().chain([unread]).collect();
+            let now = deployment.now();
+            Ok(Explanation::new(email.to_string(), causes, Ok(Vec::new()), Vec::new(), "", now))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Whether something that answers everybody does not answer: not a right, nor an address, that this operator lacks.
+fn is_outage(failure: &Failure) -> bool {
+    matches!(failure.code, "unreachable" | "timeout" | "throttled" | "aws_error" | "dependency_unavailable")
+}
+
+/// Of what sign-in needs, what the deployment itself can't reach. Nothing where it can't be asked, or all is well.
+async fn outage(deployment: &Deployment) -> Option<Cause> {
+    let api = Api::at(deployment.settings.get(name::ISSUER)?).ok()?;
+    let answer = match api.get("/health/ready").await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            let words = format!("nobody answers: {}", failure.message);
+            return Some(Cause::new("unreachable", "service-down", words));
+        }
+    };
+    let down: Vec<_> = answer.down().into_iter().filter(|down| Component::named(down).is_some()).collect();
+    let words = format!("sign-ins are answered 503: the functions can't reach {}", down.join(", "));
+    (!down.is_empty()).then(|| Cause::new("dependency_unavailable", "service-down", words))
+}
+
+async fn of_state(target: &Target, deployment: &Deployment, email: &Email) -> Result<Explanation, Failure> {
     let (record, flags) = tokio::try_join!(deployment.store.login_record(email), deployment.store.flags())?;
     let now = deployment.now();
     let user = record.as_ref().map(|record| record.user);
@@ -34,12 +76,12 @@ pub(super) async fn explain(target: &Target, email: &Email) -> Result<Explanatio
     };
     let policy = PoolPolicy::default();
     let policy = flags.emergency(now).map_or(policy, |emergency| emergency.pool(&policy));
-    let pools = pools::read_all(&deployment, keys, &policy).await?;
-    let events = events::recent_at(&deployment, email, user, 10).await?;
+    let pools = pools::read_all(deployment, keys, &policy).await?;
+    let events = events::recent_at(deployment, email, user, 10).await?;
     let mut causes = blocked(email, &flags, now);
     let reset = match &record {
         Some(record) if record.credential == Credential::None => {
-            events::last_reset(&deployment, record.user).await?
+            events::last_reset(deployment, record.user).await?
         }
         _ => None,
     };
