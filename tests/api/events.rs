@@ -172,6 +172,8 @@ async fn operators(backend: &Backend) -> Result<()> {
     backend.enable(&account).await?;
     backend.set_password(&mut account, "another password").await?;
     backend.revoke_sessions(&account).await?;
+    let enrolled = backend.account_with_totp().await?;
+    assert!(backend.reset_factors(&enrolled).await?);
     backend.unlock(&account).await?;
     let client = backend.client().await?;
     backend.remove_client(&client).await?;

@@ -306,6 +306,52 @@ async fn a_new_password_a_disabling_or_a_revocation_ends_the_sign_in_under_way()
 }
 
 #[tokio::test]
+async fn an_operator_resets_all_factors_and_the_owner_signs_in_by_password_alone_and_enrols_anew()
+-> Result<()> {
+    let backend = Backend::start().await?;
+    let mut account = backend.account_with_totp().await?;
+    let mut session =
+        backend.actor().begin_log_in(&account).await?.verify_with_totp(&backend, &account).await?;
+    session.add_totp(&backend, &mut account).await?;
+    session.enrol_totp("never confirmed").await?;
+    // Wrong recovery codes have locked their pool, which is the account's and not the codes'.
+    let pending = backend.actor().begin_log_in(&account).await?;
+    let strange = backend.account_with_totp().await?.recovery_codes;
+    for code in &strange[..5] {
+        pending.try_verify("recovery", code).await?.expect(401)?;
+    }
+    assert!(backend.reset_factors(&account).await?);
+    assert!(!session.is_alive().await?);
+    let stored = backend.items("Users").await?;
+    let kept = |item: &&Value| {
+        let sort = item["sk"].as_str().unwrap_or_default();
+        item["pk"] == format!("USER#{}", account.user_id) && sort != "PROFILE"
+    };
+    assert_eq!(stored.iter().filter(kept).count(), 0, "{stored:?}");
+    let left: Vec<_> = backend.items("Throttle").await?;
+    let of_codes = |item: &&Value| {
+        let key = item["key"].as_str().unwrap_or_default();
+        key.contains(&account.user_id) && !key.starts_with("mfa_token#")
+    };
+    assert_eq!(left.iter().filter(of_codes).count(), 0, "{left:?}");
+
+    assert!(!backend.reset_factors(&account).await?, "there is nothing left to remove");
+    let session = backend.actor().log_in(&account).await?;
+    account.factors.clear();
+    account.recovery_codes.clear();
+    session.add_totp(&backend, &mut account).await?;
+    // The sign-in that was under way ends in nothing, though the codes are right.
+    let late = pending.try_verify("recovery", &account.recovery_codes[0]).await?;
+    assert!(is(&late, (401, "invalid_mfa_token")), "{}", late.text());
+    let pending = backend.actor().begin_log_in(&account).await?;
+    pending.verify_with_recovery_code(&account.recovery_codes[0]).await?;
+    let events = backend.items("Audit").await?;
+    let resets: Vec<_> = events.iter().filter(|event| event["kind"] == "mfa.reset").collect();
+    assert_eq!(resets.len(), 1, "{resets:?}");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_factor_that_the_account_does_not_have_is_not_found_and_not_counted() -> Result<()> {
     let backend = Backend::start().await?;
     let account = backend.account_with_totp().await?;

@@ -68,6 +68,7 @@ pub(crate) enum Scenario {
     OperatorEnables,
     OperatorSetsPassword,
     OperatorRevokes,
+    OperatorResetsFactors,
     OperatorUnlocks,
     OperatorAddsClient,
     OperatorRemovesClient,
@@ -106,7 +107,7 @@ pub(crate) enum Scenario {
 use Scenario::*;
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 70] = [
+    pub(crate) const ALL: [Self; 71] = [
         LogInUnknown,
         LogInWrong,
         LogInWrongAndLock,
@@ -150,6 +151,7 @@ impl Scenario {
         OperatorEnables,
         OperatorSetsPassword,
         OperatorRevokes,
+        OperatorResetsFactors,
         OperatorUnlocks,
         OperatorAddsClient,
         OperatorRemovesClient,
@@ -238,6 +240,7 @@ impl Scenario {
             | OperatorEnables
             | OperatorSetsPassword
             | OperatorRevokes
+            | OperatorResetsFactors
             | OperatorUnlocks
             | OperatorAddsClient
             | OperatorRemovesClient
@@ -268,6 +271,7 @@ impl Scenario {
             | OperatorEnables
             | OperatorSetsPassword
             | OperatorRevokes
+            | OperatorResetsFactors
             | OperatorUnlocks
             | OperatorAddsClient
             | OperatorRemovesClient
@@ -438,7 +442,8 @@ impl World {
             | ConfirmSecond
             | RemoveOne
             | RemoveLast
-            | Regenerate => backend.account_with_totp().await,
+            | Regenerate
+            | OperatorResetsFactors => backend.account_with_totp().await,
             _ => backend.account().await,
         }
     }
@@ -577,6 +582,10 @@ impl World {
             OperatorDisables | OperatorSetsPassword | OperatorRevokes | OperatorForcesReset => {
                 subject.session = Some(actor.log_in(account).await?);
             }
+            OperatorResetsFactors => {
+                let pending = actor.begin_log_in(account).await?;
+                subject.session = Some(pending.verify_with_totp(backend, account).await?);
+            }
             OperatorEnables => backend.disable(account).await?,
             OperatorUnlocks => self.fail(account, 5).await?,
             OperatorAddsClient | OperatorRemovesClient => {
@@ -710,6 +719,7 @@ impl World {
             OperatorEnables => backend.enable(account).await,
             OperatorSetsPassword => backend.set_password(account, "Another horse").await,
             OperatorRevokes => backend.revoke_sessions(account).await,
+            OperatorResetsFactors => backend.reset_factors(account).await.map(drop),
             OperatorUnlocks => backend.unlock(account).await,
             OperatorForcesReset => backend.force_reset(account).await.map(drop),
             OperatorAddsClient => {
@@ -881,7 +891,11 @@ impl World {
                 }
                 self.backend.actor().log_in(&subject.account).await?;
             }
-            OperatorDisables | OperatorSetsPassword | OperatorRevokes | OperatorEnables
+            OperatorDisables
+            | OperatorSetsPassword
+            | OperatorRevokes
+            | OperatorResetsFactors
+            | OperatorEnables
             | OperatorForcesReset => {
                 if !done {
                     let again = self.act(scenario, subject).await?;

@@ -60,6 +60,7 @@ const TABLE: &[(Scenario, usize, usize, f64, f64)] = &[
     (OperatorEnables, 2, 2, 1.0, 6.0),
     (OperatorSetsPassword, 7, 7, 3.0, 9.0),
     (OperatorRevokes, 2, 2, 1.0, 6.0),
+    (OperatorResetsFactors, 5, 5, 2.0, 12.0),
     (OperatorUnlocks, 6, 6, 2.0, 4.0),
     (OperatorAddsClient, 1, 1, 0.0, 4.0),
     (OperatorRemovesClient, 1, 1, 0.0, 4.0),

@@ -44,16 +44,21 @@ impl Answered {
         self.body.get("code").and_then(Value::as_str).unwrap_or_default()
     }
 
+    /// Of `/health/ready`: the parts that are down.
+    pub(crate) fn down(&self) -> Vec<&str> {
+        let parts = self.body.get("checks").and_then(Value::as_object).into_iter().flatten();
+        parts
+            .filter(|(_, part)| part.get("status").and_then(Value::as_str) != Some("up"))
+            .map(|(name, _)| name.as_str())
+            .collect()
+    }
+
     /// Of `/health/ready`: what is not ready. Nothing, if all is.
     pub(crate) fn unready(&self) -> Option<String> {
         if self.status.is_success() {
             return None;
         }
-        let parts = self.body.get("checks").and_then(Value::as_object).into_iter().flatten();
-        let down: Vec<_> = parts
-            .filter(|(_, part)| part.get("status").and_then(Value::as_str) != Some("up"))
-            .map(|(name, _)| name.as_str())
-            .collect();
+        let down = self.down();
         Some(if down.is_empty() {
             format!("/health/ready answers {} {}", self.status.as_u16(), self.code())
         } else {

@@ -2,7 +2,8 @@
 
 use std::error::Error;
 
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use sallyport_aws::cause;
 
 use crate::failure::Failure;
 
@@ -13,18 +14,15 @@ where
 {
     match (error.code(), error.message()) {
         (Some(code), message) => refused(operation, code, message.unwrap_or_default()),
-        (None, _) => unanswered(operation, &DisplayErrorContext(error).to_string()),
+        (None, _) => unanswered(operation, &cause(error)),
     }
 }
 
-/// A failed call of an adapter, which keeps its error as the SDK displays it: the chain of causes, and a dump of the
-/// innermost in brackets.
+/// A failed call of an adapter, which keeps its error as [`cause`] tells it.
 pub(crate) fn from_text(operation: &str, reason: &str) -> Failure {
-    match quoted(reason, "code: ") {
-        Some(code) if reason.contains("ServiceError(") => {
-            refused(operation, code, quoted(reason, "message: ").unwrap_or_default())
-        }
-        _ => unanswered(operation, reason),
+    match reason.strip_prefix("service error (").and_then(|rest| rest.split_once(')')) {
+        Some((code, message)) => refused(operation, code, message.trim_start_matches(": ")),
+        None => unanswered(operation, reason),
     }
 }
 
@@ -66,41 +64,21 @@ fn refused(operation: &str, code: &str, message: &str) -> Failure {
 
 /// Nothing was answered.
 fn unanswered(operation: &str, reason: &str) -> Failure {
-    let chain = without_dump(reason);
-    let innermost = chain.rsplit(": ").next().unwrap_or(chain).trim();
-    if reason.contains("CredentialsNotLoaded")
-        || reason.contains("CredentialsError")
-        || chain.contains("credentials")
-    {
+    let innermost = reason.rsplit(": ").next().unwrap_or(reason).trim();
+    if reason.contains("credential") {
         Failure::dependency(
             "no_credentials",
             format!(
                 "{operation}: no AWS credentials: sign in, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or pass --profile"
             ),
         )
-    } else if reason.contains("TimeoutError") || chain.contains("timeout") || chain.contains("timed out") {
+    } else if reason.contains("timeout") || reason.contains("timed out") {
         Failure::dependency("timeout", format!("{operation}: no answer in time"))
-    } else if reason.contains("DispatchFailure") {
+    } else if reason.starts_with("dispatch failure") {
         Failure::dependency("unreachable", format!("{operation}: can't reach the endpoint: {innermost}"))
     } else {
-        Failure::dependency("dependency_unavailable", format!("{operation}: {}", one_line(chain)))
+        Failure::dependency("dependency_unavailable", format!("{operation}: {}", one_line(reason)))
     }
-}
-
-/// Cuts the dump that follows the chain of causes.
-fn without_dump(reason: &str) -> &str {
-    let dumps =
-        ["DispatchFailure(", "ServiceError(", "TimeoutError(", "ConstructionFailure(", "ResponseError("];
-    let start = dumps.iter().filter_map(|dump| reason.find(&format!(" ({dump}"))).min();
-    start.and_then(|at| reason.get(..at)).unwrap_or(reason)
-}
-
-/// The text in quotes that follows `label` and, as `Option` prints it, perhaps `Some(`.
-fn quoted<'a>(text: &'a str, label: &str) -> Option<&'a str> {
-    let (_, rest) = text.split_once(label)?;
-    let rest = rest.strip_prefix("Some(").unwrap_or(rest);
-    let rest = rest.strip_prefix('"')?;
-    rest.split_once('"').map(|(found, _)| found)
 }
 
 fn one_line(text: &str) -> String {
@@ -112,16 +90,14 @@ mod tests {
     use super::*;
     use crate::failure::Exit;
 
-    const DENIED: &str = "service error: unhandled error (AccessDeniedException): Error { code: \
-        \"AccessDeniedException\", message: \"User: arn:aws:iam::1:user/eve is not authorized to perform: dynamodb:GetItem\", \
-        aws_request_id: \"X\" } (ServiceError(ServiceError { source: Unhandled(Unhandled { source: ErrorMetadata { code: \
-        Some(\"AccessDeniedException\"), message: Some(\"User\"), extras: None } }), raw: Response { status: 400 } }))";
+    const DENIED: &str = "service error (AccessDeniedException): User: arn:aws:iam::1:user/eve is not authorized to perform: \
+        dynamodb:GetItem";
 
     const REFUSED: &str = "dispatch failure: io error: client error (Connect): tcp connect error: Connection refused (os \
-        error 111) (DispatchFailure(DispatchFailure { source: ConnectorError { kind: Io, source: hyper } }))";
+        error 111)";
 
     #[test]
-    fn a_refusal_is_one_line_without_the_dump() {
+    fn a_refusal_is_one_line() {
         let failure = from_text("read the login record", DENIED);
         assert_eq!(failure.code, "access_denied");
         assert_eq!(failure.exit, Exit::Dependency);

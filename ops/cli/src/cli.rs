@@ -32,7 +32,7 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Deployment")]
 pub(crate) struct Target {
     /// CloudFormation stack whose outputs name tables and secret. Without it the SALLYPORT_* variables do.
-    #[arg(long, global = true, value_name = "NAME", env = "SALLYPORT_STACK")]
+    #[arg(long, global = true, value_name = "NAME", env = "SALLYPORT_STACK", value_parser = stack_name)]
     pub(crate) stack: Option<String>,
     /// Profile of the AWS configuration.
     #[arg(long, global = true, value_name = "NAME")]
@@ -49,6 +49,15 @@ pub(crate) struct Target {
     /// Address of Secrets Manager alone.
     #[arg(long, global = true, value_name = "URL")]
     pub(crate) endpoint_secrets: Option<String>,
+}
+
+/// A shell's variable that is not set leaves an empty name, and without a name it would be another deployment.
+fn stack_name(text: &str) -> Result<String, &'static str> {
+    if text.trim().is_empty() {
+        Err("the name is empty: is the shell's variable set?")
+    } else {
+        Ok(text.to_owned())
+    }
 }
 
 /// For every command that changes something.
@@ -96,7 +105,9 @@ impl Invocation {
 impl Refusal {
     pub(crate) fn show(&self) -> Exit {
         let wants_help = matches!(self.error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion);
-        if self.format == Format::Json && !wants_help {
+        // A value that does not read is a matter of a line; what was not understood at all is shown with what would be.
+        let of_value = matches!(self.error.kind(), ErrorKind::ValueValidation | ErrorKind::InvalidValue);
+        if (self.format == Format::Json && !wants_help) || of_value {
             return self.format.failure(&Failure::usage("usage", self.first_line()));
         }
         // Without stdout or stderr there is nobody to tell; the exit code says it all the same.

@@ -13,7 +13,7 @@ use sallyport_core::{
 
 use crate::{
     aws_fault,
-    output::{moment, subject_words},
+    output::{mode_words, moment, subject_words},
 };
 
 /// What the process says to the shell. docs/OPERATIONS.md, "Exit codes".
@@ -98,10 +98,11 @@ impl From<FlagsError> for Failure {
     fn from(error: FlagsError) -> Self {
         let message = error.to_string();
         match error {
-            FlagsError::ModeSet(_, mode) => Self::conflict(
+            FlagsError::ModeSet(name, mode) => Self::conflict(
                 "mode_set",
                 format!(
-                    "{message}, until {} by {}: clear it first, or pass --replace",
+                    "the mode {} is set already, until {} by {}: clear it first, or pass --replace",
+                    mode_words(name),
                     moment(mode.expires_at),
                     mode.by
                 ),
@@ -115,7 +116,9 @@ impl From<FlagsError> for Failure {
                     block.by
                 ),
             ),
-            FlagsError::ModeNotSet(_) => Self::not_found("mode_not_set", message),
+            FlagsError::ModeNotSet(name) => {
+                Self::not_found("mode_not_set", format!("the mode {} is not set", mode_words(name)))
+            }
             FlagsError::BlockNotSet(subject) => {
                 Self::not_found("block_not_found", format!("{} is not blocked", subject_words(subject)))
             }

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::types::{AttributeValue, Put, Update};
+use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, Update};
 use sallyport_core::{
     accounts::{
-        CreateAccount, Credential, Email, Epoch, FactorKind, FactorSummary, LoginRecord, ManageAccounts,
-        Profile, Status, StoredHash,
+        CreateAccount, Credential, Email, Epoch, FactorKind, FactorReset, FactorSummary, LoginRecord,
+        ManageAccounts, Profile, Status, StoredHash,
     },
     audit::SecurityEvent,
     ids::UserId,
@@ -17,6 +17,7 @@ use sallyport_core::{
 use crate::{
     ITEM_FORMAT,
     item::{Item, Reader, millis, n, s},
+    mfa::{factor_key, recovery_key},
     sessions::emptied_item,
     store::{Committed, Store, Transaction, unavailable, unbuildable},
 };
@@ -231,6 +232,50 @@ impl ManageAccounts for Store {
             .put(self.event_put(event)?)
             .commit(&self.client, operation)
             .await?;
+        self.announce_if(committed == Committed::Yes, [event]);
+        Ok(committed == Committed::Yes)
+    }
+
+    async fn reset_factors(&self, reset: &FactorReset<'_>) -> StoreResult<bool> {
+        let FactorReset { before, after, factors, event } = *reset;
+        let operation = "reset factors";
+        // With as many factors as were read, and those of them that are removed there still, there is no other.
+        let record = Update::builder()
+            .table_name(&self.tables.users)
+            .set_key(Some(login_key(&before.email)))
+            .condition_expression("#epoch = :before AND size(factors) = :seen")
+            .update_expression("SET #epoch = :after, factors = :none, recovery_codes = :no")
+            .expression_attribute_names("#epoch", "epoch")
+            .expression_attribute_values(":before", n(before.epoch.0))
+            .expression_attribute_values(":seen", n(before.factors.len()))
+            .expression_attribute_values(":after", n(after.epoch.0))
+            .expression_attribute_values(":none", AttributeValue::M(HashMap::new()))
+            .expression_attribute_values(":no", AttributeValue::Bool(false))
+            .build()
+            .map_err(unbuildable(operation))?;
+        let sessions = Put::builder()
+            .table_name(&self.tables.sessions)
+            .set_item(Some(emptied_item(after.user, after.epoch, event.at)))
+            .build()
+            .map_err(unbuildable(operation))?;
+        let delete = |key, condition: Option<&str>| {
+            Delete::builder()
+                .table_name(&self.tables.users)
+                .set_key(Some(key))
+                .set_condition_expression(condition.map(str::to_owned))
+                .build()
+                .map_err(unbuildable(operation))
+        };
+        let mut transaction = Transaction::default()
+            .update(record)
+            .put(sessions)
+            .put(self.event_put(event)?)
+            .delete(delete(recovery_key(before.user), None)?);
+        for factor in factors {
+            let condition = factor.confirmed.then_some("attribute_exists(pk)");
+            transaction = transaction.delete(delete(factor_key(before.user, factor.id), condition)?);
+        }
+        let committed = transaction.commit(&self.client, operation).await?;
         self.announce_if(committed == Committed::Yes, [event]);
         Ok(committed == Committed::Yes)
     }

@@ -6,6 +6,7 @@
 mod accounts;
 mod audit;
 mod cache;
+mod cause;
 mod checks;
 mod clients;
 mod connection;
@@ -42,6 +43,7 @@ mod topics;
 mod transport;
 mod validate;
 
+pub use cause::cause;
 pub use connection::{ATTEMPT_TIMEOUT, Clients, ConnectError, Endpoints};
 #[cfg(feature = "profile")]
 pub use connection::{ProfileOptions, shared_config};

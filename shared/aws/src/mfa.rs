@@ -26,14 +26,14 @@ use crate::{
 
 const TABLE: &str = "users";
 
-fn factor_key(user: UserId, factor: FactorId) -> Item {
+pub(crate) fn factor_key(user: UserId, factor: FactorId) -> Item {
     HashMap::from([
         ("pk".to_owned(), s(format!("USER#{user}"))),
         ("sk".to_owned(), s(format!("FACTOR#{factor}"))),
     ])
 }
 
-fn recovery_key(user: UserId) -> Item {
+pub(crate) fn recovery_key(user: UserId) -> Item {
     HashMap::from([("pk".to_owned(), s(format!("USER#{user}"))), ("sk".to_owned(), s("RECOVERY"))])
 }
 

@@ -2,13 +2,13 @@
 
 use aws_sdk_dynamodb::{
     Client,
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    error::{ProvideErrorMetadata, SdkError},
     operation::transact_write_items::TransactWriteItemsError,
     types::{Delete, Put, TransactWriteItem, Update},
 };
 use sallyport_core::store::{StoreError, StoreResult};
 
-use crate::{item::Item, retries::conflicted};
+use crate::{cause, item::Item, retries::conflicted};
 
 /// Names of the tables of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,9 +65,9 @@ impl Store {
 /// A failed call, for the log.
 pub(crate) fn unavailable<E>(operation: &'static str) -> impl FnOnce(SdkError<E>) -> StoreError
 where
-    E: std::error::Error + Send + Sync + 'static,
+    E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
-    move |error| StoreError::Unavailable { operation, reason: DisplayErrorContext(&error).to_string() }
+    move |error| StoreError::Unavailable { operation, reason: cause(&error) }
 }
 
 /// What a write under a condition answered; `None` when the condition did not hold.

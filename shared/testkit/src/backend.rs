@@ -225,6 +225,14 @@ impl Backend {
         self.operator.revoke_sessions(&account.email).await
     }
 
+    /// Whether there was a factor to remove.
+    ///
+    /// # Errors
+    /// When there is no such account.
+    pub async fn reset_factors(&self, account: &Account) -> anyhow::Result<bool> {
+        self.operator.reset_factors(&account.email).await
+    }
+
     /// # Errors
     /// When there is no such account.
     pub async fn unlock(&self, account: &Account) -> anyhow::Result<()> {

@@ -104,6 +104,10 @@ impl Operator {
         Ok(accounts::revoke_sessions(&self.store, self.env()?, &address(email)?, &origin()).await?)
     }
 
+    pub(crate) async fn reset_factors(&self, email: &str) -> anyhow::Result<bool> {
+        Ok(accounts::reset_factors(&self.store, self.env()?, &address(email)?, &origin()).await?)
+    }
+
     pub(crate) async fn unlock(&self, email: &str) -> anyhow::Result<()> {
         Ok(accounts::unlock(&self.store, self.env()?, &address(email)?, &origin()).await?)
     }

@@ -10,7 +10,14 @@ pub(crate) struct Fault {
     pub(crate) rules: Vec<Value>,
     /// What callers do meanwhile.
     pub(crate) traffic: Traffic,
+    /// Accounts whose passwords the page makes unusable, and no other's. `None` where it need not.
+    pub(crate) resets: Option<&'static [&'static str]>,
 }
+
+/// An account whose password was stolen elsewhere, and fits here.
+pub(crate) const ENTERED: &str = "victim7@example.com";
+/// An account that was tried, and whose password is another.
+pub(crate) const TRIED: &str = "victim0@example.com";
 
 /// What callers do.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -18,7 +25,7 @@ pub(crate) enum Traffic {
     /// One sign-in, as every day.
     #[default]
     Usual,
-    /// Many accounts, one wrong password each.
+    /// Many accounts, one password each, from one address: one fits.
     Stuffing,
     /// One account, until it is locked.
     Guessing,
@@ -73,9 +80,8 @@ pub(crate) fn fault(page: &str) -> Option<Fault> {
             rules: rules("slow", &json!({"service": "secretsmanager", "delay_ms": 200})),
             ..Fault::default()
         },
-        "failure-spike" | "page-attack" | "credential-stuffing" | "security-incident" => {
-            traffic(Traffic::Stuffing)
-        }
+        "failure-spike" | "page-attack" | "security-incident" => traffic(Traffic::Stuffing),
+        "credential-stuffing" => Fault { resets: Some(&[ENTERED]), ..traffic(Traffic::Stuffing) },
         "lockouts-rising" | "limiter-triggers" | "low-success-rate" | "users-cannot-log-in" => {
             traffic(Traffic::Guessing)
         }

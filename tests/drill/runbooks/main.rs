@@ -62,6 +62,7 @@ async fn play(page: &Page) -> Result<()> {
         fault(&page.name).context("no fault for this page: add one to tests/drill/runbooks/faults.rs")?;
     let stage = Stage::set(page, &fault).await?;
     let mut done = stage.run(page, &SECTIONS[..UNDER_FAULT]).await?;
+    stage.has_reset(&fault).await?;
     stage.lift(page).await?;
     done.extend(stage.run(page, &SECTIONS[UNDER_FAULT..]).await?);
     let drilled: BTreeSet<_> = page.steps().filter(|step| !step.cloud).map(|step| step.number).collect();

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    net::{IpAddr, Ipv4Addr},
     process::Stdio,
 };
 
@@ -11,10 +12,13 @@ use sallyport_runbooks::Page;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::faults::{Fault, Traffic};
+use crate::faults::{ENTERED, Fault, TRIED, Traffic};
 
 const EMAIL: &str = "ada@example.com";
 const ADDRESS: &str = "203.0.113.7";
+/// Where stolen passwords are tried from.
+const ATTACKER: Ipv4Addr = Ipv4Addr::new(127, 66, 0, 7);
+const STOLEN: &str = "stolen elsewhere";
 const METRICS_TOKEN: &str = "scrape-token-of-the-drill";
 const PASSWORD: &str = "correct horse battery staple";
 
@@ -154,21 +158,50 @@ impl Stage {
         Ok(answer)
     }
 
+    /// Tries stolen passwords from an address of its own: one fits.
+    async fn stuff(&mut self) -> Result<()> {
+        for (email, password) in [(TRIED, PASSWORD), (ENTERED, STOLEN)] {
+            self.operator(&["user", "create", email, "--password-stdin"], password).await?;
+        }
+        let attacker = reqwest::Client::builder().no_proxy().local_address(IpAddr::V4(ATTACKER)).build()?;
+        // From an address of IPv4 the name's other address cannot be reached.
+        let url = format!("{}/api/v1/auth/login", self.backend.url().replace("localhost", "127.0.0.1"));
+        let mut entered = 0;
+        for number in 0..20 {
+            let body = json!({"email": format!("victim{number}@example.com"), "password": STOLEN});
+            entered += usize::from(attacker.post(&url).json(&body).send().await?.status().is_success());
+        }
+        ensure!(entered == 1, "{entered} accounts were entered");
+        self.environment.insert("ADDRESS".to_owned(), ATTACKER.to_string());
+        Ok(())
+    }
+
+    /// The page made the passwords unusable that it must, and no other.
+    pub(crate) async fn has_reset(&self, fault: &Fault) -> Result<()> {
+        let Some(expected) = fault.resets else { return Ok(()) };
+        let mut reset = Vec::new();
+        for email in [EMAIL, TRIED, ENTERED] {
+            let explained = self.operator(&["explain", "user", email], "").await?;
+            let causes = explained["causes"].as_array().context("causes")?;
+            if causes.iter().any(|cause| cause["code"] == "no_password") {
+                reset.push(email);
+            }
+        }
+        ensure!(reset == expected, "the passwords of {reset:?} are unusable, and not those of {expected:?}");
+        Ok(())
+    }
+
     async fn sign_in(&self, email: &str, password: &str) -> Result<(u16, String, Value)> {
         self.post("/api/v1/auth/login", &json!({"email": email, "password": password})).await
     }
 
     /// What callers do, and the id of a request that was refused.
-    async fn traffic(&self, traffic: Traffic) -> Result<String> {
+    async fn traffic(&mut self, traffic: Traffic) -> Result<String> {
         let (status, _, tokens) = self.sign_in(EMAIL, PASSWORD).await?;
         ensure!(status == 200, "{status} {tokens}");
         match traffic {
             Traffic::Usual => {}
-            Traffic::Stuffing => {
-                for number in 0..20 {
-                    self.sign_in(&format!("victim{number}@example.com"), "stolen elsewhere").await?;
-                }
-            }
+            Traffic::Stuffing => self.stuff().await?,
             Traffic::Guessing => {
                 for _ in 0..6 {
                     self.sign_in(EMAIL, "not the password").await?;

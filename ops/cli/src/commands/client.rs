@@ -192,7 +192,7 @@ mod tests {
         let listed = Listed { clients, now: Timestamp::from_seconds(1_785_506_531) };
         insta::assert_snapshot!(listed, @r"
         CLIENT   ADDED                 AGE
-        billing  2026-07-31 12:13:20Z  108 min ago
+        billing  2026-07-31 12:13:20Z  109 min ago
         ");
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     deployment::{Deployment, OperatorClock},
     failure::Failure,
     logs::{Logs, instant, request_id},
-    output::{Answer, Since, Table, count, moment, parse_since},
+    output::{Answer, Since, Table, count, cut, moment, parse_since},
 };
 
 #[derive(Debug, Subcommand)]
@@ -291,7 +291,13 @@ impl fmt::Display for Found {
             .collect();
         let mut table = Table::with(columns.iter().map(|(heading, _)| *heading));
         for row in &self.rows {
-            table.add(columns.iter().map(|(_, names)| cell(row, names).unwrap_or_default()));
+            let cells = columns.iter().map(|(_, names)| cell(row, names).unwrap_or_default());
+            // Of one request everything is wanted.
+            if self.shape == Shape::Request {
+                table.add(cells);
+            } else {
+                table.add(cells.map(|cell| cut(&cell)));
+            }
         }
         write!(f, "{table}")?;
         writeln!(f, "\n{} since {}.", count(self.rows.len(), "line"), moment(self.from))

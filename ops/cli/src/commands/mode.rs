@@ -14,7 +14,7 @@ use crate::{
     cli::{Change, Target},
     deployment::Deployment,
     failure::Failure,
-    output::{Answer, Table, ago, count, moment, parse_span},
+    output::{Answer, Table, ago, count, mode_words, moment, parse_span},
 };
 
 #[derive(Debug, Subcommand)]
@@ -93,6 +93,26 @@ impl Which {
     }
 }
 
+impl Which {
+    fn names_no_component(&self) -> bool {
+        matches!(self.name, Kind::Degraded) && self.down.is_none() && self.component.is_none()
+    }
+}
+
+/// What somebody is told who would clear the mode degraded, and does not say of what: what there is to clear.
+async fn which_is_degraded(target: &Target) -> Result<Failure, Failure> {
+    let deployment = Deployment::find(target).await?;
+    let (flags, now) = (deployment.store.flags().await?, deployment.now());
+    let degraded =
+        flags.modes_at(now).map(|(name, _)| name).filter(|name| matches!(name, ModeName::Degraded(_)));
+    let held: Vec<_> = degraded.map(|name| format!("`sallyport mode clear {}`", mode_words(name))).collect();
+    Ok(if held.is_empty() {
+        Failure::not_found("mode_not_set", "the mode degraded is not set, of no component")
+    } else {
+        Failure::usage("which_component", format!("which component? There is {}", held.join(", ")))
+    })
+}
+
 impl ModeCommand {
     /// # Errors
     /// It is set already, or not set; AWS.
@@ -102,7 +122,10 @@ impl ModeCommand {
                 let name = which.name()?;
                 set(target, Wanted { name, lasts, reason, factor, replace }, change).await
             }
-            Self::Clear { which, change } => clear(target, which.name()?, change).await,
+            Self::Clear { which, change } => match which.name() {
+                Err(_) if which.names_no_component() => Err(which_is_degraded(target).await?),
+                name => clear(target, name?, change).await,
+            },
             Self::Status => status(target).await,
         }
     }
@@ -158,7 +181,7 @@ impl fmt::Display for Set {
         } else {
             ("set", "; every function obeys within 10 s")
         };
-        write!(f, "{done} {}", self.mode.mode)?;
+        write!(f, "{done} {}", mode_words(&self.mode.mode))?;
         if let Some(factor) = self.mode.factor {
             write!(f, ", limits divided by {factor}")?;
         }
@@ -198,9 +221,9 @@ struct Cleared {
 impl fmt::Display for Cleared {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.dry_run {
-            writeln!(f, "would clear {}; nothing was changed", self.mode)
+            writeln!(f, "would clear {}; nothing was changed", mode_words(&self.mode))
         } else {
-            writeln!(f, "cleared {}; every function obeys within 10 s", self.mode)
+            writeln!(f, "cleared {}; every function obeys within 10 s", mode_words(&self.mode))
         }
     }
 }
@@ -236,7 +259,7 @@ impl fmt::Display for Status {
             for mode in &self.modes {
                 let until = Timestamp::from_seconds(mode.expires_at);
                 table.row([
-                    mode.mode.clone(),
+                    mode_words(&mode.mode),
                     mode.factor.map(|factor| factor.to_string()).unwrap_or_default(),
                     moment(until),
                     ago(until, self.now),

@@ -5,7 +5,8 @@ use std::{collections::BTreeSet, fmt, path::PathBuf};
 use clap::{Args, Subcommand};
 use sallyport_core::{
     accounts::{self, AdministrationError, Credential, Email},
-    audit::EventKind,
+    address::{ClientAddress, InvalidNetwork, Network},
+    audit::{EventKind, Severity},
     flags::Reason,
     ids::UserId,
     login::LoginRecords as _,
@@ -29,7 +30,11 @@ pub(crate) enum ResetCommand {
         /// When the events begin that count for --signal: how long ago (2h), or a moment (2026-07-31T14:00:00Z).
         #[arg(long, value_name = "TIME", value_parser = parse_since, requires = "signal")]
         since: Option<Since>,
-        /// Why, for the events.
+        /// Count events for --signal from this address or prefix alone, such as 203.0.113.0/24; may stand several times. An
+        /// IPv6 address stands for its /64.
+        #[arg(long, value_name = "ADDRESS|PREFIX", value_parser = network, requires = "signal")]
+        address: Vec<Network>,
+        /// Why, for whoever asks later: `user show` and `explain user` tell it.
         #[arg(long, value_name = "TEXT")]
         reason: Option<Reason>,
         #[command(flatten)]
@@ -52,11 +57,19 @@ pub(crate) struct Whose {
     signal: Option<String>,
 }
 
+fn network(text: &str) -> Result<Network, String> {
+    match ClientAddress::parse(text) {
+        Some(address) => Ok(Network::of(address)),
+        None if text.contains('/') => text.parse().map_err(|error: InvalidNetwork| error.to_string()),
+        None => Err("not an IP address or a prefix".to_owned()),
+    }
+}
+
 impl ResetCommand {
     /// # Errors
     /// A list that does not read; none of the accounts exists; AWS.
     pub(crate) async fn run(self, target: &Target, format: Format) -> Result<Answer, Failure> {
-        let Self::Force { whose, since, reason, change } = self;
+        let Self::Force { whose, since, address, reason, change } = self;
         let progress = Progress::new(format);
         // Whatever is wrong with the list is told before anything is asked of anybody.
         let listed = match &whose.accounts {
@@ -64,9 +77,13 @@ impl ResetCommand {
             None => whose.emails,
         };
         let kinds = whose.signal.as_deref().map(kinds_of).transpose()?;
+        if let (Some(kinds), true) = (&kinds, address.is_empty()) {
+            refuse_everybody(kinds)?;
+        }
+        let kinds: Option<Vec<_>> = kinds.map(|kinds| kinds.into_iter().map(EventKind::as_str).collect());
         let deployment = Deployment::find(target).await?;
         let emails = match (kinds, since) {
-            (Some(kinds), Some(since)) => by_signal(&deployment, kinds, since, progress).await?,
+            (Some(kinds), Some(since)) => by_signal(&deployment, kinds, since, address, progress).await?,
             _ => listed,
         };
         force(&deployment, emails, reason.as_ref(), change, progress).await
@@ -104,11 +121,25 @@ fn read_list(path: &std::path::Path) -> Result<Vec<Email>, Failure> {
 /// The name of the metric stands for all kinds that it counts.
 const SUSPICIOUS: &str = "suspicious_activity";
 
-fn kinds_of(signal: &str) -> Result<Vec<&'static str>, Failure> {
+/// What happens to everybody who signs in names nobody whose password is in doubt: it takes a place besides.
+fn refuse_everybody(kinds: &[EventKind]) -> Result<(), Failure> {
+    match kinds.iter().find(|kind| kind.severity() == Severity::Info) {
+        None => Ok(()),
+        Some(kind) => Err(Failure::usage(
+            "usage",
+            format!(
+                "--signal {0} would reset everybody: {0} is no sign of an attack; say from where, by --address",
+                kind.as_str()
+            ),
+        )),
+    }
+}
+
+fn kinds_of(signal: &str) -> Result<Vec<EventKind>, Failure> {
     let kinds: Vec<_> = EventKind::ALL
         .iter()
         .filter(|kind| if signal == SUSPICIOUS { kind.is_suspicious() } else { kind.as_str() == signal })
-        .map(|kind| kind.as_str())
+        .copied()
         .collect();
     if kinds.is_empty() {
         let known: Vec<_> = EventKind::ALL.iter().map(|kind| kind.as_str()).collect();
@@ -123,9 +154,10 @@ async fn by_signal(
     deployment: &Deployment,
     kinds: Vec<&'static str>,
     since: Since,
+    networks: Vec<Network>,
     progress: Progress,
 ) -> Result<Vec<Email>, Failure> {
-    let wanted = Wanted { since: since.moment(deployment.now()), kinds, ..Wanted::default() };
+    let wanted = Wanted { since: since.moment(deployment.now()), kinds, networks, ..Wanted::default() };
     let users: BTreeSet<UserId> = audit::scan(deployment, &wanted, progress)
         .await?
         .iter()
@@ -185,6 +217,9 @@ impl fmt::Display for Forced {
                 (Outcome::NotFound, _) => "no such account",
             };
             table.row([one.email.clone(), words.to_owned()]);
+        }
+        if self.reset == 0 {
+            return writeln!(f, "{table}\nnothing was changed");
         }
         write!(f, "{table}\n{}", if self.dry_run { "would reset " } else { "reset " })?;
         write!(f, "{}", count(self.reset, "password"))?;

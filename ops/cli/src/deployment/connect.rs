@@ -6,6 +6,7 @@ use aws_config::{Region, SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
 use sallyport_aws::{ProfileOptions, TransactionConflicts, shared_config};
 
+use super::name;
 use crate::{cli::Target, environment::variable, failure::Failure};
 
 /// Clients of the services that the command calls.
@@ -22,8 +23,11 @@ pub(crate) struct Connection {
 
 impl Connection {
     /// # Errors
-    /// No region is set.
+    /// No region is set; a stack is asked of a backend on this machine.
     pub(crate) async fn open(target: &Target) -> Result<Self, Failure> {
+        if target.stack.is_some() && is_local_backend(target) {
+            return Err(no_stacks());
+        }
         let (config, region) = configuration(target).await?;
         let dynamodb_url = target.endpoint_dynamodb.as_ref().or(target.endpoint.as_ref());
         let secrets_url = target.endpoint_secrets.as_ref().or(target.endpoint.as_ref());
@@ -101,6 +105,23 @@ fn is_local(target: &Target) -> bool {
     let dynamodb = either(&target.endpoint_dynamodb, "AWS_ENDPOINT_URL_DYNAMODB");
     let secrets = either(&target.endpoint_secrets, "AWS_ENDPOINT_URL_SECRETS_MANAGER");
     [dynamodb, secrets].iter().all(|url| url.as_deref().is_some_and(is_loopback))
+}
+
+/// Whether the environment is one that `local` prints, and CloudFormation would be asked of that backend. Emulators stand on
+/// this machine too, and have stacks.
+fn is_local_backend(target: &Target) -> bool {
+    target.endpoint.is_none()
+        && variable("AWS_ENDPOINT_URL_CLOUDFORMATION").is_none()
+        && variable("AWS_ENDPOINT_URL").is_some_and(|url| is_loopback(&url))
+        && variable(name::STAGE).is_some_and(|stage| stage == "local")
+}
+
+/// What asks a backend on this machine for a stack is told.
+pub(super) fn no_stacks() -> Failure {
+    Failure::usage(
+        "not_here",
+        "the endpoint is a backend on this machine, which has no stacks: leave out --stack, and unset SALLYPORT_STACK",
+    )
 }
 
 pub(crate) fn is_loopback(url: &str) -> bool {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use aws_sdk_cloudformation::{Client, error::ProvideErrorMetadata as _};
 
-use super::name;
+use super::{connect::no_stacks, name};
 use crate::{aws_fault, failure::Failure};
 
 /// Which output or parameter of template.yaml is which variable. Outputs win: they are what came out.
@@ -45,7 +45,15 @@ pub(super) async fn settings(
     let answer = client.describe_stacks().stack_name(stack).send().await.map_err(|error| {
         let absent = error.code() == Some("ValidationError")
             && error.message().is_some_and(|message| message.contains("does not exist"));
-        if absent { not_found() } else { aws_fault::from_sdk("describe the stack", &error) }
+        // Not CloudFormation's: a backend on this machine takes the call for one of the services that it plays.
+        let elsewhere = error.code() == Some("NotFound");
+        if absent {
+            not_found()
+        } else if elsewhere {
+            no_stacks()
+        } else {
+            aws_fault::from_sdk("describe the stack", &error)
+        }
     })?;
     let description = answer.stacks().first().ok_or_else(not_found)?;
     let parameters = description

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde_json::json;
 
 pub(crate) use self::{
-    table::{Facts, Table, plain},
+    table::{Facts, Table, cut, plain},
     time::{Since, ago, moment, parse_since, parse_span, span},
 };
 use crate::failure::{Exit, Failure};
@@ -58,7 +58,8 @@ impl Format {
     /// Prints an answer and says how the process ends.
     ///
     /// # Errors
-    /// stdout is closed or full. That is a failure: what was to be shown once is lost.
+    /// stdout is full, or was never open. That is a failure: what was to be shown once is lost. A reader that has read enough,
+    /// such as `head`, is none.
     pub(crate) fn answer(self, answer: &Answer) -> Result<Exit, Failure> {
         let text = match self {
             Self::Text => &answer.text,
@@ -69,10 +70,12 @@ impl Format {
             .write_all(text.trim_end().as_bytes())
             .and_then(|()| stdout.write_all(b"\n"))
             .and_then(|()| stdout.flush());
-        written.map_err(|error| {
-            Failure::dependency("output_failed", format!("the answer could not be written: {error}"))
-        })?;
-        Ok(answer.exit)
+        match written {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(Failure::dependency("output_failed", format!("the answer could not be written: {error}")))
+            }
+            _ => Ok(answer.exit),
+        }
     }
 
     /// Prints a line of a command that takes its time, for people only: JSON is one document, at the end.
@@ -126,6 +129,11 @@ pub(crate) fn subject_words(subject: BlockSubject) -> String {
         BlockSubject::Network(network) => network.to_string(),
         account @ BlockSubject::Account(_) => account.to_string(),
     }
+}
+
+/// A mode as commands take it.
+pub(crate) fn mode_words(name: impl Display) -> String {
+    name.to_string().replace('.', " ")
 }
 
 /// `1 session`, `2 sessions`.

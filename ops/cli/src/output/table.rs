@@ -62,6 +62,16 @@ impl fmt::Display for Facts {
     }
 }
 
+/// As much of a text as a line of a table has room for; all of it is in JSON.
+pub(crate) fn cut(text: &str) -> String {
+    match text.char_indices().nth(LONGEST) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text.to_owned(),
+    }
+}
+
+const LONGEST: usize = 120;
+
 /// A text without what a terminal would obey: labels and device names are the callers' own words.
 pub(crate) fn plain(text: &str) -> String {
     text.chars()
@@ -87,6 +97,12 @@ mod tests {
         a          current
         long-name  -
         ");
+    }
+
+    #[test]
+    fn a_long_text_is_cut_between_characters() {
+        assert_eq!(cut(&"é".repeat(120)), "é".repeat(120));
+        assert_eq!(cut(&"é".repeat(121)), format!("{}…", "é".repeat(120)));
     }
 
     #[test]

@@ -17,15 +17,20 @@ pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     if at > now { format!("in {}", span(at.since(now))) } else { format!("{} ago", span(now.since(at))) }
 }
 
-/// A duration in its largest unit that is at least 2, so that nothing is off by half.
+/// A duration in its largest unit of which there are at least 2, so that nothing is off by half; to the nearest, since what was
+/// just set for two hours ends in a little less.
 pub(crate) fn span(duration: Duration) -> String {
-    let seconds = duration.as_secs();
-    for (unit, name) in [(86_400, "days"), (3_600, "h"), (60, "min")] {
-        if seconds >= 2 * unit {
-            return format!("{} {name}", seconds / unit);
+    let nearest = |unit: u128| (duration.as_millis() + unit * 500) / (unit * 1_000);
+    let (mut number, mut name) = (nearest(1), "s");
+    for (unit, larger) in [(60, "min"), (3_600, "h"), (86_400, "days")] {
+        // By the unit before: 119.6 s are 120, and 2 min.
+        let two = if larger == "days" { 48 } else { 120 };
+        if number < two {
+            break;
         }
+        (number, name) = (nearest(unit), larger);
     }
-    format!("{seconds} s")
+    format!("{number} {name}")
 }
 
 /// Reads `90s`, `15m`, `2h`, `7d`.
@@ -115,8 +120,14 @@ mod tests {
 
     #[test]
     fn a_span_is_shown_in_its_largest_unit() {
-        let shown = [0, 119, 120, 7_199, 7_200, 172_799, 172_800].map(|s| span(Duration::from_secs(s)));
-        assert_eq!(shown, ["0 s", "119 s", "2 min", "119 min", "2 h", "47 h", "2 days"]);
+        let shown = [0, 119, 120, 5_400, 7_199, 7_200, 86_400, 172_799, 172_800, 220_000]
+            .map(|s| span(Duration::from_secs(s)));
+        assert_eq!(
+            shown,
+            ["0 s", "119 s", "2 min", "90 min", "2 h", "2 h", "24 h", "2 days", "2 days", "3 days"]
+        );
+        let just_set = [3_599_990, 86_399_990, 7_199_990, 119_600].map(|ms| span(Duration::from_millis(ms)));
+        assert_eq!(just_set, ["60 min", "24 h", "2 h", "2 min"]);
     }
 
     #[test]

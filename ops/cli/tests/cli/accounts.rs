@@ -1,4 +1,4 @@
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use serde_json::json;
 
 use crate::support::{PASSWORD, World};
@@ -158,7 +158,7 @@ async fn a_lockout_is_shown_and_lifted() -> anyhow::Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_account_that_is_not_there_is_one_line_for_every_command() -> anyhow::Result<()> {
     let world = World::start().await?;
-    for line in ["show", "disable", "enable", "unlock", "revoke-sessions"] {
+    for line in ["show", "disable", "enable", "unlock", "reset-mfa", "revoke-sessions"] {
         let run = world.shell.run(&format!("user {line} nobody@example.com"))?;
         assert_eq!((run.code, run.stdout.as_str()), (3, ""));
         assert_eq!(run.stderr, "error: there is no account with the address nobody@example.com\n");
@@ -182,5 +182,78 @@ async fn a_lost_reply_creates_one_account_and_says_so() -> anyhow::Result<()> {
     let created = world.shell.run_with("user create ada@example.com --password-stdin --json", PASSWORD)?;
     assert!(created.json(0)?["user_id"].is_string());
     assert_eq!(world.sign_in(PASSWORD).await?.0, 200);
+    Ok(())
+}
+
+/// Enrols an authenticator for Ada, and signs her in as far as its code.
+async fn with_factor(world: &World) -> anyhow::Result<serde_json::Value> {
+    let (_, tokens) = world.sign_in(PASSWORD).await?;
+    let bearer = tokens["access_token"].as_str();
+    let (status, enrolled) = world.post("/api/v1/mfa/totp", bearer, &json!({"label": "phone"})).await?;
+    ensure!(status == 201, "{enrolled}");
+    let secret = enrolled["secret"].as_str().context("secret")?;
+    let code = world.shell.run(&format!("totp code --secret {secret} --json"))?.json(0)?;
+    let body = json!({"factor_id": enrolled["factor_id"], "code": code["code"]});
+    let (status, confirmed) = world.post("/api/v1/mfa/totp/confirm", bearer, &body).await?;
+    ensure!(status == 200, "{confirmed}");
+    let (status, pending) = world.sign_in(PASSWORD).await?;
+    ensure!(status == 200 && pending["mfa_token"].is_string(), "{pending}");
+    Ok(json!({"tokens": tokens, "mfa_token": pending["mfa_token"], "codes": confirmed["recovery_codes"]}))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_owner_who_lost_every_factor_signs_in_by_password_after_a_reset() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    let none = world.shell.run("user reset-mfa ada@example.com")?;
+    assert_eq!(
+        (none.code, none.stdout.as_str()),
+        (0, "ada@example.com has no second factor; nothing was changed\n")
+    );
+    let held = with_factor(&world).await?;
+    let dry = world.shell.run("user reset-mfa ada@example.com --dry-run")?;
+    assert_eq!(
+        dry.stdout,
+        "would remove all second factors of ada@example.com, 1 factor, 10 recovery codes, 1 session; nothing was changed\n"
+    );
+    let before = world.shell.run("user show ada@example.com --json")?.json(0)?;
+    assert_eq!(
+        (&before["factors"][0]["label"], &before["recovery_codes_left"]),
+        (&json!("phone"), &json!(10))
+    );
+
+    let reset = world.shell.run("user reset-mfa ada@example.com --json")?.json(0)?;
+    assert_eq!(
+        (&reset["change"], &reset["changed"], &reset["factors_removed"], &reset["recovery_codes_removed"]),
+        (&json!("mfa_reset"), &json!(true), &json!(1), &json!(10))
+    );
+    assert_eq!(world.refresh(&held["tokens"]).await?, 401);
+    let body = json!({"mfa_token": held["mfa_token"], "factor_id": "recovery", "code": held["codes"][0]});
+    let (status, refused) = world.post("/api/v1/auth/mfa/verify", None, &body).await?;
+    assert_eq!((status, &refused["code"]), (404, &json!("factor_not_found")), "{refused}");
+    let (status, tokens) = world.sign_in(PASSWORD).await?;
+    ensure!(status == 200 && tokens["refresh_token"].is_string(), "{tokens}");
+
+    let again = world.shell.run("user reset-mfa ada@example.com --json")?.json(0)?;
+    assert_eq!((&again["changed"], &again["sessions_ended"]), (&json!(false), &json!(0)));
+    assert_eq!(world.refresh(&tokens).await?, 200, "what changes nothing ends no session");
+    let events = world.audit().await?;
+    let resets: Vec<_> = events.iter().filter(|event| event["kind"] == "mfa.reset").collect();
+    assert_eq!(resets.len(), 1, "{resets:?}");
+    assert_eq!(resets[0]["agent"], "operator grace@desk");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn factors_are_reset_and_recorded_once_whatever_fails_once() -> anyhow::Result<()> {
+    for kind in ["drop_before", "drop_after", "error_500", "throttle", "conflict"] {
+        let world = World::with_ada().await?;
+        with_factor(&world).await?;
+        world.fault(&json!({"kind": kind, "operation": "TransactWriteItems"})).await?;
+        let reset = world.shell.run("user reset-mfa ada@example.com --json")?.json(0)?;
+        assert_eq!(reset["changed"], true, "{kind}: {reset}");
+        let events = world.audit().await?;
+        assert_eq!(events.iter().filter(|event| event["kind"] == "mfa.reset").count(), 1, "{kind}");
+        assert_eq!(world.shell.run("user show ada@example.com --json")?.json(0)?["factors"], json!([]));
+    }
     Ok(())
 }

@@ -15,6 +15,7 @@ const LINES: &[(&str, &str)] = &[
     ("user enable", "eve@example.com"),
     ("user unlock", "ada@example.com"),
     ("user set-password", "ada@example.com --password-stdin"),
+    ("user reset-mfa", "ada@example.com"),
     ("user revoke-sessions", "ada@example.com"),
     ("client add", "reports"),
     ("client remove", "billing"),

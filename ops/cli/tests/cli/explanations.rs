@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use crate::{
     logs::{Asked, insights, queries},
     stack::{OUTPUTS, answering, bare, described},
-    support::{Empty, Shell, World},
+    support::{Empty, PASSWORD, Shell, World},
 };
 
 fn codes(explanation: &Value) -> Vec<&str> {
@@ -44,6 +44,31 @@ async fn why_a_user_is_refused_is_told_from_what_holds() -> anyhow::Result<()> {
     }
     let nobody = world.shell.run("explain user nobody@example.com --json")?.json(0)?;
     assert_eq!(codes(&nobody), ["no_account", "maintenance"]);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_outage_is_why_nobody_signs_in() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    // As the functions see it, and the operator does not.
+    for function in ["login", "health"] {
+        world.fault(&json!({"kind": "refuse", "table": "sessions", "function": function})).await?;
+    }
+    assert_eq!(world.sign_in(PASSWORD).await?.0, 503);
+    let explained = world.shell.run("explain user ada@example.com --json")?.json(0)?;
+    assert_eq!(codes(&explained), ["dependency_unavailable"]);
+    assert_eq!(explained["causes"][0]["page"], "service-down");
+    let words = explained["causes"][0]["explanation"].as_str().unwrap_or_default();
+    assert!(words.ends_with("can't reach sessions"), "{words}");
+    // As everybody sees it.
+    world.fault(&json!({"kind": "refuse", "table": "users"})).await?;
+    let explained = world.shell.run("explain user ada@example.com")?;
+    assert_eq!(explained.code, 0, "{explained:?}");
+    assert!(
+        explained.stdout.contains("dependency_unavailable") && explained.stdout.contains("service-down"),
+        "{explained:?}"
+    );
+    assert!(explained.stdout.contains("from here, too: read login record"), "{explained:?}");
     Ok(())
 }
 
@@ -102,6 +127,35 @@ async fn why_an_address_is_refused_is_told_from_blocks_budget_and_log() -> anyho
     let shell = Shell::new(world.shell.environment.clone())?.with("SALLYPORT_ADDRESS_LIMIT", "1");
     let exhausted = shell.run(&format!("explain address {address} --json"))?.json(0)?;
     ensure!(codes(&exhausted) == ["rate_limited"] || codes(&exhausted).is_empty(), "{exhausted}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_sign_ins_succeeded_from_an_address_is_told_however_many_failed() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    let shown = world.shell.run("user show ada@example.com --json")?.json(0)?;
+    let subject = format!("USER#{}", shown["user_id"].as_str().context("no id")?);
+    assert_eq!(world.sign_in_from("127.66.0.7", "ada@example.com", PASSWORD).await?, 200);
+    for number in 0..25 {
+        let victim = format!("victim{number}@example.com");
+        assert_eq!(world.sign_in_from("127.66.0.7", &victim, "stolen").await?, 401);
+    }
+    let explained = world.shell.run("explain address 127.66.0.7 --since 1h --json")?.json(0)?;
+    let events = explained["events"].as_array().context("no events")?;
+    assert_eq!(events.len(), 20, "{explained}");
+    let succeeded: Vec<_> = events.iter().filter(|event| event["kind"] == "login.succeeded").collect();
+    assert_eq!(succeeded.len(), 1, "{explained}");
+    assert_eq!(
+        (&succeeded[0]["email"], &succeeded[0]["subject"]),
+        (&json!("ada@example.com"), &json!(subject))
+    );
+    assert!(
+        events[0]["subject"].as_str().is_some_and(|subject| subject.starts_with("ACCOUNT#")),
+        "{explained}"
+    );
+    let text = world.shell.run("explain address 127.66.0.7 --since 1h")?.stdout;
+    let line = text.lines().find(|line| line.contains("login.succeeded")).context("no line")?;
+    assert!(line.contains("ada@example.com"), "{text}");
     Ok(())
 }
 

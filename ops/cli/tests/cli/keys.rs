@@ -104,7 +104,7 @@ async fn a_rotation_goes_step_by_step_and_tells_when_the_next_may_come() -> anyh
 
     let (code, message) = shell.run("keys rotate --json")?.error(4)?;
     assert_eq!(code, "too_early");
-    assert!(message.contains("may be used in"), "{message}");
+    assert!(message.contains(" may be used in 2 h: "), "{message}");
     let (code, _) = shell.run("keys rotate --kind pepper --json")?.error(4)?;
     assert_eq!(code, "too_early");
     Ok(())

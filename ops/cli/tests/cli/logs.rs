@@ -30,6 +30,10 @@ async fn what_failed_is_listed_with_the_request_it_failed_in() -> anyhow::Result
         (&json!("request failed"), &json!("dependency_unavailable"))
     );
     assert_eq!(line["request_id"], answer["request_id"]);
+    // Its causes, and no dump of the library's.
+    let fault = line["fault"].as_str().context("no fault")?;
+    assert!(fault.contains(" failed: dispatch failure: "), "{fault}");
+    assert!(!fault.contains("DispatchFailure") && !fault.contains('{'), "{fault}");
 
     let id = answer["request_id"].as_str().context("no id")?;
     let all = world.shell.run(&format!("logs request {id} --json"))?.json(0)?;
@@ -40,7 +44,8 @@ async fn what_failed_is_listed_with_the_request_it_failed_in() -> anyhow::Result
         shown.stdout.contains("request failed") && shown.stdout.contains("/api/v1/auth/login"),
         "{shown:?}"
     );
-    assert!(world.shell.run("logs errors")?.stdout.contains(id));
+    let errors = world.shell.run("logs errors")?.stdout;
+    assert!(errors.contains(id) && errors.lines().all(|line| line.chars().count() < 400), "{errors}");
     // Its clock is not that of its lines.
     world.post("/_local/clock", None, &json!({"advance_seconds": 7 * 86_400})).await?;
     assert!(world.shell.run("logs errors --since 15m")?.stdout.contains(id));
@@ -262,5 +267,19 @@ async fn a_query_that_fails_and_a_stack_that_does_not_exist_are_one_line() -> an
     let (code, message) = shell(&url)?.run("--stack prod logs events --json")?.error(1)?;
     assert_eq!(code, "access_denied");
     assert!(message.starts_with("ask the logs: no right") && message.ends_with("not you"), "{message}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_dependency_answered_is_told_by_its_code_and_without_a_dump() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    world.fault(&json!({"kind": "throttle", "count": 1_000})).await?;
+    let (status, answer) = world.sign_in("not it").await?;
+    assert_eq!(status, 503);
+    let id = answer["request_id"].as_str().context("no id")?;
+    let explained = world.shell.run(&format!("logs request {id} --json"))?.json(0)?;
+    let fault = rows(&explained)?.iter().find_map(|line| line["fault"].as_str()).context("no fault")?;
+    assert!(fault.contains(" failed: service error (ProvisionedThroughputExceededException): "), "{fault}");
+    assert!(!fault.contains('{'), "{fault}");
     Ok(())
 }

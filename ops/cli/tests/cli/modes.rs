@@ -31,7 +31,7 @@ async fn a_mode_is_set_shown_and_cleared_once() -> anyhow::Result<()> {
     assert_eq!((again.code, again.stderr.as_str()), (3, "error: the mode emergency is not set\n"));
     run("mode clear degraded users --json")?.json(0)?;
     let text = run("mode status")?.stdout;
-    assert!(text.contains("degraded.throttle") && text.contains("slow") && !text.contains("users"), "{text}");
+    assert!(text.contains("degraded throttle") && text.contains("slow") && !text.contains("users"), "{text}");
     Ok(())
 }
 
@@ -174,6 +174,17 @@ async fn passwords_are_reset_by_a_list_and_a_second_time_changes_nothing() -> an
     assert_eq!(event.map(|event| &event["detail"]), Some(&json!("leaked")));
     let again = world.shell.run(&line)?.json(0)?;
     assert_eq!((&again["reset"], &again["already"]), (&json!(0), &json!(1)));
+    let again = world.shell.run("reset force ada@example.com")?.stdout;
+    assert!(again.ends_with("\n\nnothing was changed\n") && !again.contains("sessions"), "{again}");
+    for line in ["user show ada@example.com --events 0", "explain user ada@example.com"] {
+        let shown = world.shell.run(line)?.stdout;
+        assert!(
+            shown.contains("reset by force 20") && shown.contains(" by operator grace@desk: leaked"),
+            "{shown}"
+        );
+    }
+    let shown = world.shell.run("user show ada@example.com --events 0 --json")?.json(0)?;
+    assert_eq!(shown["password_reset"]["detail"], "leaked");
 
     world
         .shell
@@ -219,5 +230,71 @@ async fn passwords_are_reset_by_the_events_of_their_accounts() -> anyhow::Result
     assert_eq!(done["accounts"], json!([{"email": "ada@example.com", "outcome": "reset"}]));
     let bob = json!({"email": "bob@example.com", "password": PASSWORD});
     assert_eq!(world.post("/api/v1/auth/login", None, &bob).await?.0, 200);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn passwords_are_reset_of_exactly_those_who_signed_in_from_somewhere() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    for email in ["bob@example.com", "eve@example.com"] {
+        world.shell.run_with(&format!("user create {email} --password-stdin --json"), PASSWORD)?.json(0)?;
+    }
+    assert_eq!(world.sign_in(PASSWORD).await?.0, 200);
+    assert_eq!(world.sign_in_from("127.66.0.7", "bob@example.com", PASSWORD).await?, 200);
+    assert_eq!(world.sign_in_from("127.66.0.7", "eve@example.com", "wrong").await?, 401);
+
+    let everybody = world.shell.run("reset force --since 2h --signal login.succeeded")?;
+    assert_eq!(everybody.code, 2);
+    assert_eq!(
+        everybody.stderr,
+        "error: --signal login.succeeded would reset everybody: login.succeeded is no sign of an attack; say from where, by \
+         --address\n"
+    );
+    let line = "reset force --since 2h --signal login.succeeded --json --address";
+    let reset = json!([{"email": "bob@example.com", "outcome": "reset"}]);
+    for place in ["127.66.0.7", "127.66.0.0/24", "192.0.2.1 --address 127.66.0.7"] {
+        let dry = world.shell.run(&format!("{line} {place} --dry-run"))?.json(0)?;
+        assert_eq!(dry["accounts"], reset, "{place}");
+    }
+    assert_eq!(world.shell.run(&format!("{line} 192.0.2.0/24"))?.json(0)?["accounts"], json!([]));
+    for wrong in ["nowhere", "127.66.0.7/24", "127.0.0.0/99"] {
+        assert_eq!(world.shell.run(&format!("{line} {wrong}"))?.error(2)?.0, "usage", "{wrong}");
+    }
+    let alone = world.shell.run("reset force ada@example.com --address 127.66.0.7 --json")?;
+    assert_eq!(alone.error(2)?.0, "usage");
+
+    assert_eq!(world.shell.run(&format!("{line} 127.66.0.0/24"))?.json(0)?["accounts"], reset);
+    assert_eq!(world.sign_in_from("127.66.0.7", "bob@example.com", PASSWORD).await?, 401);
+    assert_eq!(world.sign_in(PASSWORD).await?.0, 200);
+    assert_eq!(world.sign_in_from("127.66.0.9", "eve@example.com", PASSWORD).await?, 200);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_command_prints_of_a_mode_can_be_typed() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    let (code, message) = world.shell.run("mode clear degraded --json")?.error(3)?;
+    assert_eq!(
+        (code.as_str(), message.as_str()),
+        ("mode_not_set", "the mode degraded is not set, of no component")
+    );
+    let set = world.shell.run("mode set degraded throttle --for 1h --reason slow")?.stdout;
+    assert!(set.starts_with("set degraded throttle, until ") && set.contains(" (in 60 min): slow;"), "{set}");
+    let again = world.shell.run("mode set degraded throttle --for 1h --reason slow")?.stderr;
+    assert!(again.starts_with("error: the mode degraded throttle is set already, until "), "{again}");
+    let status = world.shell.run("mode status")?.stdout;
+    assert!(status.contains("degraded throttle  ") && status.contains("in 60 min"), "{status}");
+    world.shell.run("mode set degraded users --for 1h --reason slow")?;
+    let (code, message) = world.shell.run("mode clear degraded --json")?.error(2)?;
+    assert_eq!(code, "which_component");
+    for component in ["throttle", "users"] {
+        assert!(message.contains(&format!("`sallyport mode clear degraded {component}`")), "{message}");
+    }
+    let cleared = world.shell.run("mode clear degraded throttle")?.stdout;
+    assert_eq!(cleared, "cleared degraded throttle; every function obeys within 10 s\n");
+    let again = world.shell.run("mode clear degraded throttle")?.stderr;
+    assert_eq!(again, "error: the mode degraded throttle is not set\n");
+    let status = world.shell.run("mode status --json")?.json(0)?;
+    assert_eq!(status["modes"][0]["mode"], "degraded.users", "scripts compare the name");
     Ok(())
 }

@@ -1,5 +1,6 @@
 use std::fs;
 
+use local::{Backend, Options};
 use serde_json::Value;
 
 use crate::support::{Shell, World};
@@ -31,9 +32,14 @@ fn without_somebody_to_confirm_nothing_is_run() -> anyhow::Result<()> {
     let shell = Shell::new(Default::default())?.with("SALLYPORT_URL", "http://127.0.0.1:9");
     let (code, _) = shell.run(&format!("runbook run {PAGE} --json"))?.error(2)?;
     assert_eq!(code, "nobody_confirms");
-    let (code, message) = shell.run(&format!("runbook run {PAGE} --yes --json"))?.error(2)?;
+    let (code, message) =
+        shell.run(&format!("runbook run {PAGE} --yes --section rollback --json"))?.error(2)?;
     assert_eq!(code, "variable_missing");
-    assert!(message.starts_with("set ADDRESS, EMAIL, REQUEST_ID in the environment"), "{message}");
+    assert!(
+        message
+            .ends_with("needs EMAIL, and nothing was run: set it in the environment, or pass --set EMAIL=…"),
+        "{message}"
+    );
     let (code, _) = shell.run(&format!("runbook run {PAGE} --yes --from 99 --json"))?.error(3)?;
     assert_eq!(code, "step_not_found");
     Ok(())
@@ -85,5 +91,98 @@ async fn the_variables_of_a_deployment_are_printed_for_a_shell() -> anyhow::Resu
     let run = world.shell.run("runbook env")?;
     assert!(run.stdout.contains("export SALLYPORT_URL='http://localhost:"), "{run:?}");
     assert!(run.stdout.contains("export SALLYPORT_KEYRING_SECRET='sallyport-local-keyring'\n"), "{run:?}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_scrape_token_of_a_backend_here_is_printed_and_where_another_is() -> anyhow::Result<()> {
+    let providers = [("metrics_token".to_owned(), "scrape".to_owned())].into();
+    let backend = Backend::start(Options { quiet: true, providers, ..Options::default() }).await?;
+    let shell = Shell::new(backend.environment().clone())?;
+    let printed = shell.run("runbook env")?.stdout;
+    assert!(printed.contains("export METRICS_TOKEN='scrape'\n"), "{printed}");
+    let without = World::start().await?;
+    let printed = without.shell.run("runbook env")?.stdout;
+    assert!(
+        printed.contains("\n# METRICS_TOKEN is the member metrics_token of the providers' secret:\n"),
+        "{printed}"
+    );
+    Ok(())
+}
+
+#[test]
+fn without_a_deployment_there_are_no_variables_to_print() -> anyhow::Result<()> {
+    let shell = Shell::new(Default::default())?;
+    let (code, message) = shell.run("runbook env --json")?.error(2)?;
+    assert_eq!(code, "no_deployment");
+    assert!(message.starts_with("which deployment? Pass --stack NAME, or set "), "{message}");
+    Ok(())
+}
+
+/// Types lines at a terminal that the command believes to be one, and returns what it showed.
+fn at_terminal(shell: &Shell, line: &str, typed: &str) -> anyhow::Result<(i32, String)> {
+    const PTY: &str = "\
+import os, pty, sys
+typed, command = sys.argv[1], sys.argv[2:]
+child, terminal = pty.fork()
+if child == 0:
+    os.execv(command[0], command)
+os.write(terminal, typed.encode())
+while True:
+    try:
+        shown = os.read(terminal, 65536)
+    except OSError:
+        break
+    if not shown:
+        break
+    sys.stdout.buffer.write(shown)
+sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+";
+    let output = std::process::Command::new("python3")
+        .args(["-c", PTY, typed, env!("CARGO_BIN_EXE_sallyport")])
+        .args(line.split(' '))
+        .envs(&shell.environment)
+        .output()?;
+    let shown = String::from_utf8(output.stdout)?.replace("\r\n", "\n");
+    Ok((output.status.code().unwrap_or(-1), shown))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn at_a_terminal_a_variable_is_asked_for_at_the_step_that_needs_it() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    let run = format!("runbook run {PAGE} --section rollback");
+    let (code, shown) = at_terminal(&world.shell, &run, "ada@example.com\ny\n")?;
+    assert!(code == 0 && shown.contains("EMAIL is not set: its value, or [n]o, [q]uit: "), "{shown}");
+    assert!(shown.contains(": 1 step done"), "{shown}");
+    for passed_over in ["\n", "n\n"] {
+        let (code, shown) = at_terminal(&world.shell, &run, passed_over)?;
+        assert!(code == 0 && shown.contains(": 0 steps done, 1 passed over"), "{shown}");
+    }
+    let (code, shown) = at_terminal(&world.shell, &run, "q\n")?;
+    assert!(code == 0 && shown.contains("stopped before step "), "{shown}");
+    // The steps before go on without it.
+    let (_, shown) = at_terminal(&world.shell, "runbook run credential-stuffing", "y\ny\n\nq\n")?;
+    assert!(shown.contains("ADDRESS is not set"), "{shown}");
+    assert!(
+        shown.contains(": 2 steps done, 1 passed over\nstopped before step 4; go on with --from 4"),
+        "{shown}"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_is_asked_a_run_stops_at_the_step_that_lacks_a_variable() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    let run = world.shell.run("runbook run credential-stuffing --yes")?;
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(
+        run.stdout.ends_with(
+            "credential-stuffing: 2 steps done\nstopped before step 3, which needs ADDRESS; go on with --from 3 --set ADDRESS=…\n"
+        ),
+        "{run:?}"
+    );
+    let report = world.shell.run("runbook run credential-stuffing --yes --from 2 --json")?.json(2)?;
+    assert_eq!((&report["stopped"], &report["missing"]), (&Value::from(3), &Value::from(vec!["ADDRESS"])));
+    assert_eq!(report["steps"].as_array().map(Vec::len), Some(1));
     Ok(())
 }

@@ -7,7 +7,7 @@ use std::{
     thread,
 };
 
-use crate::support::{Empty, Shell};
+use crate::support::{Empty, Shell, World};
 
 /// A server that answers everything alike. It ends with the test process.
 pub(crate) fn answering(status: u16, content_type: &'static str, body: &str) -> anyhow::Result<String> {
@@ -107,5 +107,38 @@ async fn a_stack_that_does_not_exist_is_one_line() -> anyhow::Result<()> {
         run.stderr,
         "error: there is no stack prod in us-east-1: is it the right name, region and account?\n"
     );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_on_this_machine_is_not_asked_for_a_stack() -> anyhow::Result<()> {
+    const TOLD: &str = "error: the endpoint is a backend on this machine, which has no stacks: leave out --stack, and unset \
+                        SALLYPORT_STACK\n";
+    let world = World::start().await?;
+    for line in [
+        "--stack prod user show ada@example.com",
+        "--stack prod alarms list",
+        "--stack prod logs errors",
+        "--stack prod explain address 192.0.2.1",
+        "--stack prod runbook env",
+    ] {
+        let run = world.shell.run(line)?;
+        assert_eq!((run.code, run.stdout.as_str(), run.stderr.as_str()), (2, "", TOLD), "{line}");
+    }
+    // Without the backend's variables, too.
+    let endpoint = world.shell.environment.get("AWS_ENDPOINT_URL").cloned().unwrap_or_default();
+    let shell = Shell::new(Default::default())?;
+    let run = shell.run(&format!("--stack prod user show ada@example.com --endpoint {endpoint}"))?;
+    assert_eq!((run.code, run.stderr.as_str()), (2, TOLD));
+    Ok(())
+}
+
+#[test]
+fn a_stack_without_a_name_is_not_another_deployment() -> anyhow::Result<()> {
+    let shell = Shell::new(Default::default())?.with("AWS_REGION", "us-east-1");
+    let run = shell.run("user show ada@example.com --stack=")?;
+    assert_eq!(run.code, 2, "{run:?}");
+    assert!(run.stderr.contains("the name is empty: is the shell's variable set?"), "{run:?}");
+    assert_eq!(shell.with("SALLYPORT_STACK", "").run("keys list --json")?.error(2)?.0, "usage");
     Ok(())
 }

@@ -159,6 +159,21 @@ impl World {
         Ok((status, response.json().await.unwrap_or(Value::Null)))
     }
 
+    /// Status of a sign-in from another address of this machine, such as 127.66.0.7.
+    pub(crate) async fn sign_in_from(
+        &self,
+        address: &str,
+        email: &str,
+        password: &str,
+    ) -> anyhow::Result<u16> {
+        let address: std::net::IpAddr = address.parse()?;
+        let http = reqwest::Client::builder().no_proxy().local_address(address).build()?;
+        // From an address of IPv4 the name's other address cannot be reached.
+        let url = format!("{}/api/v1/auth/login", self.url.replace("localhost", "127.0.0.1"));
+        let body = json!({"email": email, "password": password});
+        Ok(http.post(url).json(&body).send().await?.status().as_u16())
+    }
+
     /// Status of an answer.
     pub(crate) async fn get(&self, path: &str, bearer: &str) -> anyhow::Result<u16> {
         let request = self.http.get(format!("{}{path}", self.url)).bearer_auth(bearer);

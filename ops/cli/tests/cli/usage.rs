@@ -1,3 +1,5 @@
+use std::process::{Command, Stdio};
+
 use crate::support::{Run, Shell};
 
 fn run(line: &str) -> anyhow::Result<Run> {
@@ -28,7 +30,12 @@ fn help_and_version_are_no_errors() -> anyhow::Result<()> {
 
 #[test]
 fn what_is_not_understood_is_code_2_in_text_and_in_json() -> anyhow::Result<()> {
-    assert_eq!(run("user show nobody")?.code, 2);
+    let told = run("user show nobody")?;
+    assert_eq!(
+        (told.code, told.stderr.as_str()),
+        (2, "error: invalid value 'nobody' for '<EMAIL>': not an e-mail address\n")
+    );
+    assert_eq!(run("mode set degraded disk --for 1h --reason x")?.stderr.lines().count(), 1);
     let (code, message) = run("user show nobody --json")?.error(2)?;
     assert_eq!(
         (code.as_str(), message.as_str()),
@@ -62,5 +69,19 @@ fn calibration_measures_and_advises() -> anyhow::Result<()> {
     assert_eq!(report["advice"]["lambda_memory_mb"], 1_769);
     let none = run("calibrate --memory 64 --iterations 1 --samples 1")?;
     assert!(none.stdout.contains("raise --target-ms"), "{}", none.stdout);
+    Ok(())
+}
+
+#[test]
+fn a_reader_that_has_read_enough_is_no_error() -> anyhow::Result<()> {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport"))
+        .args(["runbook", "show", "service-down"])
+        .env_clear()
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    drop(child.stdout.take());
+    let ended = child.wait_with_output()?;
+    assert_eq!((ended.status.code(), String::from_utf8(ended.stderr)?.as_str()), (Some(0), ""));
     Ok(())
 }

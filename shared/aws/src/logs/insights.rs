@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use aws_sdk_cloudwatchlogs::{
     Client,
-    error::DisplayErrorContext,
+    error::{ProvideErrorMetadata, SdkError},
     types::{QueryStatus, ResultField},
 };
 use sallyport_core::clock::{Clock, Timestamp};
 use thiserror::Error;
 
 use super::{Query, Row};
-use crate::{Clients, meter::CallMeter};
+use crate::{Clients, cause, meter::CallMeter};
 
 /// Between two looks at a query that runs.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -100,8 +100,11 @@ impl LogInsights {
     }
 }
 
-fn unavailable<E: std::error::Error>(operation: &'static str) -> impl FnOnce(E) -> LogsError {
-    move |error| LogsError::Unavailable { operation, reason: DisplayErrorContext(error).to_string() }
+fn unavailable<E>(operation: &'static str) -> impl FnOnce(SdkError<E>) -> LogsError
+where
+    E: std::error::Error + ProvideErrorMetadata + 'static,
+{
+    move |error| LogsError::Unavailable { operation, reason: cause(&error) }
 }
 
 fn row(fields: &[ResultField]) -> Row {

@@ -1,8 +1,8 @@
 //! An SNS topic that people subscribe to.
 
-use aws_sdk_sns::{Client, error::DisplayErrorContext};
+use aws_sdk_sns::Client;
 
-use crate::{Clients, meter::CallMeter};
+use crate::{Clients, cause, meter::CallMeter};
 
 /// The topic of incidents.
 #[derive(Debug, Clone)]
@@ -36,6 +36,6 @@ impl Topic {
             .send()
             .await
             .map(drop)
-            .map_err(|error| DisplayErrorContext(error).to_string())
+            .map_err(|error| cause(&error))
     }
 }

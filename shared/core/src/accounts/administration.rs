@@ -9,6 +9,7 @@ use crate::{
     flags::Reason,
     ids::{DeviceId, FactorId, UserId},
     login::LoginRecords,
+    mfa::{Factor, ManageFactors},
     random::RandomUnavailable,
     sessions::{ReadSessions, UserSessions},
     store::{StoreError, StoreResult},
@@ -44,6 +45,21 @@ pub struct CreateAccount<'a> {
     pub event: &'a SecurityEvent,
 }
 
+/// All second factors of an account, to be removed together.
+#[derive(Debug)]
+pub struct FactorReset<'a> {
+    /// The record as it was read: of its epoch, and with as many factors.
+    pub before: &'a LoginRecord,
+    /// The record without factors, under the new epoch.
+    pub after: &'a LoginRecord,
+    /// The items to remove, [`MOST_AT_ONCE`] at most: confirmed factors, which must all be there still, and others.
+    pub factors: &'a [Factor],
+    pub event: &'a SecurityEvent,
+}
+
+/// Factors that one reset removes: a transaction of DynamoDB has 100 parts, some of which are not factors.
+pub const MOST_AT_ONCE: usize = 90;
+
 pub trait ManageAccounts: Send + Sync {
     /// `false` when the address is taken.
     fn create(&self, account: CreateAccount<'_>) -> impl Future<Output = StoreResult<bool>> + Send;
@@ -56,6 +72,10 @@ pub trait ManageAccounts: Send + Sync {
         after: &LoginRecord,
         event: &SecurityEvent,
     ) -> impl Future<Output = StoreResult<bool>> + Send;
+
+    /// Removes factors and recovery codes, ends all sessions under the new epoch, and writes the event: one transaction.
+    /// `false` when the record, or a confirmed factor, has changed since it was read.
+    fn reset_factors(&self, reset: &FactorReset<'_>) -> impl Future<Output = StoreResult<bool>> + Send;
 }
 
 /// # Errors
@@ -156,6 +176,52 @@ pub async fn force_reset<P: ManageAccounts + LoginRecords>(
     let cause = Cause { kind: EventKind::PasswordResetForced, reason, origin };
     change(ports, env, email, cause, |record| record.credential = Credential::None).await?;
     Ok(true)
+}
+
+/// Removes all second factors and the recovery codes, ends all sessions and every sign-in that is under way, and opens the
+/// pools of attempts at codes again: for an owner who has lost them all. `false`, and nothing is changed, where there are none.
+///
+/// # Errors
+/// [`AdministrationError::NotFound`], storage.
+pub async fn reset_factors<P>(
+    ports: &P,
+    env: Env<'_>,
+    email: &Email,
+    origin: &Origin,
+) -> Result<bool, AdministrationError>
+where
+    P: ManageAccounts + LoginRecords + ManageFactors + Attempts,
+{
+    let mut changed = false;
+    for _ in 0..TRIES {
+        let before = ports.login_record(email).await?.ok_or(AdministrationError::NotFound)?;
+        let mut factors = ports.factors(before.user).await?;
+        if factors.is_empty() && before.factors.is_empty() && !before.recovery_codes {
+            return Ok(changed);
+        }
+        // Confirmed ones first: those that are left for another round let nobody in.
+        factors.sort_by_key(|factor| (!factor.confirmed, factor.id));
+        let all = factors.len() <= MOST_AT_ONCE;
+        factors.truncate(MOST_AT_ONCE);
+        let mut after = before.clone();
+        (after.factors, after.recovery_codes, after.epoch) = (Vec::new(), false, before.epoch.next());
+        let mut event = event(env, EventKind::FactorsReset, before.user, origin)?;
+        let ids: Vec<_> = factors.iter().map(|factor| factor.id.to_string()).collect();
+        event.detail = Some(ids.join(" ")).filter(|ids| !ids.is_empty());
+        let reset = FactorReset { before: &before, after: &after, factors: &factors, event: &event };
+        if !ports.reset_factors(&reset).await? {
+            continue;
+        }
+        changed = true;
+        for factor in &factors {
+            ports.forget(&PoolKey::factor(before.user, factor.id)).await?;
+        }
+        if all {
+            ports.forget(&PoolKey::recovery_codes(before.user)).await?;
+            return Ok(true);
+        }
+    }
+    Err(StoreError::Unavailable { operation: "reset factors", reason: "contention".to_owned() }.into())
 }
 
 /// Ends all sessions, and every sign-in that is under way.

@@ -107,6 +107,8 @@ kinds! {
     TotpEnrolled = "mfa.totp_enrolled", Info;
     TotpConfirmed = "mfa.totp_confirmed", Warning;
     FactorRemoved = "mfa.factor_removed", Warning;
+    /// An operator removed all factors of an account, and its recovery codes.
+    FactorsReset = "mfa.reset", Warning;
     RecoveryCodesIssued = "mfa.recovery_codes_issued", Warning;
     RecoveryCodeUsed = "mfa.recovery_code_used", Warning;
     AccountCreated = "account.created", Info;

@@ -10,7 +10,7 @@ use crate::{
     },
     deployment::Deployment,
     failure::Failure,
-    output::Answer,
+    output::{Answer, mode_words},
 };
 
 /// # Errors
@@ -31,7 +31,7 @@ async fn modes(deployment: &Deployment) -> Check {
         Ok(flags) => flags,
         Err(error) => return Check::unanswered("modes", &error.into()),
     };
-    let set: Vec<_> = flags.modes_at(deployment.now()).map(|(name, _)| name.to_string()).collect();
+    let set: Vec<_> = flags.modes_at(deployment.now()).map(|(name, _)| mode_words(name)).collect();
     match set.first() {
         None => Check::ok("modes", "none is set"),
         Some(first) => Check::fault(

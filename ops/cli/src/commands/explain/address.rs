@@ -1,18 +1,19 @@
 //! `sallyport explain address`.
 
-use std::time::Duration;
+use std::{cmp::Reverse, time::Duration};
 
 use sallyport_core::{
-    address::ClientAddress,
+    address::{ClientAddress, Network},
+    audit::EventKind,
     flags::ReadFlags as _,
     throttle::{AddressLimit, ShowLimits as _},
 };
 
 use super::{Cause, Explanation, LOOKED_THROUGH, logs, modes};
 use crate::{
-    audit::{self, Wanted},
+    audit::{self, Item, Wanted},
     cli::Target,
-    commands::user::events::EventReport,
+    commands::user::events::{self, EventReport},
     deployment::Deployment,
     failure::Failure,
     output::{Progress, Since, subject_words},
@@ -53,10 +54,24 @@ pub(super) async fn explain(
     let requests = logs::of_address(target, address, MOST, from, now).await;
     let mut events = Vec::new();
     if let Some(since) = since {
-        let wanted = Wanted { since: since.moment(now), address: Some(caller.clone()), ..Wanted::default() };
-        events = audit::scan(&deployment, &wanted, progress).await?.iter().map(EventReport::read).collect();
-        events.sort_by_key(|event| std::cmp::Reverse(event.time));
-        events.truncate(usize::from(MOST));
+        let networks = vec![Network::of(address)];
+        let wanted = Wanted { since: since.moment(now), networks, ..Wanted::default() };
+        let found = newest(audit::scan(&deployment, &wanted, progress).await?);
+        events = events::with_accounts(&deployment, &found).await;
     }
     Ok(Explanation::new(caller, causes, requests, events, "nothing refuses its requests now", now))
+}
+
+/// The newest, newest first; but of passwords that were right all that fit, before a thousand that were wrong hide them.
+fn newest(mut items: Vec<Item>) -> Vec<Item> {
+    let entered = |item: &Item| {
+        let kind = item.get("kind").and_then(|kind| kind.as_s().ok());
+        let kinds = [EventKind::SignedIn, EventKind::PasswordAccepted];
+        kind.is_some_and(|kind| kinds.iter().any(|entered| entered.as_str() == kind))
+    };
+    let at = |item: &Item| EventReport::read(item).time;
+    items.sort_by_cached_key(|item| Reverse((entered(item), at(item))));
+    items.truncate(usize::from(MOST));
+    items.sort_by_cached_key(|item| Reverse(at(item)));
+    items
 }

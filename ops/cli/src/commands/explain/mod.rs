@@ -27,7 +27,7 @@ use crate::{
     commands::user::events::{self, EventReport},
     failure::Failure,
     logs::request_id,
-    output::{Answer, Format, Progress, Since, Table, ago, parse_since},
+    output::{Answer, Format, Progress, Since, Table, ago, cut, parse_since},
 };
 
 /// How far back logs and events are looked through, unless it is said otherwise.
@@ -200,7 +200,7 @@ impl Explanation {
                 request.status.to_string(),
                 request.code.clone().unwrap_or_default(),
                 request.request_id.clone(),
-                request.fault.clone().unwrap_or_default(),
+                cut(request.fault.as_deref().unwrap_or_default()),
             ]);
         }
         write!(f, "\n{table}")

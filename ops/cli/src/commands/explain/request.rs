@@ -6,7 +6,7 @@ use super::{Cause, Explanation, logs};
 use crate::{
     audit::{self, Wanted},
     cli::Target,
-    commands::user::events::EventReport,
+    commands::user::events,
     deployment::Deployment,
     failure::Failure,
     output::{Progress, Since},
@@ -25,7 +25,7 @@ pub(super) async fn explain(
     let requests = logs::of_request(target, id, since.moment(now), now).await;
     let wanted = Wanted { since: since.moment(now), request_id: Some(id), ..Wanted::default() };
     let found = audit::scan(&deployment, &wanted, progress).await?;
-    let mut events: Vec<_> = found.iter().map(EventReport::read).collect();
+    let mut events = events::with_accounts(&deployment, &found).await;
     events.sort_by_key(|event| event.time);
     let mut codes: BTreeSet<_> =
         requests.iter().flatten().filter_map(|request| request.code.clone()).collect();

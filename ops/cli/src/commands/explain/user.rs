@@ -2,6 +2,7 @@
 
 use sallyport_core::{
     accounts::{self, Attempted, Credential, Email, LoginRecord, Status},
+    checks::Component,
     clock::Timestamp,
     flags::{BlockSubject, Flags, ReadFlags as _},
     login::LoginRecords as _,
@@ -11,12 +12,13 @@ use sallyport_core::{
 
 use super::{Cause, Explanation, LOOKED_THROUGH, logs, modes};
 use crate::{
+    api::Api,
     cli::Target,
     commands::user::{
-        events,
+        events::{self, EventReport},
         pools::{self, PoolReport, PoolState},
     },
-    deployment::Deployment,
+    deployment::{Deployment, name},
     failure::Failure,
 };
 
@@ -24,6 +26,46 @@ use crate::{
 /// AWS.
 pub(super) async fn explain(target: &Target, email: &Email) -> Result<Explanation, Failure> {
     let deployment = Deployment::find(target).await?;
+    let (readiness, read) = tokio::join!(outage(&deployment), of_state(target, &deployment, email));
+    match read {
+        Ok(mut explanation) => {
+            // First, since nobody signs in as long as it lasts.
+            explanation.causes.splice(0..0, readiness);
+            Ok(explanation)
+        }
+        // What sign-in needs does not answer the operator either: that is the answer.
+        Err(failure) if is_outage(&failure) => {
+            let words = format!("sign-ins are answered 503; from here, too: {}", failure.message);
+            let unread = Cause::new("dependency_unavailable", "service-down", words);
+            let causes = readiness.into_iter().chain([unread]).collect();
+            let now = deployment.now();
+            Ok(Explanation::new(email.to_string(), causes, Ok(Vec::new()), Vec::new(), "", now))
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+/// Whether something that answers everybody does not answer: not a right, nor an address, that this operator lacks.
+fn is_outage(failure: &Failure) -> bool {
+    matches!(failure.code, "unreachable" | "timeout" | "throttled" | "aws_error" | "dependency_unavailable")
+}
+
+/// Of what sign-in needs, what the deployment itself can't reach. Nothing where it can't be asked, or all is well.
+async fn outage(deployment: &Deployment) -> Option<Cause> {
+    let api = Api::at(deployment.settings.get(name::ISSUER)?).ok()?;
+    let answer = match api.get("/health/ready").await {
+        Ok(answer) => answer,
+        Err(failure) => {
+            let words = format!("nobody answers: {}", failure.message);
+            return Some(Cause::new("unreachable", "service-down", words));
+        }
+    };
+    let down: Vec<_> = answer.down().into_iter().filter(|down| Component::named(down).is_some()).collect();
+    let words = format!("sign-ins are answered 503: the functions can't reach {}", down.join(", "));
+    (!down.is_empty()).then(|| Cause::new("dependency_unavailable", "service-down", words))
+}
+
+async fn of_state(target: &Target, deployment: &Deployment, email: &Email) -> Result<Explanation, Failure> {
     let (record, flags) = tokio::try_join!(deployment.store.login_record(email), deployment.store.flags())?;
     let now = deployment.now();
     let user = record.as_ref().map(|record| record.user);
@@ -34,10 +76,16 @@ pub(super) async fn explain(target: &Target, email: &Email) -> Result<Explanatio
     };
     let policy = PoolPolicy::default();
     let policy = flags.emergency(now).map_or(policy, |emergency| emergency.pool(&policy));
-    let pools = pools::read_all(&deployment, keys, &policy).await?;
-    let events = events::recent_at(&deployment, email, user, 10).await?;
+    let pools = pools::read_all(deployment, keys, &policy).await?;
+    let events = events::recent_at(deployment, email, user, 10).await?;
     let mut causes = blocked(email, &flags, now);
-    causes.extend(of_account(email, record.as_ref()));
+    let reset = match &record {
+        Some(record) if record.credential == Credential::None => {
+            events::last_reset(deployment, record.user).await?
+        }
+        _ => None,
+    };
+    causes.extend(of_account(email, record.as_ref(), reset.as_ref()));
     causes.extend(pools.iter().filter_map(|pool| locked(email, pool)));
     causes.extend(modes(&flags, now));
     let requests = logs::of_events(target, &events, LOOKED_THROUGH, now).await;
@@ -59,7 +107,7 @@ fn blocked(email: &Email, flags: &Flags, now: Timestamp) -> Vec<Cause> {
         .collect()
 }
 
-fn of_account(email: &Email, record: Option<&LoginRecord>) -> Vec<Cause> {
+fn of_account(email: &Email, record: Option<&LoginRecord>, reset: Option<&EventReport>) -> Vec<Cause> {
     let Some(record) = record else {
         let words = "there is no account with this address; callers are told what a wrong password is told";
         return vec![Cause::new("no_account", "users-cannot-log-in", words)];
@@ -73,7 +121,10 @@ fn of_account(email: &Email, record: Option<&LoginRecord>) -> Vec<Cause> {
         causes.push(Cause::new("not_verified", "users-cannot-log-in", "the address was never confirmed"));
     }
     if record.credential == Credential::None {
-        let words = "there is no password: it was reset by force, or the account never had one";
+        let words = reset.map_or_else(
+            || "there is no password: the account never had one".to_owned(),
+            |reset| format!("there is no password: reset by force {}", reset.told()),
+        );
         let cause = Cause::new("no_password", "users-cannot-log-in", words);
         causes.push(cause.command(format!("sallyport user set-password {email} --password-stdin")));
     }

@@ -326,11 +326,11 @@ mod tests {
         let listed = Listed::of(&document, &policy, Timestamp::from_seconds(1_785_506_531));
         insta::assert_snapshot!(listed, @r"
         KIND     ID  STATE    ALGORITHM        CREATED               AGE          NEXT
-        signing  k1  current  ES256            2026-07-31 12:13:20Z  108 min ago  in use
-        refresh  1   current  HMAC-SHA-256     2026-07-31 12:13:20Z  108 min ago  in use
-        device   1   current  HMAC-SHA-256     2026-07-31 12:13:20Z  108 min ago  in use
-        pepper   1   current  argon2id secret  2026-07-31 12:13:20Z  108 min ago  in use
-        aead     1   current  AES-256-GCM      2026-07-31 12:13:20Z  108 min ago  in use
+        signing  k1  current  ES256            2026-07-31 12:13:20Z  109 min ago  in use
+        refresh  1   current  HMAC-SHA-256     2026-07-31 12:13:20Z  109 min ago  in use
+        device   1   current  HMAC-SHA-256     2026-07-31 12:13:20Z  109 min ago  in use
+        pepper   1   current  argon2id secret  2026-07-31 12:13:20Z  109 min ago  in use
+        aead     1   current  AES-256-GCM      2026-07-31 12:13:20Z  109 min ago  in use
         ");
         let shown = format!("{listed}{}", serde_json::to_string(&listed).unwrap());
         assert!(!shown.contains(document.pepper[0].key.expose().as_str()));

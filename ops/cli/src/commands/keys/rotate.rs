@@ -15,7 +15,7 @@ use crate::{
     cli::{Change, Target},
     deployment::Deployment,
     failure::Failure,
-    output::Answer,
+    output::{Answer, span},
 };
 
 /// What the key must be for the command that was chosen: nobody revokes the key in use by mistake.
@@ -159,7 +159,13 @@ impl From<RotateError> for Failure {
             }
             RotateError::Overtaken => Self::conflict("overtaken", message),
             RotateError::Rotation(RotationError::NoSuchKey(key)) => no_such_key(&key),
-            RotateError::Rotation(RotationError::TooEarly { .. }) => Self::conflict("too_early", message),
+            RotateError::Rotation(RotationError::TooEarly { key, wait }) => Self::conflict(
+                "too_early",
+                format!(
+                    "{key} may be used in {}: not before every copy of the keyring and of the JWKS has it",
+                    span(wait)
+                ),
+            ),
             RotateError::Rotation(RotationError::RevokedAlready(_)) => {
                 Self::conflict("revoked_already", message)
             }

@@ -20,7 +20,7 @@ use crate::{
     cli::Target,
     deployment::{Deployment, TABLES, name},
     failure::Failure,
-    output::{ago, count, span},
+    output::{ago, count, mode_words, span},
 };
 
 /// A signing key that is older should have been rotated: the alarm's own threshold.
@@ -147,7 +147,9 @@ async fn flags(deployment: &Deployment, now: Timestamp) -> Vec<Figure> {
     let text = match modes.as_slice() {
         [] => "none".to_owned(),
         some => {
-            let ends = some.iter().map(|(name, mode)| format!("{name}, ends {}", ago(mode.expires_at, now)));
+            let ends = some
+                .iter()
+                .map(|(name, mode)| format!("{}, ends {}", mode_words(name), ago(mode.expires_at, now)));
             ends.collect::<Vec<_>>().join("; ")
         }
     };

@@ -97,8 +97,12 @@ struct Report {
     ok: bool,
     dry_run: bool,
     steps: Vec<Played>,
-    #[serde(skip)]
+    /// The step before which the run stopped.
+    #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<usize>,
+    /// What that step needs, and nobody has set.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    missing: Vec<String>,
 }
 
 impl fmt::Display for Report {
@@ -118,11 +122,23 @@ impl fmt::Display for Report {
         if let Some(failed) = self.steps.iter().find(|step| step.outcome == Outcome::Failed) {
             let exit = failed.exit.unwrap_or_default();
             writeln!(f, "step {} failed with {exit}; go on with --from {0}", failed.number)?;
+        } else if let (Some(step), false) = (self.stopped, self.missing.is_empty()) {
+            let (names, set) = (self.missing.join(", "), assignments(&self.missing));
+            writeln!(f, "stopped before step {step}, which needs {names}; go on with --from {step} {set}")?;
         } else if let Some(step) = self.stopped {
             writeln!(f, "stopped before step {step}; go on with --from {step}")?;
         }
         Ok(())
     }
+}
+
+/// Options that set these variables. The token would stand in the list of processes.
+fn assignments(names: &[String]) -> String {
+    let set = |name: &String| match name.as_str() {
+        variables::METRICS_TOKEN => format!("(and {name} in the environment)"),
+        _ => format!("--set {name}=…"),
+    };
+    names.iter().map(set).collect::<Vec<_>>().join(" ")
 }
 
 /// What the operator wants done with a step.
@@ -159,17 +175,23 @@ impl Options {
             self.ready(&steps, &variables, in_cloud, format)?;
         }
         let clock = OperatorClock::of(target).await;
-        let report = self.play(&page, &steps, &variables, in_cloud, clock, format);
+        let report = self.play(&page, &steps, variables, in_cloud, clock, format);
         let (report, transcript) = report?;
         if let (Some(incident), false) = (self.incident, self.change.dry_run) {
             transcript.keep(target, incident).await?;
         }
-        let failed = report.steps.iter().any(|step| step.outcome == Outcome::Failed);
-        Ok(Answer::of(&report)?.exit(if failed { Exit::Dependency } else { Exit::Done }))
+        let exit = if report.steps.iter().any(|step| step.outcome == Outcome::Failed) {
+            Exit::Dependency
+        } else if report.missing.is_empty() {
+            Exit::Done
+        } else {
+            Exit::Usage
+        };
+        Ok(Answer::of(&report)?.exit(exit))
     }
 
-    /// Whether there is somebody to ask, and everything that the commands name: a run that stops for a variable at its
-    /// third step has done two already.
+    /// Whether there is somebody to ask. What a later step needs an earlier one may be there to find out, so a variable is asked
+    /// for at its step; only where nobody is asked, and the first step that would run lacks one, is nothing begun.
     fn ready(
         &self,
         steps: &[&Step],
@@ -183,23 +205,18 @@ impl Options {
                 "each step waits for a yes: run it at a terminal and without --json, or pass --yes or --dry-run",
             ));
         }
-        let missing: Vec<_> = steps
-            .iter()
-            .filter(|step| in_cloud || !step.cloud)
-            .flat_map(|step| syntax::variables(&step.commands))
-            .filter(|name| !variables.contains_key(name) && variable(name).is_none())
-            .collect::<std::collections::BTreeSet<_>>()
-            .into_iter()
-            .collect();
+        let Some(first) = steps.iter().find(|step| in_cloud || !step.cloud).filter(|_| self.yes) else {
+            return Ok(());
+        };
+        let missing = unset(first, variables);
         if missing.is_empty() {
             return Ok(());
         }
+        let (number, names, set) = (first.number, missing.join(", "), assignments(&missing));
         Err(Failure::usage(
             "variable_missing",
             format!(
-                "set {} in the environment, or with --set {}=…",
-                missing.join(", "),
-                missing.join("=… --set ")
+                "step {number} needs {names}, and nothing was run: set it in the environment, or pass {set}"
             ),
         ))
     }
@@ -208,7 +225,7 @@ impl Options {
         &self,
         page: &Page,
         steps: &[&Step],
-        variables: &BTreeMap<String, String>,
+        mut variables: BTreeMap<String, String>,
         in_cloud: bool,
         clock: OperatorClock,
         format: Format,
@@ -221,6 +238,7 @@ impl Options {
             dry_run: self.change.dry_run,
             steps: Vec::new(),
             stopped: None,
+            missing: Vec::new(),
         };
         let mut reading = Reading { page, section: None, format };
         for step in steps {
@@ -232,7 +250,12 @@ impl Options {
                 format.progress("  passed over: it needs AWS (--stack)");
                 (Outcome::CloudOnly, None, String::new())
             } else {
-                match self.confirm()? {
+                let missing = unset(step, &variables);
+                if self.yes && !missing.is_empty() {
+                    (report.stopped, report.missing, report.ok) = (Some(step.number), missing, false);
+                    break;
+                }
+                match self.confirm(&missing, &mut variables)? {
                     Reply::Stop => {
                         report.stopped = Some(step.number);
                         report.ok = false;
@@ -240,7 +263,7 @@ impl Options {
                     }
                     Reply::PassOver => (Outcome::Declined, None, String::new()),
                     Reply::Run => {
-                        let ended = shell::run(&step.commands, variables, format, !self.yes)?;
+                        let ended = shell::run(&step.commands, &variables, format, !self.yes)?;
                         let outcome =
                             if step.expect.contains(&ended.exit) { Outcome::Done } else { Outcome::Failed };
                         (outcome, Some(ended.exit), ended.output)
@@ -277,22 +300,26 @@ impl Options {
         Ok((report, transcript))
     }
 
-    fn confirm(&self) -> Result<Reply, Failure> {
+    /// Asks for what the step needs besides, and whether to run it.
+    fn confirm(
+        &self,
+        missing: &[String],
+        variables: &mut BTreeMap<String, String>,
+    ) -> Result<Reply, Failure> {
         if self.yes {
             return Ok(Reply::Run);
         }
-        let failed = |error: io::Error| Failure::dependency("stdin_failed", error.to_string());
-        loop {
-            let mut stderr = io::stderr();
-            stderr
-                .write_all(b"  run it? [y]es, [n]o, [q]uit: ")
-                .and_then(|()| stderr.flush())
-                .map_err(failed)?;
-            let mut line = String::new();
-            if io::stdin().read_line(&mut line).map_err(failed)? == 0 {
-                return Ok(Reply::Stop);
+        for name in missing {
+            let Some(answer) = asked(name)? else { return Ok(Reply::Stop) };
+            match answer.to_ascii_lowercase().as_str() {
+                "" | "n" | "no" => return Ok(Reply::PassOver),
+                "q" | "quit" => return Ok(Reply::Stop),
+                _ => drop(variables.insert(name.clone(), answer)),
             }
-            match line.trim().to_ascii_lowercase().as_str() {
+        }
+        loop {
+            let Some(answer) = prompt("run it? [y]es, [n]o, [q]uit")? else { return Ok(Reply::Stop) };
+            match answer.to_ascii_lowercase().as_str() {
                 "y" | "yes" => return Ok(Reply::Run),
                 "n" | "no" => return Ok(Reply::PassOver),
                 "q" | "quit" => return Ok(Reply::Stop),
@@ -300,6 +327,38 @@ impl Options {
             }
         }
     }
+}
+
+/// What the step's commands name, and nobody has set.
+fn unset(step: &Step, variables: &BTreeMap<String, String>) -> Vec<String> {
+    let set = |name: &String| variables.contains_key(name) || variable(name).is_some();
+    syntax::variables(&step.commands).into_iter().filter(|name| !set(name)).collect()
+}
+
+/// What is to stand for the variable; `None` where the terminal was closed.
+fn asked(name: &str) -> Result<Option<String>, Failure> {
+    let question = format!("{name} is not set: its value, or [n]o, [q]uit");
+    if name == variables::METRICS_TOKEN {
+        // A secret is not left on the screen.
+        let typed = rpassword::prompt_password(format!("  {question}: ")).map_err(stdin_failed)?;
+        return Ok(Some(typed.trim().to_owned()));
+    }
+    prompt(&question)
+}
+
+/// A line of the terminal; `None` where it was closed.
+fn prompt(question: &str) -> Result<Option<String>, Failure> {
+    let mut stderr = io::stderr();
+    let told = write!(stderr, "  {question}: ").and_then(|()| stderr.flush());
+    told.map_err(stdin_failed)?;
+    let mut line = String::new();
+    let read = io::stdin().read_line(&mut line).map_err(stdin_failed)?;
+    Ok((read > 0).then(|| line.trim().to_owned()))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "used as a function of `map_err`")]
+fn stdin_failed(error: io::Error) -> Failure {
+    Failure::dependency("stdin_failed", error.to_string())
 }
 
 /// Shows the page as the run goes through it: prose is half of it, and some sections are prose alone.

@@ -1,10 +1,11 @@
-//! `sallyport user disable|enable|unlock|set-password|revoke-sessions`.
+//! `sallyport user disable|enable|unlock|set-password|reset-mfa|revoke-sessions`.
 
 use std::fmt;
 
 use sallyport_core::{
     accounts::{self, Email, PasswordHasher, Status},
     clock::Timestamp,
+    mfa::{FactorPorts as _, ManageFactors as _},
     sessions::{ReadSessions as _, UserSessions},
 };
 use serde::Serialize;
@@ -22,12 +23,17 @@ use crate::{
 struct Changed {
     email: String,
     user_id: String,
-    /// `disabled`, `enabled`, `unlocked`, `password_set`, `sessions_revoked`.
+    /// `disabled`, `enabled`, `unlocked`, `password_set`, `mfa_reset`, `sessions_revoked`.
     change: &'static str,
     /// `false` when it was so already, and at a dry run.
     changed: bool,
     sessions_ended: usize,
     pools_cleared: usize,
+    /// Of `mfa_reset` alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    factors_removed: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recovery_codes_removed: Option<usize>,
     dry_run: bool,
     /// Whether there is anything to change.
     #[serde(skip)]
@@ -49,6 +55,11 @@ const ENABLED: Words = Words { done: "enabled", would: "would enable", already: 
 const UNLOCKED: Words = Words { done: "unlocked", would: "would unlock", already: "has no failed attempts" };
 const PASSWORD: Words =
     Words { done: "set the password of", would: "would set the password of", already: "" };
+const RESET: Words = Words {
+    done: "removed all second factors of",
+    would: "would remove all second factors of",
+    already: "has no second factor",
+};
 const REVOKED: Words =
     Words { done: "revoked all sessions of", would: "would revoke all sessions of", already: "" };
 
@@ -59,6 +70,13 @@ impl fmt::Display for Changed {
             return writeln!(f, "{} {already}; nothing was changed", self.email);
         }
         write!(f, "{} {}", if self.dry_run { would } else { done }, self.email)?;
+        for (removed, noun) in
+            [(self.factors_removed, "factor"), (self.recovery_codes_removed, "recovery code")]
+        {
+            if let Some(number) = removed.filter(|number| *number > 0) {
+                write!(f, ", {}", count(number, noun))?;
+            }
+        }
         if self.pools_cleared > 0 {
             write!(f, ", {} of failed attempts", count(self.pools_cleared, "pool"))?;
         }
@@ -103,6 +121,8 @@ pub(super) async fn set_status(
         changed: changes && !change.dry_run,
         sessions_ended: if changes { live(&held, deployment.now()) } else { 0 },
         pools_cleared: 0,
+        factors_removed: None,
+        recovery_codes_removed: None,
         dry_run: change.dry_run,
         differs: changes,
         words,
@@ -129,6 +149,8 @@ pub(super) async fn unlock(target: &Target, email: &Email, change: Change) -> Re
         changed: changes && !change.dry_run,
         sessions_ended: 0,
         pools_cleared: pools.len(),
+        factors_removed: None,
+        recovery_codes_removed: None,
         dry_run: change.dry_run,
         differs: changes,
         words: UNLOCKED,
@@ -161,9 +183,44 @@ pub(super) async fn set_password(
         changed: !change.dry_run,
         sessions_ended: live(&held, deployment.now()),
         pools_cleared: 0,
+        factors_removed: None,
+        recovery_codes_removed: None,
         dry_run: change.dry_run,
         differs: true,
         words: PASSWORD,
+    })
+}
+
+/// # Errors
+/// No such account; AWS.
+pub(super) async fn reset_mfa(target: &Target, email: &Email, change: Change) -> Result<Answer, Failure> {
+    let deployment = Deployment::find(target).await?;
+    let record = find(&deployment, email).await?;
+    let (factors, codes, held) = tokio::try_join!(
+        deployment.store.factors(record.user),
+        deployment.store.recovery_codes(record.user),
+        deployment.store.sessions(record.user),
+    )?;
+    let mut changes = !factors.is_empty() || !record.factors.is_empty() || record.recovery_codes;
+    if changes && !change.dry_run {
+        let keyring = placeholder_keyring(deployment.now())?;
+        let env = deployment.env(&keyring);
+        // Somebody else may have done it meanwhile.
+        changes = accounts::reset_factors(&deployment.store, env, email, &Deployment::origin()).await?;
+    }
+    let of_change = |number: usize| if changes { number } else { 0 };
+    Answer::of(&Changed {
+        email: email.to_string(),
+        user_id: record.user.to_string(),
+        change: "mfa_reset",
+        changed: changes && !change.dry_run,
+        sessions_ended: of_change(live(&held, deployment.now())),
+        pools_cleared: 0,
+        factors_removed: Some(of_change(factors.len())),
+        recovery_codes_removed: Some(of_change(codes.map_or(0, |codes| codes.left.len()))),
+        dry_run: change.dry_run,
+        differs: changes,
+        words: RESET,
     })
 }
 
@@ -190,6 +247,8 @@ pub(super) async fn revoke_sessions(
         changed: !change.dry_run,
         sessions_ended: live(&held, deployment.now()),
         pools_cleared: 0,
+        factors_removed: None,
+        recovery_codes_removed: None,
         dry_run: change.dry_run,
         differs: true,
         words: REVOKED,
@@ -218,6 +277,8 @@ mod tests {
             changed,
             sessions_ended,
             pools_cleared,
+            factors_removed: None,
+            recovery_codes_removed: None,
             dry_run,
             differs: changed || dry_run,
             words,

@@ -67,6 +67,13 @@ pub(crate) enum UserCommand {
         #[command(flatten)]
         change: Change,
     },
+    /// Remove all second factors and the recovery codes, and end all sessions: for an owner who has lost them.
+    ResetMfa {
+        /// Address of the account.
+        email: Email,
+        #[command(flatten)]
+        change: Change,
+    },
     /// End all sessions, and every sign-in that is under way.
     RevokeSessions {
         /// Address of the account.
@@ -93,6 +100,7 @@ impl UserCommand {
             Self::SetPassword { email, password, change } => {
                 change::set_password(target, &email, &password, change).await
             }
+            Self::ResetMfa { email, change } => change::reset_mfa(target, &email, change).await,
             Self::RevokeSessions { email, change } => change::revoke_sessions(target, &email, change).await,
         }
     }

@@ -30,6 +30,9 @@ struct Shown {
     status: &'static str,
     verified: bool,
     has_password: bool,
+    /// By whom, when and why it was made unusable, where an operator did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    password_reset: Option<EventReport>,
     /// Epoch seconds.
     created_at: Option<u64>,
     recovery_codes_left: Option<usize>,
@@ -109,7 +112,11 @@ pub(super) async fn run(target: &Target, email: &Email, events: u8) -> Result<An
     let pools = pools::read(&deployment, &record, &held).await?;
     let events = events::recent(&deployment, &record, events).await?;
     let now = deployment.now();
-    Answer::of(&report(&record, profile.as_ref(), &factors, codes.as_ref(), &held, pools, events, now))
+    let mut shown = report(&record, profile.as_ref(), &factors, codes.as_ref(), &held, pools, events, now);
+    if !shown.has_password {
+        shown.password_reset = events::last_reset(&deployment, record.user).await?;
+    }
+    Answer::of(&shown)
 }
 
 #[expect(clippy::too_many_arguments, reason = "each is one of the things that are shown")]
@@ -134,6 +141,7 @@ fn report(
         },
         verified: record.verified,
         has_password: matches!(record.credential, Credential::Password(_)),
+        password_reset: None,
         created_at: profile.map(|profile| profile.created_at.seconds()),
         recovery_codes_left: codes.map(|codes| codes.left.len()),
         factors: factors.iter().map(FactorReport::of).collect(),
@@ -161,12 +169,16 @@ impl fmt::Display for Shown {
         let created = self.created_at.map_or_else(|| "unknown".to_owned(), |at| self.time(at));
         let codes =
             self.recovery_codes_left.map_or_else(|| "none issued".to_owned(), |left| format!("{left} left"));
+        let password = match &self.password_reset {
+            Some(reset) => format!("no, reset by force {}", reset.told()),
+            None => yes(self.has_password).to_owned(),
+        };
         let facts = Facts::default()
             .with("email", &self.email)
             .with("user", &self.user_id)
             .with("status", self.status)
             .with("verified", yes(self.verified))
-            .with("password", yes(self.has_password))
+            .with("password", password)
             .with("created", created)
             .with("recovery codes", codes);
         write!(f, "{facts}")?;
