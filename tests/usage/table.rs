@@ -74,7 +74,7 @@ const TABLE: &[(Scenario, usize, usize, f64, f64)] = &[
     (OperatorEscalates, 2, 2, 1.0, 8.0),
     (OperatorResolves, 2, 2, 1.0, 10.0),
     (OperatorRotatesKeys, 2, 2, 0.0, 2.0),
-    (OperatorRevokesKey, 1, 1, 0.0, 1.0),
+    (OperatorRevokesKey, 2, 2, 0.0, 2.0),
     (AlarmOpens, 14, 14, 7.0, 22.0),
     (AlarmRaises, 7, 7, 4.0, 10.0),
     (AlarmClears, 7, 7, 4.0, 8.0),
