@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use futures_util::join;
 
-use super::{ReauthenticationPorts, Rules};
+use super::{ReauthenticationPorts, Restamp, Rules};
 use crate::{
-    accounts::{Credential, Password, PasswordError, PasswordHasher, Verification},
+    accounts::{Credential, Epoch, Password, PasswordError, PasswordHasher, Verification},
     audit::{EventKind, Origin, SecurityEvent, Subject},
     env::Env,
     ids::{FactorId, UserId},
@@ -135,32 +135,36 @@ async fn run<P: ReauthenticationPorts>(
             Methods { recovery_code: true, ..Methods::default() }
         }
     };
-    let restamped =
-        restamp(ports, env, rules, user, &session, held.epoch, session.methods.with(proved)).await?;
+    let (idle, methods) = (rules.sessions.idle, session.methods.with(proved));
+    let restamped = restamp(ports, env, idle, user, &session, held.epoch, methods).await?;
     let event = event(env, EventKind::Reauthenticated, user, command.origin)?.session(restamped.id);
     ports.record(&event).await?;
     Ok(grant(env, &rules.audience, user, restamped)?)
 }
 
-async fn restamp<P: ReauthenticationPorts>(
+/// How many refreshes of the session may come in between, one after the other.
+const ROUNDS: usize = 40;
+
+async fn restamp<P: Restamp>(
     ports: &P,
     env: Env<'_>,
-    rules: &Rules,
+    idle: Duration,
     user: UserId,
     session: &Session,
-    epoch: crate::accounts::Epoch,
+    epoch: Epoch,
     methods: Methods,
 ) -> Result<Session, ReauthenticateError> {
     let now = env.now();
     let mut presented = session.counter;
-    // A refresh in another tab may come in between; its new counter is taken up once or twice, not for ever.
-    for _ in 0..3 {
+    // Refreshes in other tabs may come in between, and their new counters are taken up: each lost round is a refresh that came
+    // through.
+    for _ in 0..ROUNDS {
         let request = RotationRequest {
             user,
             session: session.id,
             presented,
             now,
-            idle_until: now + rules.sessions.idle,
+            idle_until: now + idle,
             operation: env.operation()?,
         };
         match ports.restamp(request, Some(epoch), methods).await? {
@@ -266,6 +270,84 @@ async fn check_code<P: ReauthenticationPorts>(
                 mfa::refuse_code(ports, env, &rules.pool, user, choice, &reservation, origin).await?;
                 Err(ReauthenticateError::InvalidCode)
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::{
+        address::ClientAddress,
+        clock::Timestamp,
+        ids::{DeviceId, OperationId, SessionId},
+        interleaving::{Counting, ManualClock, finish},
+        keyring::tests::keyring,
+        store::StoreResult,
+    };
+
+    const START: Timestamp = Timestamp::from_seconds(1_800_000_000);
+    const IDLE: Duration = Duration::from_secs(14 * 24 * 60 * 60);
+    const USER: UserId = UserId::from_bytes([1; 16]);
+
+    fn session() -> Session {
+        Session {
+            id: SessionId::from_bytes([2; 16]),
+            counter: 7,
+            created_at: START,
+            authenticated_at: START,
+            rotated_at: START,
+            rotated_by: OperationId::from_bytes([3; 16]),
+            idle_until: START + IDLE,
+            absolute_until: START + IDLE,
+            methods: Methods::PASSWORD,
+            device: DeviceId::from_bytes([4; 16]),
+            address: ClientAddress::unknown(),
+            agent: String::new(),
+        }
+    }
+
+    /// The session's item, which a refresh changes right before each of the first so many calls.
+    struct Busy {
+        held: Mutex<Session>,
+        refreshes: Mutex<usize>,
+    }
+
+    impl Restamp for Busy {
+        async fn restamp(
+            &self,
+            request: RotationRequest,
+            epoch: Option<Epoch>,
+            methods: Methods,
+        ) -> StoreResult<Rotation> {
+            let (mut held, mut refreshes) = (self.held.lock().unwrap(), self.refreshes.lock().unwrap());
+            if *refreshes > 0 {
+                *refreshes -= 1;
+                held.counter += 1;
+            }
+            if held.counter != request.presented {
+                let sessions = vec![held.clone()];
+                return Ok(Rotation::Refused(Some(UserSessions { epoch: epoch.unwrap(), sessions })));
+            }
+            held.counter += 1;
+            held.methods = methods;
+            Ok(Rotation::Rotated(held.clone()))
+        }
+    }
+
+    #[test]
+    fn refreshes_that_come_in_between_are_taken_up_however_many_tabs_there_are() {
+        let (clock, random, keyring) = (ManualClock::at(START), Counting::of(1), keyring());
+        let env = Env { clock: &clock, random: &random, keyring: &keyring };
+        for refreshes in [0, 1, 3, 12, 39] {
+            let busy = Busy { held: Mutex::new(session()), refreshes: Mutex::new(refreshes) };
+            let restamped =
+                finish(restamp(&busy, env, IDLE, USER, &session(), Epoch(1), Methods::PASSWORD)).unwrap();
+            assert_eq!(usize::try_from(restamped.counter).unwrap(), 8 + refreshes);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::{collections::BTreeSet, net::IpAddr, time::Duration};
 
 use sallyport_alarms::{Datum, Evaluator, Parameters, State, Template, emf};
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use super::games::{Fault, Game, PARAMETERS};
 use crate::{
@@ -75,7 +76,7 @@ impl Stage {
         if game.fault == Fault::OldKey {
             self.console.post("invoke/maintenance", &json!({"task": "key_age"})).await?;
         } else {
-            self.callers(&caller, 6).await?;
+            self.callers(&caller, 6).await;
             if broken && game.fault == Fault::Stuffing {
                 self.stuff().await?;
             }
@@ -91,26 +92,27 @@ impl Stage {
         Ok(())
     }
 
-    /// Callers who mistype, as on every day.
-    async fn callers(&mut self, caller: &reqwest::Client, count: u64) -> Result<(), Failure> {
+    /// Callers who mistype, as on every day, all at once: none waits for another's slow answer.
+    async fn callers(&mut self, caller: &reqwest::Client, count: u64) {
+        let mut calls = JoinSet::new();
         for _ in 0..count {
-            self.sign_in(caller).await;
+            calls.spawn(self.attempt(caller));
         }
-        Ok(())
+        while calls.join_next().await.is_some() {}
     }
 
-    async fn sign_in(&mut self, caller: &reqwest::Client) -> Option<u16> {
+    /// The next account's sign-in, with a password that is not its own, and the status of the answer.
+    fn attempt(&mut self, caller: &reqwest::Client) -> impl Future<Output = Option<u16>> + Send + use<> {
         self.tried += 1;
         let body = json!({"email": format!("gameday{}@example.com", self.tried), "password": "Summer2026!"});
-        let url = format!("{}/api/v1/auth/login", by_address(self.console.url()));
-        let answer = caller.post(url).json(&body).send().await.ok()?;
-        Some(answer.status().as_u16())
+        let call = caller.post(format!("{}/api/v1/auth/login", by_address(self.console.url()))).json(&body);
+        async move { Some(call.send().await.ok()?.status().as_u16()) }
     }
 
     async fn stuff(&mut self) -> Result<(), Failure> {
         let attacker = client(Some(IpAddr::from([127, 66, 0, 1])))?;
         for _ in 0..40 {
-            self.sign_in(&attacker).await;
+            self.attempt(&attacker).await;
         }
         Ok(())
     }
@@ -118,7 +120,7 @@ impl Stage {
     /// Whether the attacker is still let in.
     pub(super) async fn attacked(&mut self) -> Result<Option<u16>, Failure> {
         let attacker = client(Some(IpAddr::from([127, 66, 0, 1])))?;
-        Ok(self.sign_in(&attacker).await)
+        Ok(self.attempt(&attacker).await)
     }
 
     pub(super) async fn is_ready(&self) -> bool {

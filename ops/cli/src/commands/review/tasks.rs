@@ -75,7 +75,7 @@ tasks! {
     Daily Application:
         "health" by "alarms" => "curl -f $SALLYPORT_URL/health/ready",
         "error logs" => "sallyport logs errors --since 24h",
-        "memory" by "alarms" => "sallyport runbook show memory",
+        "memory" => "sallyport runbook show memory",
     Daily Security:
         "security alerts" by "alarms" => "sallyport incident list",
         "failed sign-ins" by "alarms" => "sallyport top accounts --since 24h",

@@ -57,7 +57,12 @@ impl Transcript {
         for line in step.commands.lines() {
             text.push_str(&format!("$ {line}\n"));
         }
-        if !output.is_empty() {
+        // The incident's own timeline, in a note of its timeline, would grow with every page that is run for it.
+        let shows_incident =
+            step.commands.lines().any(|line| line.trim().starts_with("sallyport incident show"));
+        if shows_incident {
+            text.push_str("(the incident, as its timeline tells it)\n");
+        } else if !output.is_empty() {
             text.push_str(output.trim_end());
             text.push('\n');
         }
