@@ -197,7 +197,8 @@ impl Platform {
         Ok(self.inner.flags.get().await?)
     }
 
-    /// The keyring, from after the last revocation. While it is known to be unreachable the last good copy serves, and nobody waits for another.
+    /// The keyring, from after the last revocation. While it is known to be unreachable the last good copy serves, and nobody
+    /// waits for another.
     ///
     /// # Errors
     /// 503 `keyring_unavailable` when there is none: not fetched, damaged, or not filled yet.

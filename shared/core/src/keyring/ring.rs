@@ -139,7 +139,7 @@ impl Keyring {
             .collect()
     }
 
-    /// Whether a key was revoked since: what `from` says is of the keyring in which it is.
+    /// Whether it is an earlier keyring than that of `from`, in which a key was revoked.
     pub fn is_from_before(&self, from: Timestamp) -> bool {
         self.changed_at.is_none_or(|changed_at| changed_at < from)
     }
