@@ -219,10 +219,10 @@ class Operator:
     def __init__(self, binary, stack):
         self.binary, self.stack = binary, stack
 
-    def __call__(self, *arguments, stdin=None):
+    def __call__(self, *arguments, stdin=None, timeout=60):
         printed = run(
             [self.binary, "--stack", self.stack.name, "--json", *arguments],
-            env=self.stack.emulator.environment(), stdin=stdin, timeout=60,
+            env=self.stack.emulator.environment(), stdin=stdin, timeout=timeout,
         )
         return json.loads(printed) if printed.strip() else None
 

@@ -62,7 +62,7 @@ impl Logs {
 }
 
 /// Those that exist: a function of a later release may be missing.
-async fn groups(connection: &Connection, stack: &str) -> Result<Vec<String>, Failure> {
+pub(crate) async fn groups(connection: &Connection, stack: &str) -> Result<Vec<String>, Failure> {
     let prefix = format!("/sallyport/{stack}/");
     let asked = connection.logs.describe_log_groups().log_group_name_prefix(&prefix).send().await;
     let answer = asked.map_err(|error| aws_fault::from_sdk("find the log groups", &error))?;

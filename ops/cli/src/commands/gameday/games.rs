@@ -1,6 +1,6 @@
 //! The games.
 
-use serde_json::{Value, json};
+use std::time::Duration;
 
 /// What is broken, who must notice, what is done.
 pub(super) struct Game {
@@ -23,8 +23,11 @@ pub(super) struct Game {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Calls of every function that answers callers: kind, table, milliseconds.
-    Table(&'static str, &'static str, u64),
+    /// DynamoDB refuses each call of this table.
+    Throttled(&'static str),
+    /// Each call of this table takes so much longer.
+    Slow(&'static str, Duration),
+    /// Secrets Manager does not answer.
     Keyring,
     /// Wrong passwords for many accounts, from a few addresses.
     Stuffing,
@@ -32,37 +35,10 @@ pub(super) enum Fault {
     OldKey,
 }
 
-/// Every function that talks to the database. The operator's own calls go through, as they would from another machine.
-const FUNCTIONS: [&str; 4] = ["login", "refresh", "mfa", "health"];
-
 impl Fault {
-    /// Rules for the console, with where to post them.
-    pub(super) fn rules(self) -> Vec<(&'static str, Value)> {
-        let each = |path: &'static str, rule: Value| {
-            FUNCTIONS
-                .iter()
-                .map(|function| {
-                    let mut rule = rule.clone();
-                    if let Some(rule) = rule.as_object_mut() {
-                        rule.insert("function".to_owned(), json!(function));
-                    }
-                    (path, rule)
-                })
-                .collect()
-        };
-        match self {
-            Self::Table(kind, table, delay) => {
-                let mut rule = json!({"kind": kind, "table": table, "count": 1_000_000});
-                if delay > 0
-                    && let Some(rule) = rule.as_object_mut()
-                {
-                    rule.insert("delay_ms".to_owned(), json!(delay));
-                }
-                each("faults", rule)
-            }
-            Self::Keyring => each("keyring/faults", json!({"kind": "refuse"})),
-            Self::Stuffing | Self::OldKey => Vec::new(),
-        }
+    /// Whether it begins and ends with time that nobody sees go by.
+    pub(super) fn takes_time(self) -> bool {
+        self == Self::OldKey
     }
 }
 
@@ -76,7 +52,7 @@ pub(super) const GAMES: [Game; 5] = [
         breaks: "DynamoDB throttles the throttle table: nobody can sign in",
         alarm: "database-throttles",
         within: 5,
-        fault: Fault::Table("throttle", "throttle", 0),
+        fault: Fault::Throttled("throttle"),
         response: &["runbook run database-throttles --section first-five-minutes --incident INCIDENT --yes"],
         mitigation: &["mode set degraded throttle --for 24h --reason gameday"],
         silences: true,
@@ -112,7 +88,7 @@ pub(super) const GAMES: [Game; 5] = [
         breaks: "every call of the users table takes longer than a function waits",
         alarm: "slow-responses",
         within: 15,
-        fault: Fault::Table("slow", "users", 900),
+        fault: Fault::Slow("users", Duration::from_millis(900)),
         // Its page asks for the scrape token, which a game does not have.
         response: &["incident ack INCIDENT", "incident show INCIDENT"],
         mitigation: &["mode set degraded users --for 24h --reason gameday"],

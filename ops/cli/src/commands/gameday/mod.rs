@@ -1,6 +1,7 @@
 //! `sallyport gameday`: a backend on this machine is broken on purpose, and what is made of it is scored.
 
 mod games;
+mod ground;
 mod play;
 mod report;
 mod stage;
@@ -10,10 +11,12 @@ use std::{fmt, path::PathBuf};
 use clap::Subcommand;
 use serde::Serialize;
 
-use self::games::GAMES;
+use self::{
+    games::GAMES,
+    ground::{Emulator, Here},
+};
 use crate::{
     cli::Target,
-    console::Console,
     failure::{Exit, Failure},
     output::{Answer, Format, Table},
 };
@@ -22,7 +25,8 @@ use crate::{
 pub(crate) enum GamedayCommand {
     /// List the games: what is broken, which alarm must tell, what is done about it.
     List,
-    /// Break a backend on this machine, and score detection, page, mitigation and recovery, with times by its clock.
+    /// Break a backend on this machine, or with --stack one on an emulator here, and score detection, page, mitigation and
+    /// recovery, with times.
     Run {
         /// The game, as it is listed.
         name: String,
@@ -44,19 +48,26 @@ impl GamedayCommand {
             Self::List => return Answer::of(&Listed { games: GAMES.iter().map(Entry::of).collect() }),
             Self::Run { name, report, dry_run } => (name, report, dry_run),
         };
-        if target.stack.is_some() {
-            let message = "a game day breaks things: it is played on this machine alone, not with --stack";
-            return Err(Failure::usage("not_here", message));
-        }
         let game = GAMES.iter().find(|game| game.name == name).ok_or_else(|| {
             let message = format!("there is no game {name}: `sallyport gameday list` names them");
             Failure::not_found("game_not_found", message)
         })?;
-        let console = Console::find()?;
-        if dry_run {
-            return Answer::of(&Listed { games: vec![Entry::of(game)] });
-        }
-        let scored = play::run(console, game, format).await?;
+        let would = || Answer::of(&Listed { games: vec![Entry::of(game)] });
+        // From here on, so that whatever was broken by then is put back.
+        let interrupted = tokio::spawn(tokio::signal::ctrl_c());
+        let scored = if target.stack.is_some() {
+            let found = Emulator::find(target).await?;
+            if dry_run {
+                return would();
+            }
+            play::run(found.enter().await?, game, interrupted, format).await?
+        } else {
+            let found = Here::find().await?;
+            if dry_run {
+                return would();
+            }
+            play::run(found, game, interrupted, format).await?
+        };
         if let Some(path) = path {
             std::fs::write(&path, report::Report(&scored).to_string()).map_err(|error| {
                 Failure::dependency("report_unwritable", format!("{}: {error}", path.display()))

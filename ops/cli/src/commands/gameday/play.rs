@@ -2,18 +2,19 @@
 
 use std::{
     collections::BTreeSet,
-    process::{Command, Output, Stdio},
+    process::{Output, Stdio},
 };
 
 use sallyport_alarms::State;
+use tokio::process::Command;
 
 use super::{
     games::{Fault, Game},
+    ground::{Ground, MINUTE_MS},
     report::{self, Scored, Told},
-    stage::{MINUTE_MS, Stage},
+    stage::Stage,
 };
 use crate::{
-    console::Console,
     failure::Failure,
     output::{Format, Progress},
 };
@@ -27,31 +28,52 @@ const SILENCED: u64 = 20;
 /// What a game's lines call the incident that its alarm opened.
 const INCIDENT: &str = "INCIDENT";
 
-pub(super) async fn run(console: Console, game: &'static Game, format: Format) -> Result<Scored, Failure> {
-    let progress = Progress::new(format);
-    let mut stage = Stage::set(console).await?;
+/// Plays a game, and leaves the ground as it was found, whatever comes of it.
+///
+/// # Errors
+/// The game's alarm fires already; the backend does not answer; it was interrupted.
+pub(super) async fn run(
+    ground: impl Ground,
+    game: &'static Game,
+    interrupted: impl Future,
+    format: Format,
+) -> Result<Scored, Failure> {
+    let mut stage = Stage::of(ground)?;
+    let played = tokio::select! {
+        biased;
+        _ = interrupted => Err(Failure::dependency("interrupted", "the game was broken off")),
+        played = play(&mut stage, game, Progress::new(format)) => played,
+    };
+    stage.ground.leave().await?;
+    played
+}
+
+async fn play(
+    stage: &mut Stage<impl Ground>,
+    game: &'static Game,
+    progress: Progress,
+) -> Result<Scored, Failure> {
+    stage.begin().await?;
     progress.tell(&format!("{BEFORE} quiet minutes by the backend's clock"));
     for _ in 0..BEFORE {
         stage.minute(game, false).await?;
     }
     if stage.fires(game.alarm) {
-        let message = format!("{} fires already: start a fresh `cargo run -p local`", game.alarm);
+        let message = format!("{} fires already: start a fresh backend", game.alarm);
         return Err(Failure::conflict("alarm_fires", message));
     }
-    stage.inject(game.fault).await?;
-    let began = stage.now().await?;
-    let mut play = Play { stage, game, progress, began, told: Vec::new(), changes: 0, incident: None };
-    let played = play.scored().await;
-    if played.is_err() {
-        // What was broken for the game does not outlive it.
-        play.stage.lift(Fault::Stuffing).await?;
+    stage.ground.inject(game.fault).await?;
+    if game.fault.takes_time() {
+        stage.minutes_before(game, BEFORE).await?;
     }
-    played
+    let began = stage.ground.now().await?;
+    let play = Play { stage, game, progress, began, told: Vec::new(), changes: 0, incident: None };
+    play.scored().await
 }
 
 /// A game that is on.
-struct Play {
-    stage: Stage,
+struct Play<'a, G> {
+    stage: &'a mut Stage<G>,
     game: &'static Game,
     progress: Progress,
     /// Epoch milliseconds, by the backend's clock, as all times here.
@@ -74,15 +96,15 @@ struct Done {
     what: Vec<String>,
 }
 
-impl Play {
-    async fn scored(&mut self) -> Result<Scored, Failure> {
+impl<G: Ground> Play<'_, G> {
+    async fn scored(mut self) -> Result<Scored, Failure> {
         self.changes = self.stage.evaluator.transitions().len();
         self.tell(format!("broken: {}", self.game.breaks)).await?;
         let stages =
             vec![self.detect().await?, self.page().await?, self.mitigate().await?, self.recover().await?];
         let postmortem = match &self.incident {
             Some(incident) => {
-                let output = sallyport(&format!("incident postmortem {}", incident.id))?;
+                let output = self.sallyport(&format!("incident postmortem {}", incident.id)).await?;
                 Some(String::from_utf8_lossy(&output.stdout).into_owned())
             }
             None => None,
@@ -157,7 +179,7 @@ impl Play {
         }
         done.and(self.lines(self.game.mitigation, &[0, 5]).await?);
         // Functions see it within ten seconds.
-        self.stage.advance(11).await?;
+        self.stage.ground.settle().await?;
         if self.game.fault == Fault::Stuffing {
             let status = self.stage.attacked().await?;
             let answer = status.map_or_else(|| "nothing".to_owned(), |status| status.to_string());
@@ -170,7 +192,7 @@ impl Play {
         if self.game.silences {
             done.and(self.silenced().await?);
         }
-        let after_seconds = Some(self.after(self.stage.now().await?));
+        let after_seconds = Some(self.after(self.stage.ground.now().await?));
         Ok(report::Stage {
             name: "mitigation",
             passed: done.passed,
@@ -194,16 +216,19 @@ impl Play {
     }
 
     async fn recover(&mut self) -> Result<report::Stage, Failure> {
-        self.stage.lift(self.game.fault).await?;
+        self.stage.ground.lift(self.game.fault).await?;
         self.tell("the cause is gone".to_owned()).await?;
         let mut done = self.lines(self.game.afterwards, &[0]).await?;
-        self.stage.advance(11).await?;
+        self.stage.ground.settle().await?;
+        if self.game.fault.takes_time() {
+            self.stage.minutes_before(self.game, BEFORE).await?;
+        }
         let mut minutes = 0;
         while self.rings() && minutes < AFTER {
             self.minute(false).await?;
             minutes += 1;
         }
-        let at = self.stage.now().await?;
+        let at = self.stage.ground.now().await?;
         if let Some(incident) = &self.incident {
             self.stage.tell(&incident.teller, "OK", at).await?;
             done.and(self.lines(&["incident resolve INCIDENT --summary gameday"], &[0]).await?);
@@ -247,7 +272,7 @@ impl Play {
         let incident = self.incident.as_ref().map_or("", |incident| incident.id.as_str()).to_owned();
         for line in lines {
             let line = line.replace(INCIDENT, &incident);
-            let output = sallyport(&line)?;
+            let output = self.sallyport(&line).await?;
             let code = output.status.code();
             let passed = code.is_some_and(|code| expected.contains(&code));
             let (stdout, stderr) =
@@ -259,7 +284,7 @@ impl Play {
                 what = format!("{what} ended with {code}: {why}");
             }
             self.progress.tell(&what);
-            let at = self.stage.now().await?;
+            let at = self.stage.ground.now().await?;
             let output = Some(format!("$ sallyport {line}\n{stderr}{stdout}"));
             self.told.push(Told { at, what: what.clone(), output });
             done.and(Done { passed, what: vec![what] });
@@ -269,9 +294,20 @@ impl Play {
 
     async fn tell(&mut self, what: String) -> Result<(), Failure> {
         self.progress.tell(&what);
-        let at = self.stage.now().await?;
+        let at = self.stage.ground.now().await?;
         self.told.push(Told { at, what, output: None });
         Ok(())
+    }
+
+    async fn sallyport(&self, line: &str) -> Result<Output, Failure> {
+        let failed = |error: std::io::Error| {
+            Failure::dependency("command_failed", format!("sallyport {line}: {error}"))
+        };
+        let own = std::env::current_exe().map_err(failed)?;
+        let mut command = Command::new(own);
+        command.args(line.split(' ')).stdin(Stdio::null());
+        self.stage.ground.aim(&mut command);
+        command.output().await.map_err(failed)
     }
 
     /// Seconds since the fault.
@@ -289,13 +325,4 @@ impl Done {
 
 const fn verdict(quiet: bool) -> &'static str {
     if quiet { "is quiet" } else { "still fires" }
-}
-
-fn sallyport(line: &str) -> Result<Output, Failure> {
-    let failed =
-        |error: std::io::Error| Failure::dependency("command_failed", format!("sallyport {line}: {error}"));
-    let own = std::env::current_exe().map_err(failed)?;
-    let mut command = Command::new(own);
-    command.args(line.split(' ')).stdin(Stdio::null());
-    command.output().map_err(failed)
 }
