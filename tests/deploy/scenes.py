@@ -178,6 +178,8 @@ def restore_from_backup(page, stage):
     page.play("deletion-protection-enabled")
     page.play("update-time-to-live")
     assert enters() and is_as_the_template_wants()
+    forgets = dynamodb.describe_time_to_live(TableName=stage["SALLYPORT_AUDIT_TABLE"])["TimeToLiveDescription"]
+    assert forgets == {"TimeToLiveStatus": "ENABLED", "AttributeName": "expires_at"}
 
     # The damaged state comes back by what Rollback says: the table goes as before, and the block restores it.
     dynamodb.update_table(TableName=table, DeletionProtectionEnabled=False)
