@@ -1,5 +1,5 @@
 """The commands of the runbooks that only AWS can answer, played by the real command line against a deployment in the emulator.
-What the emulator does not answer is in refused.py."""
+What it does not answer, or not as AWS does, is in gaps.py."""
 
 import json
 from itertools import groupby
@@ -10,8 +10,8 @@ from botocore import xform_name
 
 import scenes
 from deployment import Stack, clean_environment, run
+from gaps import OTHERWISE, REFUSED
 from pages import aws_commands, cloud_blocks, operation
-from refused import REFUSED
 from stage import Reader, Stage
 from template import load
 
@@ -98,6 +98,12 @@ def test_what_is_listed_is_used_by_a_page_and_still_refused(listed, stage, tmp_p
     assert lines != []
     ended = stage.run(lines[0].strip(), tmp_path)
     assert ended.returncode != 0 and answer in ended.stderr, f"{lines[0]}\n{ended.stdout}{ended.stderr}"
+
+
+@pytest.mark.parametrize("gap", OTHERWISE)
+def test_the_emulator_still_answers_otherwise_than_aws(gap, stage, tmp_path):
+    ended = stage.run(OTHERWISE[gap], tmp_path)
+    assert ended.returncode == 0, f"is it mended?\n{ended.stdout}{ended.stderr}"
 
 
 COMMANDS = [
