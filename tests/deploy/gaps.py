@@ -15,26 +15,43 @@ REFUSED = {
     "service-quotas request-service-quota-increase": (NO_SERVICE, "the emulator has no quotas"),
 }
 
-LINES = 'aws logs filter-log-events --log-group-name "/sallyport/$SALLYPORT_STACK/login" --query "length(events)"'
 
-# What a played command therefore does not show → commands that end with 0 as long as it is so.
+def lines(stage, pattern):
+    group = f"/sallyport/{stage.stack.name}/login"
+    return stage.client("logs").filter_log_events(logGroupName=group, filterPattern=pattern)["events"]
+
+
+def changes(stage):
+    attribute = {"AttributeKey": "ResourceName", "AttributeValue": stage.stack.name}
+    return stage.client("cloudtrail").lookup_events(LookupAttributes=[attribute])["Events"]
+
+
+def restores(stage, moment):
+    dynamodb, table = stage.client("dynamodb"), f"{stage['TABLE']}-of-then"
+    dynamodb.restore_table_to_point_in_time(
+        SourceTableName=stage["TABLE"], TargetTableName=table, RestoreDateTime=moment
+    )
+    dynamodb.delete_table(TableName=table)
+    return True
+
+
+def backup(stage):
+    return stage.client("dynamodb").create_backup(TableName=stage["TABLE"], BackupName="soon")["BackupDetails"]
+
+
+def forgets(stage):
+    specification = {"Enabled": True, "AttributeName": "expires_at"}
+    return stage.client("dynamodb").update_time_to_live(
+        TableName=stage["SALLYPORT_AUDIT_TABLE"], TimeToLiveSpecification=specification
+    )
+
+
+# What is played and shows less than on AWS → whether it still is so.
 OTHERWISE = {
-    "a pattern for JSON picks lines: every line matches": f"""test "$({LINES} --filter-pattern '{{ $.type = "none" }}')" -gt 0""",
-    "a pattern of alternatives picks lines: no line matches":
-        f"""test "$({LINES} --filter-pattern '?"platform.report" ?"none"')" = 0""",
-    "CloudTrail finds a stack's changes: it names no stack": """
-        test "$(aws cloudtrail lookup-events --query "length(Events)" \
-          --lookup-attributes AttributeKey=ResourceName,AttributeValue="$SALLYPORT_STACK")" = 0""",
-    "a table is restored to its moment, within its window: every moment is now": """
-        aws dynamodb restore-table-to-point-in-time --source-table-name "$TABLE" --target-table-name "$TABLE-of-old" \
-          --restore-date-time 2001-01-01T00:00:00Z
-        aws dynamodb delete-table --table-name "$TABLE-of-old\"""",
-    "a backup takes its time, and the waits wait: it is ready at once": """
-        test "$(aws dynamodb create-backup --table-name "$TABLE" --backup-name soon --query BackupDetails.BackupStatus \
-          --output text)" = AVAILABLE""",
-    "TTL that is on is not switched on again: it is": """
-        aws dynamodb update-time-to-live --table-name "$SALLYPORT_AUDIT_TABLE" \
-          --time-to-live-specification Enabled=true,AttributeName=expires_at
-        aws dynamodb update-time-to-live --table-name "$SALLYPORT_AUDIT_TABLE" \
-          --time-to-live-specification Enabled=true,AttributeName=expires_at""",
+    "every line fits a pattern for JSON": lambda stage: lines(stage, '{ $.type = "none" }') != [],
+    "no line fits a pattern of alternatives": lambda stage: lines(stage, '?"platform.report" ?"none"') == [],
+    "CloudTrail names no stack": lambda stage: changes(stage) == [],
+    "a table is restored to now, whatever the moment": lambda stage: restores(stage, "2001-01-01T00:00:00Z"),
+    "a backup is ready at once, and so is a table": lambda stage: backup(stage)["BackupStatus"] == "AVAILABLE",
+    "TTL that is on may be switched on again": lambda stage: forgets(stage) and forgets(stage),
 }
