@@ -125,7 +125,9 @@ def rollback(page, stage):
     assert harmful != before
     page.play("deploy rollback")
     assert functions.get_alias(FunctionName=name, Name="live")["FunctionVersion"] == before
+    stage.operator("migrate", "up")
     page.play("migrate down")
+    assert not stage.operator("migrate", "status")["up_to_date"]
 
 
 @scene
@@ -198,7 +200,7 @@ def restore_from_backup(page, stage):
     dynamodb.get_waiter("table_exists").wait(TableName=table)
     assert not enters()
 
-    # A table that is protected would outlive the stack.
+    # "Then wait, and set recovery and protection as there": but a protected table would outlive the stack.
     recovers(dynamodb, table, True)
     dynamodb.delete_table(TableName=f"{table}-restored")
 

@@ -44,7 +44,7 @@ def released(artifacts):
 
 @pytest.fixture(scope="module")
 def stage(emulator, released, binary, tmp_path_factory):
-    """A stack of its own: a page deletes a table."""
+    """A stack of its own: a page deletes a table. Where a page fails half-way, those after it may fail by what it left."""
     stack = Stack(emulator, released, "sallyport-pages")
     try:
         stage = Stage(binary, stack.deploy(), tmp_path_factory.mktemp("home"))
