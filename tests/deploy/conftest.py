@@ -2,6 +2,9 @@ import pytest
 
 import deployment
 
+# Where runbooks are played, a failed assertion tells its values too.
+pytest.register_assert_rewrite("scenes", "stage")
+
 
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory):

@@ -82,6 +82,8 @@ class Emulator:
             "AWS_ENDPOINT_URL": self.url,
             # Every call of a function is held against its role's statements.
             "AUTH": "true",
+            # Some runbooks ask who did it.
+            "CLOUDTRAIL_RECORDING": "1",
             "IOT_MTLS_ENABLED": "0",
         }
         with self.log.open("wb") as log:
