@@ -10,7 +10,7 @@ use sallyport_alarms::{
 use sallyport_testkit::Backend;
 use serde_json::Value;
 
-use crate::world::World;
+use crate::{page, world::World};
 
 pub(crate) const TEMPLATE: &str = include_str!("../../template.yaml");
 
@@ -217,6 +217,26 @@ impl Drill {
         let silence = !std::mem::replace(&mut self.probes, true);
         self.minutes(expected.clears_within, afterwards).await?;
         self.judge(expected, Course { began, silence })
+    }
+
+    /// Breaks something and lets it go on: when the Mitigation of the alarm's page was followed, with these variables, the alarm
+    /// must clear all the same.
+    pub(crate) async fn mitigate(
+        mut self,
+        expected: Expected,
+        variables: &[(&str, &str)],
+        break_it: impl AsyncFn(&World) -> Result<()>,
+        goes_on: impl AsyncFn(&World) -> Result<()>,
+    ) -> Result<()> {
+        self.ensure_quiet()?;
+        let began = self.minute;
+        break_it(&self.world).await?;
+        self.minutes(expected.lasts, &goes_on).await?;
+        page::mitigate(&self.world, expected.alarm, variables).await?;
+        // Functions see modes and blocks within ten seconds.
+        self.world.backend.advance(10).await?;
+        self.minutes(expected.clears_within, &goes_on).await?;
+        self.judge(expected, Course { began, silence: false })
     }
 
     /// The alarms did what was expected, and would not have, had they been wrong.

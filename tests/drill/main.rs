@@ -3,7 +3,9 @@
 //! A drill runs the whole backend, breaks it or attacks it, moves its clock minute by minute, and hands what its functions
 //! wrote and what AWS would have published to `sallyport-alarms`, which evaluates all of `infra/alarms.yaml`. It asserts
 //! when the alarm fires, that no other does but those that are named, that exactly one message goes out, and when all is
-//! quiet again. Then it breaks the alarm itself, its dimensions and its threshold, and asserts that it would have noticed.
+//! quiet again: because the cause is gone, and where a page has commands against the harm, because somebody ran them while
+//! the cause went on (`mitigations`). Then it breaks the alarm itself, its dimensions and its threshold, and asserts that it
+//! would have noticed.
 #![allow(
     clippy::indexing_slicing,
     clippy::panic,
@@ -15,6 +17,8 @@ mod attacks;
 mod availability;
 mod coverage;
 mod drill;
+mod mitigations;
+mod page;
 mod performance;
 mod platform;
 mod upkeep;
