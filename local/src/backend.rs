@@ -4,6 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use axum::{Router, serve::ListenerExt as _};
+use sallyport_core::clock::Clock as _;
 use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
 
 use crate::{
@@ -165,6 +166,7 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
         handlers: functions.handlers.clone(),
         lambda: Arc::clone(&lambda),
         deployments: Arc::clone(&deployments),
+        deployed_at: clock.now(),
     };
     servers.spawn(serve(services.hook, hook::router(hook), stop.clone()));
     let console = Console {

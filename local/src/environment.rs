@@ -43,6 +43,7 @@ pub(crate) fn of(template: &Template, services: &str, api: &str, overrides: &Env
     set("SALLYPORT_ALARM_TOPICS", &TOPICS.map(topic).join(","));
     set("SALLYPORT_SCRATCH_PREFIX", "sallyport-local-drill");
     set("SALLYPORT_SMOKE_VERSIONS", &hook::versions());
+    set("SALLYPORT_FUNCTIONS", &hook::names());
     set("SALLYPORT_ISSUER", api);
     set("SALLYPORT_ALLOWED_ORIGINS", api);
     // The services believe whatever is signed with; the SDK refuses to call without.
@@ -93,6 +94,8 @@ arn:aws:sns:us-east-1:000000000000:sallyport-local-warning,\
 arn:aws:sns:us-east-1:000000000000:sallyport-local-info'
 export SALLYPORT_ALLOWED_ORIGINS='http://localhost:3000'
 export SALLYPORT_AUDIT_TABLE='sallyport-local-audit'
+export SALLYPORT_FUNCTIONS='sallyport-local-login,sallyport-local-refresh,sallyport-local-mfa,\
+sallyport-local-keys,sallyport-local-health'
 export SALLYPORT_ISSUER='http://localhost:3000'
 export SALLYPORT_KEYRING_SECRET='sallyport-local-keyring'
 export SALLYPORT_OPS_TABLE='sallyport-local-ops'

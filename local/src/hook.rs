@@ -11,10 +11,10 @@ use axum::{
     extract::{Path, State},
     http::{HeaderMap, StatusCode},
     response::{IntoResponse as _, Response},
-    routing::post,
+    routing::{get, post},
 };
 use lambda_http::Body;
-use sallyport_core::metrics::FUNCTIONS;
+use sallyport_core::{clock::Timestamp, metrics::FUNCTIONS};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -35,6 +35,11 @@ fn arn(function: &str) -> String {
 /// The versions of all functions, as the template of a gradual deployment names them to its hook.
 pub(crate) fn versions() -> String {
     FUNCTIONS.map(|function| format!("{function}={}:{VERSION}", arn(function))).join(",")
+}
+
+/// Their names.
+pub(crate) fn names() -> String {
+    FUNCTIONS.map(|function| format!("{DEPLOYMENT}-{function}")).join(",")
 }
 
 /// A step of a deployment that was told of.
@@ -93,12 +98,15 @@ pub(crate) struct Hook {
     pub(crate) handlers: Vec<Arc<dyn Function>>,
     pub(crate) lambda: Arc<Lambda>,
     pub(crate) deployments: Arc<Deployments>,
+    /// When this backend was started: its functions are as old.
+    pub(crate) deployed_at: Timestamp,
 }
 
 /// The routes of both services.
 pub(crate) fn router(hook: Hook) -> Router {
     Router::new()
         .route("/2015-03-31/functions/{name}/invocations", post(invoke))
+        .route("/2015-03-31/functions/{name}/configuration", get(configuration))
         .route("/", post(report))
         .with_state(Arc::new(hook))
 }
@@ -140,6 +148,19 @@ async fn invoke(State(hook): State<Arc<Hook>>, Path(name): Path<String>, event: 
             refused(StatusCode::TOO_MANY_REQUESTS, "TooManyRequestsException", body)
         }
     }
+}
+
+/// What of it is asked for: since when a function is as it is.
+async fn configuration(State(hook): State<Arc<Hook>>, Path(name): Path<String>) -> Response {
+    if !names().split(',').any(|known| known == name) {
+        let body = json!({"Type": "User", "Message": format!("Function not found: {name}")});
+        return refused(StatusCode::NOT_FOUND, "ResourceNotFoundException", body);
+    }
+    let at = i64::try_from(hook.deployed_at.millis())
+        .ok()
+        .and_then(|at| jiff::Timestamp::from_millisecond(at).ok());
+    let at = at.map(|at| at.strftime("%Y-%m-%dT%H:%M:%S%.3f+0000").to_string());
+    Json(json!({"FunctionName": name, "Version": "$LATEST", "LastModified": at})).into_response()
 }
 
 /// A function that ended in the middle of the call: to whoever called it, that is an answer.

@@ -69,8 +69,14 @@ async fn record() -> Result<()> {
         }
         if call["service"] == "lambda" {
             let invoked = call["invoked"].as_str().unwrap_or_default();
-            let name = invoked.rsplit(':').nth(1).unwrap_or_default().rsplit('-').next().unwrap_or_default();
-            made.insert(format!("lambda:InvokeFunction {name}"));
+            made.insert(if call["operation"] == "Invoke" {
+                // An ARN with its version.
+                let name = invoked.rsplit(':').nth(1).unwrap_or_default();
+                format!("lambda:InvokeFunction {}", name.rsplit('-').next().unwrap_or_default())
+            } else {
+                let name = invoked.rsplit('-').next().unwrap_or_default();
+                format!("lambda:{} {name}", call["operation"].as_str().unwrap_or_default())
+            });
         }
         if call["service"] == "codedeploy" {
             made.insert(format!("codedeploy:{}", call["operation"].as_str().unwrap_or_default()));

@@ -62,7 +62,10 @@ def target(resource):
         return resource
     if resource == SCRATCH:
         return "Scratch"
-    output = resource["Fn::GetAtt"][1].removeprefix("Outputs.")
+    resource, attribute = resource["Fn::GetAtt"]
+    if attribute == "Arn":
+        return resource.lower()
+    output = attribute.removeprefix("Outputs.")
     if output.endswith("TableArn"):
         return output.removesuffix("TableArn")
     if output.endswith("Secret"):
@@ -94,7 +97,7 @@ def recorded():
 @pytest.mark.parametrize("function", sorted(functions()))
 def test_statements_are_the_recorded_calls(function, recorded):
     calls = set(recorded.get(function, [])) - ONLY_ON_EMULATORS.get(function, set())
-    allowed = granted(function, {"dynamodb", "secretsmanager"})
+    allowed = granted(function, {"dynamodb", "lambda", "secretsmanager"})
     allowed -= UNRECORDED.get(function, set()) - calls
     assert {"missing": sorted(calls - allowed), "superfluous": sorted(allowed - calls)} == {
         "missing": [], "superfluous": [],

@@ -58,20 +58,22 @@ fn every_alarm_has_a_drill() {
 }
 
 /// Alarms that the commands of their page silence while the cause goes on, with where that is drilled.
-const MITIGATED: [(&str, &str); 9] = [
+const MITIGATED: [(&str, &str); 10] = [
     ("failure-spike", "mitigations.rs"),
     ("mfa-bypass-attempts", "mitigations.rs"),
     ("lockouts-rising", "mitigations.rs"),
     ("limiter-triggers", "mitigations.rs"),
     ("database-throttles", "mitigations.rs"),
     ("database-system-errors", "mitigations.rs"),
+    // Beside failure-spike.
+    ("low-success-rate", "mitigations.rs"),
     ("restore-proof-old", "upkeep.rs"),
     ("key-age", "upkeep.rs"),
     ("slow-responses", "`sallyport gameday run slow-database`"),
 ];
 
 /// Alarms that end with their cause alone, with why no command of ours ends them before.
-const REPAIRED: [(&str, &str); 19] = [
+const REPAIRED: [(&str, &str); 18] = [
     ("service-down", "the probe asks whether the dependency is back"),
     ("high-error-rate", "what is refused at once, in a mode, is an error all the same"),
     ("api-server-errors", "as high-error-rate"),
@@ -81,7 +83,6 @@ const REPAIRED: [(&str, &str); 19] = [
     ("function-timeouts", "Lambda cuts off what hangs; a mode spares callers the wait"),
     ("concurrency-high", "a quota must change, or failure-spike's page ends the attack"),
     ("telemetry-broken", "a release must change"),
-    ("low-success-rate", "an attack ends by failure-spike's page, a client's release by its team"),
     ("low-cache-hit-ratio", "the copies serve on until Secrets Manager is back"),
     ("refresh-token-reuse", "the first reuse has ended the session already"),
     ("suspicious-activity", "tokens that were made up get nobody anywhere"),

@@ -126,8 +126,8 @@ impl Trigger {
     }
 }
 
-/// `2026-07-31T14:02:11.123+0000`: CloudWatch's zone has no colon.
-fn moment(text: &str) -> Option<Timestamp> {
+/// `2026-07-31T14:02:11.123+0000`: the zones of CloudWatch and Lambda have no colon.
+pub(crate) fn moment(text: &str) -> Option<Timestamp> {
     let read = |format| strtime::parse(format, text).and_then(|parsed| parsed.to_timestamp()).ok();
     let at = read("%Y-%m-%dT%H:%M:%S%.f%z").or_else(|| text.parse::<jiff::Timestamp>().ok())?;
     u64::try_from(at.as_millisecond()).ok().map(Timestamp::from_millis)

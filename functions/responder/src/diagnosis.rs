@@ -1,13 +1,20 @@
-//! The logs, asked: by CloudWatch Logs Insights in the cloud, by the lines that the process remembers elsewhere.
+//! The logs, asked: by CloudWatch Logs Insights in the cloud, by the lines that the process remembers elsewhere. And Lambda,
+//! since when its functions are as they are.
 
 use std::{collections::BTreeMap, time::Duration};
 
-use sallyport_aws::logs::{self, LogInsights, LogsError, Row};
+use futures_util::future::try_join_all;
+use sallyport_aws::{
+    logs::{self, LogInsights, LogsError, Row},
+    responder::Functions,
+};
 use sallyport_core::{
     clock::Timestamp,
-    incidents::{Diagnose, Known, Question},
+    incidents::{Changed, Diagnose, Known, Question},
 };
 use sallyport_http::Platform;
+
+use crate::alarm::moment;
 
 /// As many answers to each question.
 const MOST: usize = 5;
@@ -18,13 +25,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 pub(crate) struct Logs {
     platform: Platform,
     insights: Option<LogInsights>,
+    functions: Option<Functions>,
 }
 
 impl Logs {
     pub(crate) fn new(platform: &Platform) -> Self {
         let groups = platform.config().log_groups.clone();
         let insights = LogInsights::of_function(platform.clients(), groups, PATIENCE);
-        Self { platform: platform.clone(), insights }
+        let functions = Functions::new(platform.clients());
+        Self { platform: platform.clone(), insights, functions }
     }
 }
 
@@ -46,6 +55,17 @@ impl Diagnose for Logs {
             insights.ask(self.platform.clock(), &asked.query(), from, to).await
         };
         Ok(ranked(&rows.map_err(|error| error.to_string())?, name))
+    }
+
+    async fn changes(&self) -> Result<Vec<Changed>, String> {
+        let functions = self.functions.as_ref().ok_or("there is no way to Lambda")?;
+        let asked = self.platform.config().functions.iter().map(|name| async move {
+            let changed_at = functions.changed_at(name).await?;
+            let at = moment(&changed_at).ok_or_else(|| format!("{name} changed at {changed_at:?}"))?;
+            // The stack's name begins it, and is known.
+            Ok(Changed { function: name.rsplit('-').next().unwrap_or(name).to_owned(), at })
+        });
+        try_join_all(asked).await
     }
 }
 
@@ -71,9 +91,8 @@ fn ranked(rows: &[Row], name: &str) -> Vec<(String, u64)> {
 
 /// What is known without the logs.
 pub(crate) async fn known(platform: &Platform) -> Known {
-    let version = platform.config().function_version.as_deref().unwrap_or("unknown");
-    let deployment = format!("release {}, version {version} of this function", env!("CARGO_PKG_VERSION"));
-    Known { deployment, flags: crate::mitigation::holding(platform).await }
+    let release = format!("release {}", env!("CARGO_PKG_VERSION"));
+    Known { release, flags: crate::mitigation::holding(platform).await }
 }
 
 #[cfg(test)]

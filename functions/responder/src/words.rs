@@ -11,15 +11,14 @@ pub(crate) struct Told<'a> {
     pub(crate) notice: &'a Notice,
     pub(crate) incident: &'a Incident,
     pub(crate) stage: &'a str,
-    /// The page of the runbook, where it is known where the pages are.
+    /// The page of the runbook, of an incident that an alarm opened.
     pub(crate) runbook: Option<String>,
 }
 
 impl<'a> Told<'a> {
-    pub(crate) fn new(notice: &'a Notice, incident: &'a Incident, stage: &'a str, docs_url: &str) -> Self {
+    pub(crate) fn new(notice: &'a Notice, incident: &'a Incident, stage: &'a str, runbook_url: &str) -> Self {
         let alarm = incident.ringing().next().or_else(|| incident.alarms.keys().next().map(String::as_str));
-        let root = docs_url.strip_suffix("/docs/errors");
-        let runbook = root.zip(alarm).map(|(root, alarm)| format!("{root}/ops/runbooks/{alarm}.md"));
+        let runbook = alarm.map(|alarm| format!("{runbook_url}/{alarm}.md"));
         Self { notice, incident, stage, runbook }
     }
 

@@ -79,10 +79,10 @@ impl Call {
     pub(crate) fn describe(request: &Message) -> Self {
         let target = request.header("x-amz-target").unwrap_or_default();
         let action = action(request);
-        let invoked = invoked(&request.start);
-        let (prefix, operation) = match (&action, &invoked) {
+        let of_lambda = of_lambda(&request.start);
+        let (prefix, operation) = match (&action, &of_lambda) {
             (Some(action), _) => ("sns", action.as_str()),
-            (None, Some(_)) => ("lambda", "Invoke"),
+            (None, Some((operation, _))) => ("lambda", *operation),
             (None, None) => target.split_once('.').unwrap_or_default(),
         };
         let body: RequestBody<'_> = serde_json::from_slice(&request.body).unwrap_or_default();
@@ -108,7 +108,7 @@ impl Call {
             tables,
             parts,
             secret,
-            invoked,
+            invoked: of_lambda.map(|(_, function)| function),
             invocation: request.header("amz-sdk-invocation-id").map(str::to_owned),
             attempt: request.header("amz-sdk-request").and_then(attempt),
             status: None,
@@ -163,11 +163,16 @@ fn action(request: &Message) -> Option<String> {
     form_urlencoded::parse(fields).find(|(name, _)| name == "Action").map(|(_, action)| action.into_owned())
 }
 
-/// The function of a call of Lambda, which is spoken to by method and path.
-fn invoked(start: &str) -> Option<String> {
-    let path = start.strip_prefix("POST ")?.split(' ').next()?;
-    let name = path.strip_prefix("/2015-03-31/functions/")?.strip_suffix("/invocations")?;
-    Some(percent_decode_str(name).decode_utf8_lossy().into_owned())
+/// Operation and function of a call of Lambda, which is spoken to by method and path.
+fn of_lambda(start: &str) -> Option<(&'static str, String)> {
+    let (method, rest) = start.split_once(" /2015-03-31/functions/")?;
+    let (name, what) = rest.split(' ').next()?.rsplit_once('/')?;
+    let operation = match (method, what) {
+        ("POST", "invocations") => "Invoke",
+        ("GET", "configuration") => "GetFunctionConfiguration",
+        _ => return None,
+    };
+    Some((operation, percent_decode_str(name).decode_utf8_lossy().into_owned()))
 }
 
 /// `attempt=2; max=3`

@@ -48,6 +48,8 @@ pub struct Config {
     pub scratch_prefix: String,
     /// Where the pages of the error codes are.
     pub docs_url: String,
+    /// Where the pages of the runbook are published, without a trailing slash.
+    pub runbook_url: String,
     /// Whether connections are opened and memory is touched before the first event. Benchmarks switch it off to tell the
     /// start from it.
     pub warm_up: bool,
@@ -57,11 +59,13 @@ pub struct Config {
     pub auto_mitigation: bool,
     /// The functions' log groups, for a first diagnosis.
     pub log_groups: Vec<String>,
+    /// Names of the functions that answer callers: for who tells when they were deployed.
+    pub functions: Vec<String>,
     /// The versions that a deployment is about to shift calls to, as `login=arn:…:7`.
     pub smoke_versions: Vec<String>,
-    /// Lambda's version of this function.
-    pub function_version: Option<String>,
 }
+
+const RUNBOOK_URL: &str = "https://github.com/sallyport/sallyport/blob/main/ops/runbooks";
 
 const DOCS_URL: &str = "https://github.com/sallyport/sallyport/blob/main/docs/errors";
 
@@ -131,6 +135,7 @@ impl Config {
             scratch_prefix: read
                 .optional("SALLYPORT_SCRATCH_PREFIX")
                 .unwrap_or_else(|| "sallyport-drill".to_owned()),
+            runbook_url: read.optional("SALLYPORT_RUNBOOK_URL").unwrap_or_else(|| RUNBOOK_URL.to_owned()),
             docs_url: read.optional("SALLYPORT_DOCS_URL").unwrap_or_else(|| DOCS_URL.to_owned()),
             warm_up: read.switch("SALLYPORT_WARM_UP", true)?,
             incident_topic: read.optional("SALLYPORT_INCIDENT_TOPIC"),
@@ -146,8 +151,8 @@ impl Config {
                 }
             },
             log_groups: read.list("SALLYPORT_LOG_GROUPS"),
+            functions: read.list("SALLYPORT_FUNCTIONS"),
             smoke_versions: read.list("SALLYPORT_SMOKE_VERSIONS"),
-            function_version: read.optional("AWS_LAMBDA_FUNCTION_VERSION"),
         })
     }
 

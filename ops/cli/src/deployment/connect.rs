@@ -126,7 +126,11 @@ pub(super) fn no_stacks() -> Failure {
 
 pub(crate) fn is_loopback(url: &str) -> bool {
     let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).unwrap_or(url);
-    let authority = rest.split('/').next().unwrap_or_default();
+    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    // What stands before an `@` is no host.
+    if authority.contains('@') {
+        return false;
+    }
     let host = match authority.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => authority.split(':').next().unwrap_or_default(),
@@ -147,6 +151,7 @@ mod tests {
         }
         for url in [
             "http://localhost.example.com",
+            "http://localhost:x@example.com",
             "http://10.0.0.1:8000",
             "https://dynamodb.eu-central-1.amazonaws.com",
             "",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use futures_util::future::join;
+use futures_util::future::join3;
 
 use super::{
     ChangeIncident, EntryKind, FindIncident, Incident, NoticeKind, Pointer,
@@ -20,7 +20,14 @@ pub enum Question {
     Addresses,
 }
 
-/// Looks into the logs, within its own limit of time.
+/// A function of the deployment, and since when it is as it is: by a release, or by a change of its settings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Changed {
+    pub function: String,
+    pub at: Timestamp,
+}
+
+/// Looks into the logs and at what was deployed, within its own limit of time.
 pub trait Diagnose: Send + Sync {
     /// The most frequent answers with their counts, the first the most frequent.
     ///
@@ -32,13 +39,19 @@ pub trait Diagnose: Send + Sync {
         from: Timestamp,
         to: Timestamp,
     ) -> impl Future<Output = Result<Vec<(String, u64)>, String>> + Send;
+
+    /// The functions that answer callers.
+    ///
+    /// # Errors
+    /// What Lambda did not say, in a line.
+    fn changes(&self) -> impl Future<Output = Result<Vec<Changed>, String>> + Send;
 }
 
 /// What is known without the logs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Known {
-    /// What runs, and since when.
-    pub deployment: String,
+    /// What runs.
+    pub release: String,
     /// Modes and blocks that hold.
     pub flags: Result<Vec<String>, String>,
 }
@@ -82,8 +95,12 @@ where
         return Ok(None);
     }
     let from = incident.began_at.minus(LEAD).max(now.minus(WINDOW));
-    let (errors, addresses) =
-        join(logs.top(Question::Errors, from, now), logs.top(Question::Addresses, from, now)).await;
+    let (errors, addresses, changes) = join3(
+        logs.top(Question::Errors, from, now),
+        logs.top(Question::Addresses, from, now),
+        logs.changes(),
+    )
+    .await;
     let minutes = now.since(from).as_secs().div_ceil(60);
     let errors = format!("top error codes ({minutes} min): {}", listed(&errors));
     let flags = match &known.flags {
@@ -91,7 +108,8 @@ where
         Ok(flags) => flags.join("; "),
         Err(fault) => format!("not known: {fault}"),
     };
-    let rest = format!("modes and blocks: {flags}\ndeployment: {}", known.deployment);
+    let deployed = deployed(&changes, incident.began_at);
+    let rest = format!("modes and blocks: {flags}\ndeployment: {}, {deployed}", known.release);
     let whole = format!("{errors}\ntop addresses ({minutes} min): {}\n{rest}", listed(&addresses));
     // Who the callers are is not for whoever runs the channels: the timeline knows.
     let told = format!("{errors}\n{rest}\naddresses: sallyport incident show {}", incident.id);
@@ -110,6 +128,52 @@ where
         }
     }
     Err(contended())
+}
+
+/// A deployment changes all functions within so much time.
+const ONE_DEPLOYMENT: Duration = Duration::from_secs(10 * 60);
+/// Deployments that are told of.
+const MOST: usize = 3;
+
+/// The recent deployments, the latest first, before or after the incident began: `login, mfa changed 12 min before`.
+fn deployed(changes: &Result<Vec<Changed>, String>, began: Timestamp) -> String {
+    let mut changes = match changes {
+        Ok(changes) if changes.is_empty() => return "no functions are known".to_owned(),
+        Ok(changes) => changes.clone(),
+        Err(fault) => return format!("since when is not known: {fault}"),
+    };
+    changes.sort_by(|one, other| (other.at, &one.function).cmp(&(one.at, &other.function)));
+    let mut told: Vec<(Timestamp, Vec<&str>)> = Vec::new();
+    for changed in &changes {
+        match told.last_mut() {
+            Some((latest, functions)) if latest.since(changed.at) <= ONE_DEPLOYMENT => {
+                functions.push(&changed.function);
+            }
+            _ => told.push((changed.at, vec![&changed.function])),
+        }
+    }
+    let each: Vec<_> = told
+        .iter()
+        .take(MOST)
+        .map(|(at, functions)| {
+            let distance = if *at <= began {
+                format!("{} before", length(began.since(*at)))
+            } else {
+                format!("{} after it began", length(at.since(began)))
+            };
+            format!("{} changed {distance}", functions.join(", "))
+        })
+        .collect();
+    each.join("; ")
+}
+
+/// In the unit that says enough: minutes, hours, days.
+fn length(duration: Duration) -> String {
+    match duration.as_secs() / 60 {
+        minutes @ 0..120 => format!("{minutes} min"),
+        minutes @ 120..2880 => format!("{} h", minutes / 60),
+        minutes => format!("{} days", minutes / 1440),
+    }
 }
 
 fn listed(counted: &Result<Vec<(String, u64)>, String>) -> String {

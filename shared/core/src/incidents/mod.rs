@@ -23,7 +23,7 @@ mod trial;
 
 pub use alarm::{AlarmChange, AlarmLevel, Classified, TEST_REASON, classify};
 pub use deliver::{Delivered, deliver};
-pub use diagnose::{Diagnose, Known, Question, diagnose, wants_diagnosis};
+pub use diagnose::{Changed, Diagnose, Known, Question, diagnose, wants_diagnosis};
 pub use figures::{Figures, figures};
 pub use measures::{Measure, ReadMeasures, measures_of};
 pub use mitigate::{MITIGATION, Mitigate, mitigate, wants_mitigation};

@@ -572,20 +572,60 @@ fn nothing_is_lost_while_the_channels_are_not_known_and_a_day_of_failure_is_note
     assert!(scene.notices().is_empty());
 }
 
-struct Logs(Result<Vec<(String, u64)>, String>);
+struct Logs(Result<Vec<(String, u64)>, String>, Result<Vec<Changed>, String>);
 
 impl Diagnose for Logs {
     async fn top(&self, _: Question, _: Timestamp, _: Timestamp) -> Result<Vec<(String, u64)>, String> {
         self.0.clone()
     }
+
+    async fn changes(&self) -> Result<Vec<Changed>, String> {
+        self.1.clone()
+    }
+}
+
+#[test]
+fn the_first_look_tells_the_latest_deployments_and_how_long_before_they_were() {
+    let scene = Scene::new();
+    let incident = opened(scene.rings("service-down"));
+    let changed = |function: &str, minutes: u64| Changed {
+        function: function.to_owned(),
+        at: incident.began_at.minus(Duration::from_secs(60 * minutes)),
+    };
+    let mut changes =
+        vec![changed("refresh", 13), changed("login", 12), changed("keys", 300), changed("mfa", 20)];
+    changes.push(Changed { function: "health".to_owned(), at: incident.began_at + Duration::from_secs(180) });
+    let deployment = |changes| {
+        let scene = Scene::new();
+        let incident = opened(scene.rings("service-down"));
+        let known = Known { release: "release 1".to_owned(), flags: Ok(Vec::new()) };
+        let logs = Logs(Ok(Vec::new()), changes);
+        let memory = scene.memory();
+        finish(diagnose(&memory, &logs, &known, &incident, scene.now, &scene.random, &responder())).unwrap();
+        let timeline = finish(memory.timeline(incident.id)).unwrap();
+        timeline.last().unwrap().text.lines().last().unwrap().to_owned()
+    };
+    assert_eq!(
+        deployment(Ok(changes)),
+        "deployment: release 1, health changed 3 min after it began; login, refresh, mfa changed 12 min before; \
+         keys changed 5 h before"
+    );
+    assert_eq!(
+        deployment(Err("throttled".to_owned())),
+        "deployment: release 1, since when is not known: throttled"
+    );
+    assert_eq!(
+        deployment(Ok(vec![changed("login", 60 * 24 * 9)])),
+        "deployment: release 1, login changed 9 days before"
+    );
 }
 
 #[test]
 fn an_incident_is_diagnosed_once_and_what_is_not_known_is_said() {
     let mut scene = Scene::new();
     let incident = opened(scene.rings("service-down"));
-    let known = Known { deployment: "release 1".to_owned(), flags: Ok(vec!["emergency".to_owned()]) };
-    let logs = Logs(Err("the query is slow".to_owned()));
+    let known = Known { release: "release 1".to_owned(), flags: Ok(vec!["emergency".to_owned()]) };
+    let logs = Logs(Err("the query is slow".to_owned()), Ok(Vec::new()));
     let memory = scene.memory();
     let look = |incident: &Incident, now| {
         finish(diagnose(&memory, &logs, &known, incident, now, &scene.random, &responder())).unwrap()
@@ -600,7 +640,7 @@ fn an_incident_is_diagnosed_once_and_what_is_not_known_is_said() {
         entry.text,
         "top error codes (6 min): not known: the query is slow\n\
          top addresses (6 min): not known: the query is slow\n\
-         modes and blocks: emergency\ndeployment: release 1"
+         modes and blocks: emergency\ndeployment: release 1, no functions are known"
     );
     let notice = finish(memory.pending_notices()).unwrap().pop().unwrap();
     assert!(!notice.text.contains("top addresses"), "{}", notice.text);

@@ -13,7 +13,7 @@ pub(super) struct Game {
     pub(super) fault: Fault,
     /// Command lines of this very command, for whoever is paged; `INCIDENT` is the incident.
     pub(super) response: &'static [&'static str],
-    /// The first is what the alarm's page begins its mitigation with.
+    /// From the mitigation of the alarm's page.
     pub(super) mitigation: &'static [&'static str],
     /// Whether the mitigation silences the alarm while the cause goes on.
     pub(super) silences: bool,

@@ -12,7 +12,7 @@ use super::{
     games::{Fault, Game},
     ground::{Ground, MINUTE_MS},
     report::{self, Scored, Told},
-    stage::Stage,
+    stage::{Stage, template},
 };
 use crate::{
     failure::Failure,
@@ -33,19 +33,29 @@ const INCIDENT: &str = "INCIDENT";
 /// # Errors
 /// The game's alarm fires already; the backend does not answer; it was interrupted.
 pub(super) async fn run(
-    ground: impl Ground,
+    mut ground: impl Ground,
     game: &'static Game,
     interrupted: impl Future,
     format: Format,
 ) -> Result<Scored, Failure> {
-    let mut stage = Stage::of(ground)?;
+    let template = match template(&ground) {
+        Ok(template) => template,
+        Err(failure) => return Err(ground.leave().await.err().unwrap_or(failure)),
+    };
+    let mut stage = Stage::new(ground, template);
     let played = tokio::select! {
         biased;
         _ = interrupted => Err(Failure::dependency("interrupted", "the game was broken off")),
         played = play(&mut stage, game, Progress::new(format)) => played,
     };
-    stage.ground.leave().await?;
-    played
+    let left = stage.ground.leave().await;
+    if played.is_err() && stage.mitigated && !game.fault.takes_time() {
+        for line in game.afterwards {
+            // What was not set yet is not there to be taken back.
+            sallyport(&stage.ground, line).await?;
+        }
+    }
+    played.and_then(|scored| left.map(|()| scored))
 }
 
 async fn play(
@@ -104,7 +114,8 @@ impl<G: Ground> Play<'_, G> {
             vec![self.detect().await?, self.page().await?, self.mitigate().await?, self.recover().await?];
         let postmortem = match &self.incident {
             Some(incident) => {
-                let output = self.sallyport(&format!("incident postmortem {}", incident.id)).await?;
+                let output =
+                    sallyport(&self.stage.ground, &format!("incident postmortem {}", incident.id)).await?;
                 Some(String::from_utf8_lossy(&output.stdout).into_owned())
             }
             None => None,
@@ -177,6 +188,7 @@ impl<G: Ground> Play<'_, G> {
             // Whoever reads the diagnosis takes a minute to decide.
             self.minute(true).await?;
         }
+        self.stage.mitigated = true;
         done.and(self.lines(self.game.mitigation, &[0, 5]).await?);
         // Functions see it within ten seconds.
         self.stage.ground.settle().await?;
@@ -224,8 +236,10 @@ impl<G: Ground> Play<'_, G> {
             self.stage.minutes_before(self.game, BEFORE).await?;
         }
         let mut minutes = 0;
-        while self.rings() && minutes < AFTER {
+        let mut ready = self.stage.is_ready().await;
+        while (self.rings() || !ready) && minutes < AFTER {
             self.minute(false).await?;
+            ready = self.stage.is_ready().await;
             minutes += 1;
         }
         let at = self.stage.ground.now().await?;
@@ -233,7 +247,6 @@ impl<G: Ground> Play<'_, G> {
             self.stage.tell(&incident.teller, "OK", at).await?;
             done.and(self.lines(&["incident resolve INCIDENT --summary gameday"], &[0]).await?);
         }
-        let ready = self.stage.is_ready().await;
         let firing: Vec<_> = self.stage.still_firing(self.began).into_iter().collect();
         let alarms = match firing.as_slice() {
             [] => "every alarm is quiet".to_owned(),
@@ -272,7 +285,7 @@ impl<G: Ground> Play<'_, G> {
         let incident = self.incident.as_ref().map_or("", |incident| incident.id.as_str()).to_owned();
         for line in lines {
             let line = line.replace(INCIDENT, &incident);
-            let output = self.sallyport(&line).await?;
+            let output = sallyport(&self.stage.ground, &line).await?;
             let code = output.status.code();
             let passed = code.is_some_and(|code| expected.contains(&code));
             let (stdout, stderr) =
@@ -299,17 +312,6 @@ impl<G: Ground> Play<'_, G> {
         Ok(())
     }
 
-    async fn sallyport(&self, line: &str) -> Result<Output, Failure> {
-        let failed = |error: std::io::Error| {
-            Failure::dependency("command_failed", format!("sallyport {line}: {error}"))
-        };
-        let own = std::env::current_exe().map_err(failed)?;
-        let mut command = Command::new(own);
-        command.args(line.split(' ')).stdin(Stdio::null());
-        self.stage.ground.aim(&mut command);
-        command.output().await.map_err(failed)
-    }
-
     /// Seconds since the fault.
     fn after(&self, at: u64) -> u64 {
         at.saturating_sub(self.began) / 1000
@@ -325,4 +327,15 @@ impl Done {
 
 const fn verdict(quiet: bool) -> &'static str {
     if quiet { "is quiet" } else { "still fires" }
+}
+
+/// Runs a line of this very command.
+async fn sallyport(ground: &impl Ground, line: &str) -> Result<Output, Failure> {
+    let failed =
+        |error: std::io::Error| Failure::dependency("command_failed", format!("sallyport {line}: {error}"));
+    let own = std::env::current_exe().map_err(failed)?;
+    let mut command = Command::new(own);
+    ground.aim(&mut command);
+    command.args(line.split(' ')).stdin(Stdio::null()).kill_on_drop(true);
+    command.output().await.map_err(failed)
 }

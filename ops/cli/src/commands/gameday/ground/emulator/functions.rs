@@ -7,10 +7,8 @@ use aws_sdk_lambda::{
     types::{Environment, LastUpdateStatus},
 };
 
+use super::super::FUNCTIONS;
 use crate::{aws_fault, failure::Failure};
-
-/// Every function that answers callers and talks to the database.
-const FUNCTIONS: [&str; 4] = ["login", "refresh", "mfa", "health"];
 
 /// The SDKs' own variables, which no template sets.
 const VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SECRETS_MANAGER"];
@@ -33,15 +31,16 @@ impl Functions {
         let mut diverted = Self { before: Vec::new() };
         for function in FUNCTIONS {
             if let Err(failure) = diverted.divert_one(client, format!("{stack}-{function}"), url).await {
-                diverted.put_back(client).await?;
-                return Err(failure);
+                // The next game mends what this could not.
+                return Err(diverted.put_back(client).await.err().unwrap_or(failure));
             }
         }
         Ok(diverted)
     }
 
     async fn divert_one(&mut self, client: &Client, function: String, url: &str) -> Result<(), Failure> {
-        let before = variables(client, &function).await?;
+        let mut before = variables(client, &function).await?;
+        before.retain(|name, _| !VARIABLES.contains(&name.as_str()));
         let mut diverted = before.clone();
         diverted.extend(VARIABLES.map(|name| (name.to_owned(), url.to_owned())));
         self.before.push((function.clone(), before));
@@ -57,7 +56,11 @@ impl Functions {
         for (function, variables) in std::mem::take(&mut self.before) {
             outcome = outcome.and(update(client, &function, variables).await);
         }
-        outcome
+        outcome.map_err(|failure| {
+            let message =
+                format!("{}: a function calls nowhere until the next game mends it", failure.message);
+            Failure::dependency("update_failed", message)
+        })
     }
 }
 

@@ -15,7 +15,10 @@ const OUTLIVED: Duration = Duration::from_secs(90 * 86_400);
 /// It does not read or write.
 pub(super) async fn age(deployment: &Deployment, by: Duration) -> Result<(), Failure> {
     let Stored::Filled(text) = deployment.secret.read().await? else {
-        return Err(Failure::dependency("keyring_empty", "the keyring is empty: call the stack once"));
+        return Err(Failure::dependency(
+            "keyring_empty",
+            "the keyring is empty: run `sallyport keys init` first",
+        ));
     };
     // serde's message could quote what it read; what it read is keys.
     let unreadable = |_| Failure::dependency("keyring_unusable", "the keyring does not read");

@@ -38,17 +38,20 @@ use crate::{
 const SETTLED: Duration = Duration::from_secs(11);
 
 /// Variables that would send a call of the game somewhere else than to the emulator.
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 7] = [
     "AWS_ENDPOINT_URL_CLOUDFORMATION",
+    "AWS_ENDPOINT_URL_CLOUDWATCH",
     "AWS_ENDPOINT_URL_CLOUDWATCH_LOGS",
     "AWS_ENDPOINT_URL_DYNAMODB",
     "AWS_ENDPOINT_URL_LAMBDA",
     "AWS_ENDPOINT_URL_SECRETS_MANAGER",
+    "AWS_ENDPOINT_URL_SNS",
 ];
 
 /// A stack that was found, and is as it was.
 pub(in super::super) struct Emulator {
     deployment: Deployment,
+    profile: Option<String>,
     endpoint: String,
     stack: String,
     stage: String,
@@ -60,15 +63,18 @@ impl Emulator {
     /// The endpoint is not on this machine; there is no such stack.
     pub(in super::super) async fn find(target: &Target) -> Result<Self, Failure> {
         let endpoint = target.endpoint.clone().or_else(|| variable("AWS_ENDPOINT_URL"));
+        let apart = target.endpoint_dynamodb.is_some() || target.endpoint_secrets.is_some();
         let elsewhere = SERVICES.iter().any(|name| variable(name).is_some_and(|url| !is_loopback(&url)));
-        let endpoint = endpoint.filter(|url| is_loopback(url) && !elsewhere).ok_or_else(|| {
+        let endpoint = endpoint.filter(|url| is_loopback(url) && !apart && !elsewhere).ok_or_else(|| {
             Failure::usage(
                 "not_here",
                 "a game day breaks things: it is played on this machine, or with --endpoint on a stack of an \
                  emulator here, and never on AWS",
             )
         })?;
-        let deployment = Deployment::find(target).await?;
+        // An endpoint that is said here wins over variables and profiles, and is used even where those are to be ignored.
+        let aimed = Target { endpoint: Some(endpoint.clone()), ..target.clone() };
+        let deployment = Deployment::find(&aimed).await?;
         let endpoint = endpoint.trim_end_matches('/').to_owned();
         let stack = target.stack.clone().unwrap_or_default();
         let stage = deployment.settings.get(name::STAGE).unwrap_or_default().to_owned();
@@ -76,7 +82,7 @@ impl Emulator {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => address(&deployment, &endpoint, &stack, &stage).await?,
         };
-        Ok(Self { deployment, endpoint, stack, stage, url })
+        Ok(Self { profile: target.profile.clone(), deployment, endpoint, stack, stage, url })
     }
 
     /// Stands between the functions and the emulator from now on.
@@ -96,7 +102,12 @@ impl Emulator {
         let began = self.deployment.now().millis();
         let groups = LogGroups::find(&self.deployment.connection, &self.stack, began).await?;
         let relay = Relay::start(&self.endpoint).await?;
-        let functions = Functions::divert(lambda, &self.stack, relay.url()).await?;
+        let mut functions = Functions::divert(lambda, &self.stack, relay.url()).await?;
+        if let Err(failure) = self.is_ready("does not reach this machine (an emulator in a container?)").await
+        {
+            functions.put_back(lambda).await?;
+            return Err(failure);
+        }
         Ok(Entered {
             groups,
             relay,
@@ -106,6 +117,15 @@ impl Emulator {
             requests: Vec::new(),
             found: self,
         })
+    }
+
+    async fn is_ready(&self, otherwise: &str) -> Result<(), Failure> {
+        let ready = format!("{}/health/ready", self.url);
+        let answer = self.caller(None)?.get(&ready).send().await;
+        if answer.is_ok_and(|answer| answer.status().is_success()) {
+            return Ok(());
+        }
+        Err(Failure::conflict("not_ready", format!("the stack {otherwise}: curl {ready}")))
     }
 
     /// Emulators tell no caller's address but by this header.
@@ -150,14 +170,14 @@ pub(in super::super) struct Entered {
     /// Epoch milliseconds: the minute that is played.
     minute: u64,
     minute_began: Instant,
-    /// What the gateway would have published since the last minute: status and latency.
-    requests: Vec<(u16, Duration)>,
+    /// Statuses of the answers since the last minute: what alarms read of the gateway's own figures.
+    requests: Vec<u16>,
 }
 
 impl Entered {
     fn published(&self) -> Vec<Datum> {
         let mut data = Vec::new();
-        let mut publish = |metric: &str, value: f64, unit: &str| {
+        let mut publish = |metric: &str, value: f64| {
             let names = [("ApiName", &self.found.stack), ("Stage", &self.found.stage)];
             data.push(Datum {
                 namespace: "AWS/ApiGateway".to_owned(),
@@ -165,15 +185,12 @@ impl Entered {
                 dimensions: names.map(|(name, value)| (name.to_owned(), value.clone())).into(),
                 at: self.minute,
                 value,
-                unit: Some(unit.to_owned()),
+                unit: Some("Count".to_owned()),
             });
         };
-        for (status, latency) in &self.requests {
-            let is = |class: u16| f64::from(u8::from(status / 100 == class));
-            publish("Count", 1.0, "Count");
-            publish("4XXError", is(4), "Count");
-            publish("5XXError", is(5), "Count");
-            publish("Latency", latency.as_secs_f64() * 1000.0, "Milliseconds");
+        for status in &self.requests {
+            publish("Count", 1.0);
+            publish("5XXError", f64::from(u8::from(*status >= 500)));
         }
         data
     }
@@ -193,15 +210,9 @@ impl Ground for Entered {
             ("Deployment".to_owned(), self.found.stack.clone()),
             ("Stage".to_owned(), self.found.stage.clone()),
         ]);
-        for ((table, variable), parameter) in TABLES.iter().zip(PARAMETERS) {
-            debug_assert!(parameter.to_lowercase().starts_with(table));
-            parameters.extend(
-                self.found
-                    .deployment
-                    .settings
-                    .get(variable)
-                    .map(|name| (parameter.to_owned(), name.to_owned())),
-            );
+        for (parameter, variable) in PARAMETERS {
+            let table = self.found.deployment.settings.get(variable);
+            parameters.extend(table.map(|table| (parameter.to_owned(), table.to_owned())));
         }
         parameters
     }
@@ -210,8 +221,8 @@ impl Ground for Entered {
         self.found.caller(address)
     }
 
-    fn answered(&mut self, status: u16, latency: Duration) {
-        self.requests.push((status, latency));
+    fn answered(&mut self, status: u16) {
+        self.requests.push(status);
     }
 
     async fn now(&self) -> Result<u64, Failure> {
@@ -294,11 +305,19 @@ impl Ground for Entered {
     }
 
     fn aim(&self, command: &mut Command) {
+        for name in SERVICES {
+            command.env_remove(name);
+        }
         command
-            .env("SALLYPORT_STACK", &self.found.stack)
+            .args(["--endpoint", &self.found.endpoint, "--stack", &self.found.stack])
+            .args(["--region", &self.found.deployment.connection.region])
             .env("SALLYPORT_URL", &self.found.url)
-            .env("AWS_ENDPOINT_URL", &self.found.endpoint)
-            .env("AWS_REGION", &self.found.deployment.connection.region);
+            // For the shells of pages: the commands in them have no option but what they find around them.
+            .env("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS", "false")
+            .env_remove("SALLYPORT_STAGE");
+        if let Some(profile) = &self.found.profile {
+            command.args(["--profile", profile]);
+        }
     }
 
     async fn leave(&mut self) -> Result<(), Failure> {
@@ -307,6 +326,12 @@ impl Ground for Entered {
     }
 }
 
-/// The parameters of infra/alarms.yaml that name [`TABLES`].
-const PARAMETERS: [&str; 6] =
-    ["UsersTable", "SessionsTable", "ThrottleTable", "OutboxTable", "AuditTable", "OpsTable"];
+/// The parameters of infra/alarms.yaml that name tables.
+const PARAMETERS: [(&str, &str); 6] = [
+    ("UsersTable", name::USERS),
+    ("SessionsTable", name::SESSIONS),
+    ("ThrottleTable", name::THROTTLE),
+    ("OutboxTable", name::OUTBOX),
+    ("AuditTable", name::AUDIT),
+    ("OpsTable", name::OPS),
+];
