@@ -228,6 +228,17 @@ class Operator:
         )
         return json.loads(printed) if printed.strip() else None
 
+    def ended(self, *arguments, timeout=60):
+        """The exit code, and what was said: for what may end otherwise than with 0."""
+        done = subprocess.run(
+            [str(word) for word in (self.binary, "--stack", self.stack.name, "--json", *arguments)],
+            env=self.stack.emulator.environment(), stdin=subprocess.DEVNULL, text=True, capture_output=True,
+            timeout=timeout,
+        )
+        # Errors stand in a line of their own, below what was said on the way.
+        said = done.stdout.strip() or done.stderr.strip().splitlines()[-1]
+        return done.returncode, json.loads(said)
+
 
 class Api:
     """The deployed API, as its callers see it."""

@@ -94,6 +94,10 @@ async fn a_key_past_its_time_is_a_warning_by_the_backends_own_clock() -> anyhow:
     let report = world.shell.run("doctor --json")?.json(0)?;
     let (outcome, what) = check(&report, "key age");
     assert_eq!((outcome.as_str(), what.contains("91 days old")), ("warning", true), "{what}");
+    for name in ["refresh key age", "device key age"] {
+        let (outcome, what) = check(&report, name);
+        assert_eq!((outcome.as_str(), what.contains("91 days old")), ("warning", true), "{what}");
+    }
     assert_eq!(world.shell.run("doctor --strict --json")?.code, 5);
     Ok(())
 }

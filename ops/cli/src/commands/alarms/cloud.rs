@@ -1,10 +1,13 @@
 //! In the cloud, and in emulators of it.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_cloudwatch::{
     Client,
     primitives::DateTime,
     types::{AlarmType, HistoryItemType, StateValue},
 };
+use sallyport_alarms::Rule;
 
 use super::{Changed, Entry, Standing, Tested, Watch, reason, unknown};
 use crate::{aws_fault, cli::Change, failure::Failure, output::Answer};
@@ -20,12 +23,13 @@ struct Known {
     entry: Entry,
     actions: Vec<String>,
     enabled: bool,
-    composite: bool,
+    /// Of a composite.
+    rule: Option<String>,
 }
 
 /// The two kinds have the same members, and no type in common.
 macro_rules! known {
-    ($alarms:expr, $alarm:expr, composite: $composite:literal) => {
+    ($alarms:expr, $alarm:expr, rule: $rule:expr) => {
         Known {
             entry: $alarms.entry(
                 $alarm.alarm_name(),
@@ -35,9 +39,19 @@ macro_rules! known {
             ),
             actions: $alarm.alarm_actions().to_vec(),
             enabled: $alarm.actions_enabled().unwrap_or_default(),
-            composite: $composite,
+            rule: $rule,
         }
     };
+}
+
+/// Whether a composite's rule asks about an alarm, which it names as it is called or by its ARN.
+fn asks(rule: &str, alarm: &str) -> bool {
+    let named = |name: &str| name.split_once(":alarm:").map_or(name, |(_, name)| name) == alarm;
+    match Rule::parse(rule) {
+        Ok(rule) => rule.alarms().into_iter().any(named),
+        // A composite of the operator's own may use what ours do not.
+        Err(_) => rule.contains(alarm),
+    }
 }
 
 impl Alarms {
@@ -64,8 +78,10 @@ impl Alarms {
                 None => ask.alarm_name_prefix(&self.prefix),
             };
             let answer = ask.send().await.map_err(|error| aws_fault::from_sdk("list the alarms", &error))?;
-            known.extend(answer.metric_alarms().iter().map(|alarm| known!(self, alarm, composite: false)));
-            known.extend(answer.composite_alarms().iter().map(|alarm| known!(self, alarm, composite: true)));
+            known.extend(answer.metric_alarms().iter().map(|alarm| known!(self, alarm, rule: None)));
+            known.extend(answer.composite_alarms().iter().map(
+                |alarm| known!(self, alarm, rule: Some(alarm.alarm_rule().unwrap_or_default().to_owned())),
+            ));
             token = answer.next_token().map(str::to_owned);
             if token.is_none() {
                 return Ok(known);
@@ -116,14 +132,25 @@ impl Alarms {
     /// AWS.
     pub(super) async fn watch(&self) -> Result<Watch, Failure> {
         let known = self.known(None).await?;
-        let mut watch = Watch { all: known.len(), ..Watch::default() };
-        for alarm in known {
-            if alarm.entry.state == StateValue::Alarm.as_str() {
-                watch.firing.push(alarm.entry.name.clone());
+        let rules: Vec<_> = known.iter().filter_map(|alarm| alarm.rule.as_deref()).collect();
+        let children: BTreeSet<_> = known
+            .iter()
+            .filter(|alarm| rules.iter().any(|rule| asks(rule, &self.full(&alarm.entry.name))))
+            .map(|alarm| alarm.entry.name.clone())
+            .collect();
+        let mut watch = Watch::default();
+        for Known { entry: Entry { name, state, .. }, actions, enabled, rule } in known {
+            if state == StateValue::Alarm.as_str() {
+                watch.firing.push(name.clone());
             }
-            if !alarm.enabled {
-                watch.muted.push(alarm.entry.name);
+            if !enabled {
+                watch.muted.push(name.clone());
             }
+            // A composite may stand in another's rule, and is what pages all the same.
+            if actions.is_empty() && (rule.is_some() || !children.contains(&name)) {
+                watch.silent.push(name.clone());
+            }
+            watch.names.push(name);
         }
         Ok(watch)
     }
@@ -132,7 +159,7 @@ impl Alarms {
     /// There is no such alarm; AWS.
     pub(super) async fn test(&self, name: &str, change: Change) -> Result<Answer, Failure> {
         let known = self.known(Some(name)).await?.into_iter().next().ok_or_else(|| unknown(name))?;
-        let returns = if known.composite {
+        let returns = if known.rule.is_some() {
             "CloudWatch returns it when one of its alarms changes"
         } else {
             "CloudWatch returns it at its next evaluation, within a minute or two"
@@ -190,5 +217,20 @@ impl Alarms {
                 return Ok(changes);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_rule_asks_about_alarms_by_name_or_arn() {
+        let arn = r#"OK("arn:aws:cloudwatch:eu-central-1:1:alarm:shop-b")"#;
+        let rule = format!(r#"ALARM("shop-a") OR {arn}"#);
+        assert!(asks(&rule, "shop-a"));
+        assert!(asks(&rule, "shop-b"));
+        assert!(!asks(&rule, "shop"));
+        assert!(asks("AT_LEAST(1, ALARM, (shop-a, shop-b))", "shop-b"));
     }
 }

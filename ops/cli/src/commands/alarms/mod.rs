@@ -135,10 +135,12 @@ async fn wait(
 /// The alarms at a glance.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    pub(super) all: usize,
+    pub(super) names: Vec<String>,
     pub(super) firing: Vec<String>,
     /// Their actions are switched off.
     pub(super) muted: Vec<String>,
+    /// They have no actions, and stand in no composite that would have.
+    pub(super) silent: Vec<String>,
 }
 
 /// # Errors
@@ -149,10 +151,11 @@ pub(super) async fn watch(target: &Target, connection: &Connection) -> Result<Wa
         None => {
             let alarms = here::Alarms::read(&Console::find()?).await?.list();
             let firing = alarms.iter().filter(|alarm| alarm.state == "ALARM");
+            let firing = firing.map(|alarm| alarm.name.clone()).collect();
             Ok(Watch {
-                all: alarms.len(),
-                firing: firing.map(|alarm| alarm.name.clone()).collect(),
-                muted: Vec::new(),
+                names: alarms.into_iter().map(|alarm| alarm.name).collect(),
+                firing,
+                ..Watch::default()
             })
         }
     }

@@ -2,10 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_cloudformation::types::{StackDriftStatus, StackStatus};
+use aws_sdk_cloudformation::types::{Stack, StackDriftStatus, StackStatus};
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
-use sallyport_aws::SnsTopics;
-use sallyport_core::recovery::Topics as _;
+use sallyport_alarms::{Parameters, Template};
+use sallyport_aws::{SecretsProviders, SnsTopics};
+use sallyport_core::{
+    providers::ReadProviders as _,
+    recovery::{TopicListeners, Topics as _, unheard},
+};
 
 use super::{Check, is_local};
 use crate::{
@@ -18,20 +22,50 @@ use crate::{
 
 const ELSEWHERE: &str = "not on this machine: pass --stack NAME for a deployment";
 
-/// The topics of alarms, which the responder hears, and the one of those whom it tells, as the stack's outputs name them.
-const TOPICS: [&str; 4] = ["CriticalTopic", "WarningTopic", "InfoTopic", "IncidentTopic"];
+/// What was changed by hand no deployment sees: it compares templates.
+const REVERT: &str = "deploy the stack again, by a change set with --deployment-mode REVERT_DRIFT";
 
-pub(super) async fn stack(deployment: &Deployment, target: &Target) -> Vec<Check> {
-    const NAME: &str = "stack";
-    let Some(stack) = &target.stack else { return vec![Check::skipped(NAME, ELSEWHERE)] };
+/// Alarms of the template that the stack has not.
+pub(in crate::commands) const ALARMS_MISSING: &str = "alarms missing";
+
+/// The topics of alarms, which the responder hears, as the stack's outputs name them.
+const ALARM_TOPICS: [&str; 3] = ["CriticalTopic", "WarningTopic", "InfoTopic"];
+/// The topic of those whom the responder tells.
+const INCIDENT_TOPIC: &str = "IncidentTopic";
+const PROVIDERS_SECRET: &str = "ProvidersSecret";
+
+/// The stack, as CloudFormation describes it.
+pub(super) enum Described {
+    /// On this machine there is none.
+    Elsewhere,
+    Unanswered(Failure),
+    Stack(Box<Stack>),
+}
+
+pub(super) async fn describe(deployment: &Deployment, target: &Target) -> Described {
+    let Some(stack) = &target.stack else { return Described::Elsewhere };
     let asked = deployment.connection.cloudformation.describe_stacks().stack_name(stack).send().await;
-    let answer = match asked {
-        Ok(answer) => answer,
-        Err(error) => {
-            return vec![Check::unanswered(NAME, &aws_fault::from_sdk("describe the stack", &error))];
-        }
+    match asked {
+        Ok(answer) => match answer.stacks.into_iter().flatten().next() {
+            Some(stack) => Described::Stack(Box::new(stack)),
+            // It was there when its settings were read.
+            None => Described::Unanswered(Failure::not_found(
+                "stack_not_found",
+                format!("there is no stack {stack} any more"),
+            )),
+        },
+        Err(error) => Described::Unanswered(aws_fault::from_sdk("describe the stack", &error)),
+    }
+}
+
+pub(super) fn stack(described: &Described) -> Vec<Check> {
+    const NAME: &str = "stack";
+    let described = match described {
+        Described::Elsewhere => return vec![Check::skipped(NAME, ELSEWHERE)],
+        Described::Unanswered(failure) => return vec![Check::unanswered(NAME, failure)],
+        Described::Stack(stack) => stack,
     };
-    let Some(described) = answer.stacks().first() else { return Vec::new() };
+    let stack = described.stack_name().unwrap_or_default();
     let status = described.stack_status().map_or("unknown", StackStatus::as_str);
     let mut checks = vec![if status.ends_with("_IN_PROGRESS") {
         Check::warning(
@@ -101,11 +135,7 @@ pub(super) async fn parameters(deployment: &Deployment, target: &Target) -> Vec<
     vec![if differing.is_empty() {
         Check::ok(NAME, "the functions have what the stack was deployed with")
     } else {
-        Check::fault(
-            NAME,
-            differing.join("; "),
-            "deploy the stack again: it puts back what was changed by hand",
-        )
+        Check::fault(NAME, differing.join("; "), REVERT)
     }]
 }
 
@@ -122,7 +152,7 @@ async fn configuration(
     }
 }
 
-pub(super) async fn alarms(deployment: &Deployment, target: &Target) -> Vec<Check> {
+pub(super) async fn alarms(deployment: &Deployment, target: &Target, described: &Described) -> Vec<Check> {
     const NAME: &str = "alarms";
     if target.stack.is_none() && !is_local(&deployment.settings) {
         return vec![Check::skipped(NAME, "pass --stack NAME: alarms are the stack's")];
@@ -135,59 +165,148 @@ pub(super) async fn alarms(deployment: &Deployment, target: &Target) -> Vec<Chec
         }
         Err(failure) => return vec![Check::unanswered(NAME, &failure)],
     };
+    let all = watch.names.len();
     let mut checks = vec![match watch.firing.first() {
-        None if watch.all == 0 => {
+        None if all == 0 => {
             Check::fault(NAME, "there are none", "deploy the stack again: infra/alarms.yaml makes them")
         }
-        None => Check::ok(NAME, format!("none of {} fires", watch.all)),
+        None => Check::ok(NAME, format!("none of {all} fires")),
         Some(first) => {
-            let what = format!("{} of {} fire: {}", watch.firing.len(), watch.all, watch.firing.join(", "));
+            let what = format!("{} of {all} fire: {}", watch.firing.len(), watch.firing.join(", "));
             Check::warning(NAME, what, format!("sallyport runbook show {first}"))
         }
     }];
-    if !watch.muted.is_empty() {
-        let stack = target.stack.as_deref().unwrap_or_default();
-        let names: Vec<_> = watch.muted.iter().map(|name| format!("{stack}-{name}")).collect();
-        checks.push(Check::fault(
-            "alarm actions",
-            format!("switched off: {}", watch.muted.join(", ")),
-            format!("aws cloudwatch enable-alarm-actions --alarm-names {}", names.join(" ")),
-        ));
+    if let Described::Stack(stack) = described
+        && all > 0
+    {
+        match missing(stack, &watch.names) {
+            Ok(missing) if missing.is_empty() => {}
+            Ok(missing) => checks.push(Check::fault(
+                ALARMS_MISSING,
+                format!("the release has them, the stack has not: {}", missing.join(", ")),
+                format!("deploy the release; what was deleted by hand: {REVERT}"),
+            )),
+            Err(failure) => checks.push(Check::unanswered(ALARMS_MISSING, &failure)),
+        }
+    }
+    if let Some(stack) = &target.stack {
+        checks.extend(actions(&watch, stack));
     }
     checks
 }
 
-pub(super) async fn topics(deployment: &Deployment, target: &Target) -> Vec<Check> {
-    const NAME: &str = "alarm topics";
-    let Some(stack) = &target.stack else { return vec![Check::skipped(NAME, ELSEWHERE)] };
-    let asked = deployment.connection.cloudformation.describe_stacks().stack_name(stack).send().await;
-    let answer = match asked {
-        Ok(answer) => answer,
-        Err(error) => {
-            return vec![Check::unanswered(NAME, &aws_fault::from_sdk("describe the stack", &error))];
-        }
-    };
-    let outputs =
-        answer.stacks().first().map(aws_sdk_cloudformation::types::Stack::outputs).unwrap_or_default();
-    let sns = SnsTopics::from_client(deployment.connection.sns.clone());
+/// Whether those that fire would be heard of.
+fn actions(watch: &alarms::Watch, stack: &str) -> Vec<Check> {
+    const NAME: &str = "alarm actions";
     let mut checks = Vec::new();
-    for output in TOPICS {
-        let topic = outputs.iter().find(|known| known.output_key() == Some(output));
-        let Some(topic) = topic.and_then(|topic| topic.output_value()) else {
+    if !watch.muted.is_empty() {
+        let names: Vec<_> = watch.muted.iter().map(|name| format!("{stack}-{name}")).collect();
+        checks.push(Check::fault(
+            NAME,
+            format!("switched off: {}", watch.muted.join(", ")),
+            format!("aws cloudwatch enable-alarm-actions --alarm-names {}", names.join(" ")),
+        ));
+    }
+    if !watch.silent.is_empty() {
+        let what = format!("tell nobody, nor does a composite for them: {}", watch.silent.join(", "));
+        checks.push(Check::fault(NAME, what, REVERT));
+    }
+    if checks.is_empty() && !watch.names.is_empty() {
+        checks.push(Check::ok(NAME, "each tells a topic, or its composite does"));
+    }
+    checks
+}
+
+/// Which alarms ship in the set that the stack was deployed with, and are not among `there`.
+fn missing(stack: &Stack, there: &[String]) -> Result<Vec<String>, Failure> {
+    const SET: &str = "AlarmSet";
+    let set = stack.parameters().iter().find(|parameter| parameter.parameter_key() == Some(SET));
+    let set = set.and_then(|parameter| parameter.parameter_value()).map(|value| (SET.into(), value.into()));
+    let template = Template::of_the_stack(&set.into_iter().collect::<Parameters>())
+        .map_err(|error| Failure::dependency("alarms_unreadable", error.to_string()))?;
+    let shipped = template.alarms.into_iter().map(|alarm| alarm.short);
+    Ok(shipped.filter(|name| !there.contains(name)).collect())
+}
+
+/// By the rule of the alarm `alarm-topic-unheard`, for whoever does not want to wait for its next hour.
+pub(super) async fn topics(deployment: &Deployment, described: &Described) -> Vec<Check> {
+    const NAME: &str = "alarm topics";
+    let stack = match described {
+        Described::Elsewhere => return vec![Check::skipped(NAME, ELSEWHERE)],
+        Described::Unanswered(failure) => return vec![Check::unanswered(NAME, failure)],
+        Described::Stack(stack) => stack,
+    };
+    let sns = SnsTopics::from_client(deployment.connection.sns.clone());
+    let (mut checks, mut heard) = (Vec::new(), BTreeMap::new());
+    for output in ALARM_TOPICS.into_iter().chain([INCIDENT_TOPIC]) {
+        let Some(topic) = named(stack, output) else {
             checks.push(Check::fault(output, "the stack names no such topic", "deploy the stack again"));
             continue;
         };
-        checks.push(match sns.listeners(topic).await {
-            Ok(heard) if heard.confirmed == 0 => Check::fault(
+        match sns.listeners(topic).await {
+            Ok(listeners) => drop(heard.insert(output, listeners)),
+            Err(error) => checks.push(Check::unanswered(output, &error.into())),
+        }
+    }
+    let incidents = heard.remove(INCIDENT_TOPIC);
+    let mut webhook = Some(false);
+    // It holds credentials: where people listen already nobody need read it.
+    if incidents.as_ref().is_some_and(|topic| topic.confirmed == 0)
+        && let Some(secret) = named(stack, PROVIDERS_SECRET)
+    {
+        let secret = SecretsProviders::new(deployment.connection.secrets.clone(), secret);
+        match secret.providers().await {
+            Ok(providers) => webhook = Some(providers.has_incident_webhook()),
+            Err(error) => {
+                webhook = None;
+                checks.push(Check::unanswered("incident webhook", &error.into()));
+            }
+        }
+    }
+    checks.extend(judge(&heard, incidents.as_ref(), webhook));
+    checks
+}
+
+fn judge(
+    heard: &BTreeMap<&'static str, TopicListeners>,
+    incidents: Option<&TopicListeners>,
+    webhook: Option<bool>,
+) -> Vec<Check> {
+    // Where nobody knows there may be one: what is unheard then is unheard either way.
+    let nobody = unheard(heard.values().cloned().collect(), incidents, webhook.unwrap_or(true));
+    let subscribe = |topic: &str| {
+        format!("aws sns subscribe --topic-arn {topic} --protocol email --notification-endpoint ADDRESS")
+    };
+    let mut checks = Vec::new();
+    for output in ALARM_TOPICS {
+        let Some(topic) = heard.get(output) else { continue };
+        let bad = nobody.contains(&topic.topic);
+        checks.push(match incidents {
+            // One that listens to the incidents makes all three heard.
+            Some(incidents) if bad && topic.confirmed > 0 => Check::fault(
                 output,
-                "nobody listens",
-                format!(
-                    "aws sns subscribe --topic-arn {topic} --protocol email --notification-endpoint ADDRESS"
-                ),
+                "only the responder listens, and it has nobody to tell",
+                format!("{}, or set incident_webhook in the providers' secret", subscribe(&incidents.topic)),
             ),
-            Ok(heard) => Check::ok(output, format!("{} listen", heard.confirmed)),
-            Err(error) => Check::unanswered(output, &error.into()),
+            _ if bad => Check::fault(output, "nobody listens", subscribe(&topic.topic)),
+            _ => Check::ok(output, format!("{} listen", topic.confirmed)),
         });
     }
+    let told = incidents.and_then(|topic| match (topic.confirmed, webhook) {
+        (0, Some(true)) => Some("nobody listens; incidents are told to a webhook".to_owned()),
+        (0, Some(false)) if nobody.is_empty() => {
+            Some("nobody listens, but to the alarms themselves".to_owned())
+        }
+        // Said above, of each topic that it leaves unheard, or of the secret.
+        (0, _) => None,
+        (confirmed, _) => Some(format!("{confirmed} listen")),
+    });
+    checks.extend(told.map(|what| Check::ok(INCIDENT_TOPIC, what)));
     checks
+}
+
+/// What the stack's output says.
+fn named<'a>(stack: &'a Stack, output: &str) -> Option<&'a str> {
+    let known = stack.outputs().iter().find(|known| known.output_key() == Some(output));
+    known.and_then(|known| known.output_value())
 }

@@ -4,8 +4,8 @@ mod cloud;
 mod public;
 mod state;
 
-pub(in crate::commands) use self::state::OLDEST_PROOF;
 pub(super) use self::state::is_grave;
+pub(in crate::commands) use self::{cloud::ALARMS_MISSING, state::OLDEST_PROOF};
 
 use clap::Args;
 use sallyport_core::keyring::KeyringDocument;
@@ -41,7 +41,8 @@ impl DoctorCommand {
 pub(super) async fn examine(deployment: &Deployment, target: &Target) -> Vec<Check> {
     let now = deployment.now();
     let mut checks = Vec::new();
-    checks.extend(cloud::stack(deployment, target).await);
+    let described = cloud::describe(deployment, target).await;
+    checks.extend(cloud::stack(&described));
     checks.extend(cloud::parameters(deployment, target).await);
     checks.extend(part("settings", Ok(config::settings(&deployment.settings))));
     checks.extend(part("tables", config::tables(&deployment.connection, &deployment.settings).await));
@@ -55,8 +56,8 @@ pub(super) async fn examine(deployment: &Deployment, target: &Target) -> Vec<Che
     checks.extend(public::check(deployment, keys.as_ref()).await);
     checks.push(state::modes(deployment, now).await);
     checks.push(state::incidents(deployment, now).await);
-    checks.extend(cloud::alarms(deployment, target).await);
-    checks.extend(cloud::topics(deployment, target).await);
+    checks.extend(cloud::alarms(deployment, target, &described).await);
+    checks.extend(cloud::topics(deployment, &described).await);
     checks.extend(state::proofs(deployment, now).await);
     checks
 }

@@ -55,6 +55,15 @@ pub(super) fn keys(deployment: &Deployment, keys: Option<&KeyringDocument>, now:
             "restore the keyring's version before in Secrets Manager",
         )),
     }
+    // The rotation renews these with it; a pepper or a seal stays for what is under it.
+    for (kind, entries) in [("refresh", &document.refresh), ("device", &document.device)] {
+        let current = entries.iter().find(|key| key.state == KeyState::Current);
+        let age = current.map(|key| now.since(Timestamp::from_seconds(key.created_at)));
+        if let Some(age) = age.filter(|age| age.as_secs() / 86_400 >= OLDEST_KEY_DAYS) {
+            let what = format!("is {} old; {OLDEST_KEY_DAYS} days are the limit", span(age));
+            checks.push(Check::warning(format!("{kind} key age"), what, "sallyport keys rotate"));
+        }
+    }
     let secrets = [
         ("refresh", &document.refresh),
         ("device", &document.device),

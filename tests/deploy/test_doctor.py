@@ -1,0 +1,198 @@
+"""What `sallyport doctor` and `sallyport deploy preflight` find of what only AWS knows. Each finding is provoked, mended (by its own
+line where that is a command), and gone.
+
+A stack is never without faults in the emulator, so the exit code is 5 throughout: nobody answers at the issuer, which must be an
+https URL, and nested stacks forget what protects the tables. The first test lists them, so that each goes once it is no longer
+true. There is no change set there that reverts drift."""
+
+import json
+import subprocess
+
+import pytest
+
+from stage import AWS, TOOLS
+
+ENCRYPTED = "is not encrypted with the deployment's own key"
+EXPIRES = "does not expire items by expires_at: it grows for ever"
+RESTORABLE = "has no point-in-time recovery"
+UNHEARD = "only the responder listens, and it has nobody to tell"
+TOPICS = ["CriticalTopic", "WarningTopic", "InfoTopic"]
+# What the emulator's stack has as deployed.
+FORGOTTEN = {
+    "users": {ENCRYPTED, RESTORABLE}, "sessions": {ENCRYPTED, EXPIRES}, "throttle": {ENCRYPTED, EXPIRES},
+    "outbox": {ENCRYPTED, EXPIRES}, "audit": {ENCRYPTED, EXPIRES, RESTORABLE}, "ops": {ENCRYPTED, RESTORABLE},
+}
+COMMANDS = [("doctor",), ("deploy", "preflight")]
+
+
+def examine(operator, command=("doctor",)):
+    code, report = operator.ended(*command)
+    assert (code, report["ok"]) == (5, False), report
+    for check in report["checks"]:
+        assert (check["fix"] is not None) == (check["outcome"] in ("warning", "fault")), check
+    return report["checks"]
+
+
+def found(operator, outcome="fault", command=("doctor",)):
+    """Name and words → fix."""
+    checks = examine(operator, command)
+    return {(check["name"], check["what"]): check["fix"] for check in checks if check["outcome"] == outcome}
+
+
+@pytest.fixture
+def deployed(operator):
+    """What is found before, and again afterwards."""
+    before = found(operator)
+    yield before
+    assert found(operator) == before
+
+
+@pytest.fixture
+def mend(operator, tmp_path):
+    """Somebody who does as the line says."""
+    def play(command):
+        environment = operator.stack.emulator.environment() | {"HOME": str(tmp_path), "PATH": f"{TOOLS}:/usr/bin:/bin"}
+        done = subprocess.run(["sh", "-euc", AWS + command], env=environment, text=True, capture_output=True, timeout=60)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        return done.stdout
+    return play
+
+
+@pytest.fixture
+def cloudwatch(emulator):
+    return emulator.client("cloudwatch")
+
+
+@pytest.fixture
+def key_age(cloudwatch, stack):
+    """An alarm, as one may put it again."""
+    name = f"{stack.name}-key-age"
+    (alarm,) = cloudwatch.describe_alarms(AlarmNames=[name])["MetricAlarms"]
+    takes = cloudwatch.meta.service_model.operation_model("PutMetricAlarm").input_shape.members
+    alarm = {member: value for member, value in alarm.items() if member in takes}
+    yield alarm
+    cloudwatch.put_metric_alarm(**alarm)
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_a_stack_as_it_was_deployed(operator, command):
+    checks = examine(operator, command)
+    faults = {(check["name"].split(" table ")[0], check["what"]) for check in checks if check["outcome"] == "fault"}
+    assert faults == {
+        *((table, what) for table, problems in FORGOTTEN.items() for what in problems),
+        ("api", "https://auth.example.test/health/ready: can't be reached"),
+        *((topic, UNHEARD) for topic in TOPICS),
+    }
+    well = {check["name"]: check["what"] for check in checks if check["outcome"] == "ok"}
+    assert well["stack"] in ("is CREATE_COMPLETE", "is UPDATE_COMPLETE")
+    assert well["parameters"] == "the functions have what the stack was deployed with"
+    assert well["alarm actions"] == "each tells a topic, or its composite does"
+    assert {"settings", "keyring", "key age", "alarms"} <= set(well)
+    assert not {"alarms missing", "IncidentTopic"} & {check["name"] for check in checks}
+
+
+def test_a_variable_that_was_changed_by_hand(operator, deployed, emulator, stack):
+    functions, name = emulator.client("lambda"), f"{stack.name}-login"
+    variables = functions.get_function_configuration(FunctionName=name)["Environment"]["Variables"]
+    changed = variables | {"SALLYPORT_ADDRESS_LIMIT": "7"}
+    functions.update_function_configuration(FunctionName=name, Environment={"Variables": changed})
+    try:
+        for command in COMMANDS:
+            now = found(operator, command=command)
+            difference = ("parameters", "login has SALLYPORT_ADDRESS_LIMIT=7, the stack 10000")
+            assert now.keys() - deployed.keys() == {difference}
+            assert "--deployment-mode REVERT_DRIFT" in now[difference]
+    finally:
+        functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+
+
+def test_alarms_that_were_muted(operator, deployed, cloudwatch, mend, stack):
+    names = [f"{stack.name}-service-down", f"{stack.name}-key-age"]
+    cloudwatch.disable_alarm_actions(AlarmNames=names)
+    now = found(operator)
+    ((muted, fix),) = ((finding, now[finding]) for finding in now.keys() - deployed.keys())
+    assert muted[0] == "alarm actions"
+    assert set(muted[1].removeprefix("switched off: ").split(", ")) == {"service-down", "key-age"}
+    assert now.keys() == found(operator, command=("deploy", "preflight")).keys()
+    mend(fix)
+
+
+def test_an_alarm_that_somebody_deleted(operator, deployed, cloudwatch, key_age):
+    cloudwatch.delete_alarms(AlarmNames=[key_age["AlarmName"]])
+    missing = ("alarms missing", "the release has them, the stack has not: key-age")
+    now = found(operator)
+    assert now.keys() - deployed.keys() == {missing}
+    assert now[missing].startswith("deploy the release") and "REVERT_DRIFT" in now[missing]
+    # A release may be what brings it: no reason to wait with it.
+    preflight = ("deploy", "preflight")
+    assert missing in found(operator, "warning", preflight) and missing not in found(operator, command=preflight)
+    cloudwatch.put_metric_alarm(**key_age)
+
+
+def test_an_alarm_that_tells_nobody_unless_a_composite_does(operator, deployed, cloudwatch, key_age, stack):
+    cloudwatch.put_metric_alarm(**key_age | {"AlarmActions": []})
+    silent = ("alarm actions", "tell nobody, nor does a composite for them: key-age")
+    now = found(operator)
+    assert now.keys() - deployed.keys() == {silent}
+    assert "--deployment-mode REVERT_DRIFT" in now[silent]
+
+    page, topic = f"{stack.name}-page-keys", stack.outputs["InfoTopic"]
+    rule = f'ALARM("{key_age["AlarmName"]}")'
+    try:
+        cloudwatch.put_composite_alarm(AlarmName=page, AlarmRule=rule, AlarmActions=[topic])
+        assert found(operator) == deployed
+        # What is itself a composite has nobody to speak for it.
+        cloudwatch.put_composite_alarm(AlarmName=page, AlarmRule=rule)
+        itself = (silent[0], silent[1].replace("key-age", "page-keys"))
+        assert found(operator).keys() - deployed.keys() == {itself}
+    finally:
+        cloudwatch.delete_alarms(AlarmNames=[page])
+    cloudwatch.put_metric_alarm(**key_age)
+
+
+def unheard(operator, command=("doctor",)):
+    return {name: fix for (name, _), fix in found(operator, command=command).items() if name in TOPICS}
+
+
+def test_topics_are_heard_once_somebody_listens_to_incidents(operator, deployed, emulator, mend, stack):
+    fixes = unheard(operator)
+    assert list(fixes) == TOPICS and len(set(fixes.values())) == 1
+    command, otherwise = fixes["CriticalTopic"].split(", or ")
+    assert otherwise == "set incident_webhook in the providers' secret"
+    assert stack.outputs["IncidentTopic"] in command
+
+    subscribed = json.loads(mend(command.replace("ADDRESS", "on-call@example.test") + " --output json"))
+    try:
+        for preflight_too in COMMANDS:
+            assert unheard(operator, preflight_too) == {}
+        assert ("IncidentTopic", "1 listen") in found(operator, "ok")
+    finally:
+        emulator.client("sns").unsubscribe(SubscriptionArn=subscribed["SubscriptionArn"])
+
+
+def test_topics_are_heard_where_the_responder_has_a_webhook(operator, deployed, emulator, stack):
+    secrets, secret = emulator.client("secretsmanager"), stack.outputs["ProvidersSecret"]
+    before = secrets.get_secret_value(SecretId=secret)["SecretString"]
+    told = json.loads(before) | {"incident_webhook": {"url": "https://chat.example.test/hook"}}
+    secrets.put_secret_value(SecretId=secret, SecretString=json.dumps(told))
+    try:
+        for command in COMMANDS:
+            assert unheard(operator, command) == {}
+        assert ("IncidentTopic", "nobody listens; incidents are told to a webhook") in found(operator, "ok")
+    finally:
+        secrets.put_secret_value(SecretId=secret, SecretString=before)
+
+
+def test_a_topic_is_heard_by_whoever_subscribed_to_it(operator, deployed, emulator, stack):
+    sns, subscribed = emulator.client("sns"), []
+    try:
+        for left, topic in zip((TOPICS[1:], TOPICS[2:], []), TOPICS, strict=True):
+            subscribed.append(sns.subscribe(
+                TopicArn=stack.outputs[topic], Protocol="email", Endpoint="on-call@example.test", ReturnSubscriptionArn=True
+            )["SubscriptionArn"])
+            assert list(unheard(operator)) == left
+        assert ("IncidentTopic", "nobody listens, but to the alarms themselves") in found(operator, "ok")
+    finally:
+        for one in subscribed:
+            sns.unsubscribe(SubscriptionArn=one)
+
