@@ -1,6 +1,7 @@
 //! Somebody tries what is not theirs.
 
 use anyhow::Result;
+use sallyport_testkit::Account;
 
 use crate::{
     drill::{Drill, Expected},
@@ -62,6 +63,53 @@ async fn factors_that_lock_mean_that_passwords_are_known_to_others() -> Result<(
         Ok(())
     };
     drill.play(expected, nothing, traffic, nothing, ordinary).await
+}
+
+/// Somebody who knows when factors lock stops before: it is the share of wrong codes that tells.
+#[tokio::test]
+async fn codes_that_are_wrong_by_half_mean_the_same_where_no_factor_locks() -> Result<()> {
+    let expected = Expected {
+        alarm: "mfa-bypass-attempts",
+        within: 2,
+        also: &[],
+        tells: "page-attack",
+        lasts: 1,
+        clears_within: 17,
+    };
+    let mut drill = Drill::start().await?;
+    let mut accounts = Vec::new();
+    for _ in 0..10 {
+        accounts.push(drill.world.backend.account_with_totp().await?);
+    }
+    let (owners, victims) = accounts.split_at(5);
+    // As many codes, and fewer than half of them wrong: people mistype, and nobody is told.
+    let mistyped = async |world: &World| {
+        for owner in owners {
+            wrong_codes(world, owner, 2).await?;
+            for code in owner.recovery_codes.iter().take(3) {
+                world.backend.actor().begin_log_in(owner).await?.verify_with_recovery_code(code).await?;
+            }
+        }
+        Ok(())
+    };
+    drill.minutes(1, mistyped).await?;
+    let traffic = async |world: &World| {
+        for victim in victims {
+            wrong_codes(world, victim, 4).await?;
+        }
+        Ok(())
+    };
+    drill.play(expected, nothing, traffic, nothing, ordinary).await
+}
+
+/// Wrong codes after a right password, none of which locks the factor.
+async fn wrong_codes(world: &World, victim: &Account, count: usize) -> Result<()> {
+    let pending = world.backend.actor().begin_log_in(victim).await?;
+    for _ in 0..count {
+        let wrong = victim.factor().wrong_code_at(world.backend.now());
+        pending.try_verify(&victim.factor().id, &wrong).await?.expect(401)?;
+    }
+    Ok(())
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ use crate::{
 /// What the logs are asked for.
 const COUNTED: [&str; 6] =
     ["requests", "errors", "authentication failures", "lockouts", "limiter triggers", "suspicious events"];
+/// And what differs from run to run.
+const MEASURED: [&str; 2] = ["response time", "cold starts"];
 
 fn figure<'a>(review: &'a Value, name: &str) -> &'a Value {
     review["figures"].as_array().unwrap().iter().find(|figure| figure["name"] == name).unwrap()
@@ -41,7 +43,7 @@ async fn a_figure_that_cannot_be_had_says_so_and_leaves_the_others() -> anyhow::
     assert_eq!((&sessions["value"], &sessions["attention"]), (&Value::Null, &Value::from(true)));
     assert!(figure(&review, "keyring")["problem"].as_str().unwrap().contains("sallyport keys init"));
     assert_eq!(figure(&review, "users")["value"]["state"], "ACTIVE");
-    for name in COUNTED.into_iter().chain(["health"]) {
+    for name in COUNTED.into_iter().chain(MEASURED).chain(["health"]) {
         let figure = figure(&review, name);
         assert_eq!((&figure["value"], &figure["attention"]), (&Value::Null, &Value::from(true)), "{name}");
         assert!(figure["problem"].is_string(), "{figure}");
@@ -93,7 +95,17 @@ async fn a_review_counts_by_the_backends_own_clock_who_was_refused() -> anyhow::
     limiter triggers: 1
     suspicious events: 1
     "#);
+    let p95 = figure(&review, "response time")["value"]["p95_ms"].as_u64();
+    assert!(p95.is_some_and(|p95| (1..60_000).contains(&p95)), "{p95:?}");
+    let starts = figure(&review, "cold starts")["value"]["starts"].as_u64();
+    assert!(starts.is_some_and(|starts| starts <= 10), "{starts:?}");
     let shown = world.shell.run("review daily")?.stdout;
+    assert!(
+        row(&shown, "response time")
+            .starts_with("application response time 95 % of the requests in 24h within "),
+        "{shown}"
+    );
+    assert!(row(&shown, "cold starts").contains(" of 11 requests in 24h, "), "{shown}");
     let rows = COUNTED.map(|name| row(&shown, name)).join("\n");
     // The first review has asked for the health, too.
     insta::assert_snapshot!(rows, @r"
@@ -142,6 +154,8 @@ async fn the_review_of_a_stack_asks_logs_insights_once_with_the_saved_query() ->
     let (url, asked) = insights(&[
         ("answered", "1.2E7"),
         ("failed", "240000"),
+        ("p95_ms", "87.4321"),
+        ("starts", "6000"),
         ("sign_ins_refused", "120"),
         ("sign_ins_locked", "3"),
         ("limited", "many"),
@@ -159,6 +173,8 @@ async fn the_review_of_a_stack_asks_logs_insights_once_with_the_saved_query() ->
     "#);
     assert_eq!(figure(&review, "requests")["value"]["first_at"], 1_785_506_591);
     assert_eq!(figure(&review, "errors")["attention"], true, "a rate of 2 %");
+    assert_eq!(figure(&review, "response time")["value"], json!({"p95_ms": 87}));
+    assert_eq!(figure(&review, "cold starts")["value"], json!({"starts": 6000, "rate": 0.0005}));
     let limited = &figure(&review, "limiter triggers")["problem"];
     assert_eq!(limited, "the logs answer many where a number should be");
     assert_eq!(queries(&asked), [include_str!("../../../../infra/queries/review.logs")]);
@@ -183,11 +199,13 @@ async fn a_quiet_stack_has_counted_nothing_and_one_whose_logs_are_away_has_no_co
     let shell = cloud(shell, &quiet)?;
     let review = shell.run("--stack prod review daily --json")?.json(0)?;
     assert_eq!(figure(&review, "errors")["value"], json!({"errors": 0, "requests": 0, "rate": null}));
+    assert_eq!(figure(&review, "response time")["value"], json!({"p95_ms": null}));
+    assert_eq!(figure(&review, "cold starts")["value"], json!({"starts": 0, "rate": null}));
 
     let (away, _) = answers(json!({"status": "Failed"}))?;
     let shell = shell.with("AWS_ENDPOINT_URL_CLOUDWATCH_LOGS", &away);
     let review = shell.run("--stack prod review daily --json")?.json(0)?;
-    for name in COUNTED {
+    for name in COUNTED.into_iter().chain(MEASURED) {
         assert_eq!(figure(&review, name)["problem"], "the query of the logs ended as Failed", "{name}");
     }
     assert_eq!(figure(&review, "users")["value"]["state"], "ACTIVE");

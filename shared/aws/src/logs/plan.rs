@@ -49,6 +49,7 @@ enum Aggregate {
     Sum(String),
     Min(String),
     Max(String),
+    Percentile(String, f64),
 }
 
 #[derive(Debug, Clone, PartialEq)]
@@ -206,6 +207,15 @@ impl Aggregate {
             }
             Self::Min(field) => values(field).into_iter().min_by(by_order).map(|value| text(&value)),
             Self::Max(field) => values(field).into_iter().max_by(by_order).map(|value| text(&value)),
+            // The least of the values that so many of a hundred do not exceed.
+            Self::Percentile(field, percent) => {
+                let mut values: Vec<_> = values(field).iter().filter_map(Value::as_f64).collect();
+                values.sort_by(f64::total_cmp);
+                let count = f64::from(u32::try_from(values.len()).unwrap_or(u32::MAX));
+                let ranked = values.iter().zip((1_u32..).map(f64::from));
+                let mut enough = ranked.skip_while(|(_, rank)| rank * 100.0 < percent * count);
+                enough.next().map(|(value, _)| value.to_string())
+            }
         }
     }
 }
@@ -317,6 +327,16 @@ impl Tokens {
             "sum" => Aggregate::Sum(self.word()?),
             "min" => Aggregate::Min(self.word()?),
             "max" => Aggregate::Max(self.word()?),
+            "pct" => {
+                let field = self.word()?;
+                self.symbol(",")?;
+                match self.next()? {
+                    Token::Number(percent) if percent > 0.0 && percent <= 100.0 => {
+                        Aggregate::Percentile(field, percent)
+                    }
+                    other => return Err(format!("a percentage was expected, not {other:?}")),
+                }
+            }
             other => return Err(format!("{other} is not understood")),
         };
         self.symbol(")")?;
@@ -442,6 +462,13 @@ mod tests {
     fn wide_events_are_added_up() {
         let query = "filter ispresent(requests)\n| stats sum(requests) as answered, sum(errors) as failed, sum(lockouts) as locked, min(@timestamp) as first_seen";
         assert_eq!(shown(&run(query)), ["answered=2 failed=1 first_seen=1785506401000 locked=0"]);
+    }
+
+    #[test]
+    fn a_percentile_is_a_value_that_was_measured() {
+        let query = "filter ispresent(message)\n| stats pct(status, 33) as low, pct(status, 50) as half, pct(status, 95) as most, pct(requests, 95) as none";
+        assert_eq!(shown(&run(query)), ["half=401 low=200 most=503"]);
+        assert!(Plan::read("stats pct(status, 0) as none").is_err());
     }
 
     #[test]

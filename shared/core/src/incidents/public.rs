@@ -67,7 +67,8 @@ pub fn impact(incident: &Incident) -> Option<Impact> {
 pub fn progress(incident: &Incident) -> Progress {
     match incident.state() {
         State::Resolved => Progress::Resolved,
-        _ if incident.ringing().next().is_none() => Progress::Monitoring,
+        // What no alarm has joined, no alarm knows to be over.
+        _ if !incident.alarms.is_empty() && incident.ringing().next().is_none() => Progress::Monitoring,
         State::Acknowledged => Progress::Investigating,
         State::Open => Progress::Detected,
     }

@@ -760,6 +760,7 @@ fn a_person_opens_an_incident_once_and_an_alarm_of_its_cause_joins_it() {
     };
     let incident = report(&scene, &new("availability", "a customer cannot sign in")).unwrap();
     assert_eq!((incident.alarms.len(), impact(&incident)), (0, Some(Impact::Disruption)));
+    assert_eq!(progress(&incident), Progress::Detected, "that no alarm rings says nothing");
     let again = report(&scene, &new("availability", "another, too"));
     assert_eq!(again, Err(IncidentError::Open { id: incident.id }));
     assert_eq!(scene.events(), [EventKind::IncidentOpened]);

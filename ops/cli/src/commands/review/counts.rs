@@ -42,12 +42,16 @@ struct Sums {
 }
 
 impl Sums {
-    /// What no line has is not in the answer.
+    /// What no line has is not in the answer: nothing was counted.
     fn of(&self, name: &str) -> Result<u64, Failure> {
-        let Some(text) = self.row.get(name) else { return Ok(0) };
+        Ok(self.rounded(name)?.unwrap_or_default())
+    }
+
+    fn rounded(&self, name: &str) -> Result<Option<u64>, Failure> {
+        let Some(text) = self.row.get(name) else { return Ok(None) };
         // CloudWatch may write a large one as 1.2E7.
         let number = text.parse::<f64>().ok().and_then(|number| format!("{number:.0}").parse().ok());
-        number.ok_or_else(|| {
+        number.map(Some).ok_or_else(|| {
             Failure::dependency("query_failed", format!("the logs answer {text} where a number should be"))
         })
     }
@@ -57,9 +61,11 @@ impl Sums {
 type Told = Result<(Value, String, bool), Failure>;
 type Tell = fn(&Sums) -> Told;
 
-const FIGURES: [(Area, &str, Tell); 6] = [
+const FIGURES: [(Area, &str, Tell); 8] = [
     (Area::Application, "requests", requests),
     (Area::Application, "errors", errors),
+    (Area::Application, "response time", response_time),
+    (Area::Application, "cold starts", cold_starts),
     (Area::Security, "authentication failures", refusals),
     (Area::Security, "lockouts", lockouts),
     (Area::Security, "limiter triggers", limits),
@@ -82,6 +88,25 @@ fn errors(sums: &Sums) -> Told {
     let text = format!("{errors} of {requests} requests in {}{percent}", sums.span);
     let value = json!({"errors": errors, "requests": requests, "rate": rate});
     Ok((value, text, deploy::too_many(errors as f64, requests as f64)))
+}
+
+/// `null` where nothing was answered: 0 ms would be fast.
+fn response_time(sums: &Sums) -> Told {
+    let p95 = sums.rounded("p95_ms")?;
+    let text = p95.map_or_else(
+        || format!("nothing was answered in {}", sums.span),
+        |p95| format!("95 % of the requests in {} within {p95} ms", sums.span),
+    );
+    Ok((json!({"p95_ms": p95}), text, false))
+}
+
+/// With their share: it rises where load grows, or where processes don't stay.
+fn cold_starts(sums: &Sums) -> Told {
+    let (starts, requests) = (sums.of("starts")?, sums.of("answered")?);
+    let rate = (requests > 0).then(|| starts as f64 / requests as f64);
+    let percent = rate.map(|rate| format!(", {:.2} %", rate * 100.0)).unwrap_or_default();
+    let text = format!("{starts} of {requests} requests in {}{percent}", sums.span);
+    Ok((json!({"starts": starts, "rate": rate}), text, false))
 }
 
 fn refusals(sums: &Sums) -> Told {

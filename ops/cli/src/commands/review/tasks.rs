@@ -63,7 +63,7 @@ tasks! {
         "log rotation and cleanup" by "AWS" => "LogRetentionDays, TTL of the tables",
         "backup verification" by "maintenance" => "sallyport backup verify",
         "advisories of dependencies" by "CI" => "cargo deny check advisories",
-        "performance figures" by "alarms" => "slow-responses, low-success-rate",
+        "performance figures" by "alarms" => "the response time above: slow-responses, low-success-rate",
     Daily Database:
         "tables answer" by "alarms" => "the table figures above",
         "replication" by "AWS" => "three copies in three zones",
@@ -83,7 +83,7 @@ tasks! {
         "backup integrity" by "maintenance" => "sallyport backup verify",
     Weekly Service:
         "patterns in the error logs" => "sallyport top errors --since 7d",
-        "capacity" by "alarms" => "sallyport runbook show concurrency-high",
+        "capacity" by "alarms" => "requests and cold starts above; sallyport runbook show concurrency-high",
         "backup integrity" by "maintenance" => "sallyport restore drill",
         "security patches" => "cargo deny check; sallyport runbook show deployment",
         "performance benchmarks" => "tests/bench/run; sallyport calibrate",
@@ -96,7 +96,7 @@ tasks! {
         "slow calls" by "alarms" => "sallyport runbook show slow-responses",
         "persistence" by "AWS" => "a write is durable when it is acknowledged",
     Weekly Application:
-        "performance figures" => "curl $SALLYPORT_URL/metrics",
+        "performance figures" => "the response time above; curl $SALLYPORT_URL/metrics",
         "memory leaks" => "sallyport runbook show memory",
         "security events" => "sallyport logs events --since 7d",
     Weekly Security:
