@@ -62,7 +62,7 @@ impl Diagnose for Logs {
         let asked = self.platform.config().functions.iter().map(|name| async move {
             let changed_at = functions.changed_at(name).await?;
             let at = moment(&changed_at).ok_or_else(|| format!("{name} changed at {changed_at:?}"))?;
-            // The stack's name begins it, and is known.
+            // Who reads it knows the stack, whose name begins the function's.
             Ok(Changed { function: name.rsplit('-').next().unwrap_or(name).to_owned(), at })
         });
         try_join_all(asked).await

@@ -7,7 +7,7 @@ use aws_sdk_lambda::Client;
 
 use crate::{Clients, cause, meter::CallMeter};
 
-/// A diagnosis waits for the logs as long.
+/// The logs take longer to answer: a diagnosis does not wait for this.
 const LIMIT: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Clone)]
