@@ -1,6 +1,11 @@
 //! The tasks of the maintenance function, and the gauges that alarms read.
 
-use crate::{incidents::set_webhook, prelude::*};
+use std::collections::BTreeSet;
+
+use crate::{
+    incidents::{hear, set_webhook},
+    prelude::*,
+};
 
 async fn task(backend: &Backend, task: &str) -> Result<Value> {
     let answer = backend.console("POST", "invoke/maintenance", Some(json!({"task": task}))).await?;
@@ -238,5 +243,51 @@ async fn a_drill_that_is_interrupted_anywhere_goes_on_and_leaves_no_tables() -> 
             assert_eq!(scratch_tables(&backend).await?, Vec::<Value>::new(), "{kind} {operation}");
         }
     }
+    Ok(())
+}
+
+/// Who leads to what: incidents, causes and timelines by their keys.
+async fn incidents_kept(backend: &Backend) -> Result<BTreeSet<(String, String)>> {
+    let text = |item: &Value, name: &str| item[name].as_str().unwrap_or_default().to_owned();
+    let items = backend.items("Ops").await?;
+    let keys = items.iter().map(|item| (text(item, "pk"), text(item, "sk")));
+    Ok(keys.filter(|(kind, _)| kind.starts_with("INCIDENT")).collect())
+}
+
+#[tokio::test]
+async fn an_incident_is_forgotten_400_days_after_it_was_over_and_one_that_is_open_never() -> Result<()> {
+    let backend = Backend::start().await?;
+    let (_, open) = hear(&backend, "slow-responses", "ALARM").await?;
+    let before = incidents_kept(&backend).await?;
+    let (_, over) = hear(&backend, "key-age", "ALARM").await?;
+    backend.advance(60).await?;
+    hear(&backend, "key-age", "OK").await?;
+    backend.advance_days(1).await?;
+    backend.resolve_incident(&over).await?;
+
+    backend.advance(400 * 86_400 - 3600).await?;
+    assert_eq!(task(&backend, "retention").await?["incidents_forgotten"], json!([]));
+    let all = incidents_kept(&backend).await?;
+    backend.advance(3600).await?;
+    // Two at once, and each once more: it is told once.
+    let (one, other) = tokio::join!(task(&backend, "retention"), task(&backend, "retention"));
+    let told: Vec<_> = [one?, other?]
+        .iter()
+        .flat_map(|report| report["incidents_forgotten"].as_array().cloned().unwrap_or_default())
+        .collect();
+    assert_eq!(told, [json!(over)]);
+    assert_eq!(task(&backend, "retention").await?["incidents_forgotten"], json!([]));
+    let kept = incidents_kept(&backend).await?;
+    let gone: BTreeSet<_> = all.difference(&kept).map(|(kind, sort)| format!("{kind} {sort}")).collect();
+    assert!(gone.iter().all(|key| key.contains(&over) || key == "INCIDENT_CAUSE key-age"), "{gone:?}");
+    assert!(gone.len() > 3, "{gone:?}");
+    assert!(before.is_subset(&kept) && kept.iter().any(|(_, sort)| *sort == open), "{kept:?}");
+
+    // The cause that leads nowhere now leads to the next incident.
+    let (outcome, again) = hear(&backend, "key-age", "ALARM").await?;
+    assert_eq!(outcome, "opened");
+    assert_ne!(again, over);
+    let proofs = backend.items("Ops").await?;
+    assert!(proofs.iter().any(|item| item["pk"] == "PROOF" && item["sk"] == "retention"));
     Ok(())
 }

@@ -143,9 +143,15 @@ async fn walk(backend: &Backend, mut account: Account) -> Result<()> {
     backend.console("POST", "rotate", None).await?.expect(200)?;
     let hook = json!({"DeploymentId": "d-1", "LifecycleEventHookExecutionId": "e-1"});
     backend.invoke("smoke", &hook).await?.expect(200)?;
-    for task in
-        ["key_age", "recovery_check", "topic_check", "backup_verify", "restore_drill", "session_gauge"]
-    {
+    for task in [
+        "key_age",
+        "recovery_check",
+        "topic_check",
+        "backup_verify",
+        "restore_drill",
+        "retention",
+        "session_gauge",
+    ] {
         backend.console("POST", "invoke/maintenance", Some(json!({"task": task}))).await?.expect(200)?;
     }
     actor.get("/metrics").await?.expect(404)?;

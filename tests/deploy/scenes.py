@@ -24,6 +24,8 @@ def prepare(stage):
     stage.set(
         INCIDENT=opened["incident"], EMAIL="on-call@example.test", TABLE=stage["SALLYPORT_USERS_TABLE"],
         RESTORE_TIME=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        # The default of the template.
+        LOG_DAYS="30",
         # Only of commands that are not answered.
         DEPLOYMENT="d-ABCDEF123", EVIDENCE_BUCKET="evidence",
     )
@@ -142,6 +144,8 @@ def security_incident(page, stage):
     assert kept["retentionInDays"] == 400
     backups = stage.client("dynamodb").list_backups(TableName=stage["SALLYPORT_AUDIT_TABLE"])["BackupSummaries"]
     assert [backup["BackupName"] for backup in backups] == [f"evidence-{stage['INCIDENT']}"]
+    assert f"{group} keeps its lines for 400 days, not 30" in stage.run("sallyport retention check", page.directory).stdout
+    page.play("retention check")
 
 
 @scene

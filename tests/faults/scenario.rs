@@ -96,6 +96,7 @@ pub(crate) enum Scenario {
     SessionsCounted,
     SessionsReported,
     BackupsVerified,
+    IncidentsForgotten,
     Introspect,
     IntrospectAccessToken,
     ListFactors,
@@ -107,7 +108,7 @@ pub(crate) enum Scenario {
 use Scenario::*;
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 71] = [
+    pub(crate) const ALL: [Self; 72] = [
         LogInUnknown,
         LogInWrong,
         LogInWrongAndLock,
@@ -179,6 +180,7 @@ impl Scenario {
         SessionsCounted,
         SessionsReported,
         BackupsVerified,
+        IncidentsForgotten,
     ];
 
     /// What reads, or counts, and changes nothing of an account.
@@ -258,7 +260,7 @@ impl Scenario {
             AlarmOpens | AlarmRaises | AlarmClears | AlarmReopens | AlarmMitigates | AlarmAgain
             | TickEscalates | TickTells | TickTellsOneChannel | TickGivesUp | TickIdle => Some("responder"),
             RotationStep => Some("rotation"),
-            SessionsCounted | SessionsReported | BackupsVerified => Some("maintenance"),
+            SessionsCounted | SessionsReported | BackupsVerified | IncidentsForgotten => Some("maintenance"),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 pub type Line = Vec<String>;
 
 /// What the pages' variables are read as when nobody set them: for checking, never for running.
-pub const SAMPLES: [(&str, &str); 23] = [
+pub const SAMPLES: [(&str, &str); 24] = [
     ("SALLYPORT_STACK", "sallyport-prod"),
     ("SALLYPORT_URL", "http://localhost:3000"),
     ("SALLYPORT_USERS_TABLE", "sallyport-prod-users"),
@@ -26,6 +26,7 @@ pub const SAMPLES: [(&str, &str); 23] = [
     ("BAD_VERSION", "22222222-2222-2222-2222-222222222222"),
     ("DEPLOYMENT", "d-ABCDEF123"),
     ("EVIDENCE_BUCKET", "evidence"),
+    ("LOG_DAYS", "30"),
     ("KEY", "refresh:1"),
     ("EMAIL", "ada@example.com"),
     ("ADDRESS", "203.0.113.7"),

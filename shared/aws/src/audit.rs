@@ -1,6 +1,6 @@
 //! Audit table: security events.
 
-use std::{collections::HashMap, time::Duration};
+use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     operation::put_item::PutItemError,
@@ -10,6 +10,7 @@ use sallyport_core::{
     audit::{EventKind, RecordEvent, SecurityEvent, Severity, Subject},
     clock::Timestamp,
     incidents::{Measure, ReadMeasures},
+    retention::EVENTS_KEPT,
     store::StoreResult,
 };
 
@@ -19,9 +20,6 @@ use crate::{
     meter,
     store::{Store, unavailable, unbuildable},
 };
-
-/// How long events are kept (DESIGN: 400 days).
-const KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 pub(crate) fn write_event(event: &SecurityEvent) -> Item {
     let mut item = HashMap::from([
@@ -35,7 +33,7 @@ pub(crate) fn write_event(event: &SecurityEvent) -> Item {
         ("address".to_owned(), s(event.origin.address)),
         ("agent".to_owned(), s(&event.origin.agent)),
         ("request_id".to_owned(), s(&event.origin.request_id)),
-        ("expires_at".to_owned(), n((event.at + KEPT).seconds())),
+        ("expires_at".to_owned(), n((event.at + EVENTS_KEPT).seconds())),
     ]);
     if let Some(session) = event.session {
         item.insert("session_id".to_owned(), s(session));

@@ -177,18 +177,22 @@ pub fn session_ends(image: &Value) -> (Vec<Timestamp>, u64) {
 }
 
 impl Store {
-    /// Counts the live sessions by reading them all: exact, slow, and paid for by the item.
+    /// Counts the live sessions by reading them all: exact, slow, and paid for by the item. `tell` is given, page by page, how
+    /// many users' sessions have been read, and how many of them live.
     ///
     /// # Errors
     /// Storage.
-    pub async fn scan_sessions(&self, now: Timestamp) -> StoreResult<u64> {
-        let mut live = 0;
-        let mut items = self.client.scan().table_name(&self.tables.sessions).into_paginator().items().send();
-        while let Some(item) = items.next().await {
-            let item = item.map_err(unavailable("scan sessions"))?;
-            let user = Reader::new("sessions", "scan", &item).parsed("user_id")?;
-            let sessions = crate::sessions::read_sessions(user, &item)?;
-            live += sessions.sessions.iter().filter(|session| session.is_live(now)).count() as u64;
+    pub async fn scan_sessions(&self, now: Timestamp, tell: &dyn Fn(usize, u64)) -> StoreResult<u64> {
+        let (mut users, mut live) = (0_usize, 0);
+        let mut pages = self.client.scan().table_name(&self.tables.sessions).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            for item in page.map_err(unavailable("scan sessions"))?.items() {
+                let user = Reader::new("sessions", "scan", item).parsed("user_id")?;
+                let sessions = crate::sessions::read_sessions(user, item)?;
+                users += 1;
+                live += sessions.sessions.iter().filter(|session| session.is_live(now)).count() as u64;
+            }
+            tell(users, live);
         }
         Ok(live)
     }

@@ -20,6 +20,7 @@ use sallyport_core::{
         Acknowledgement, AlarmRecord, Cause, ChangeIncident, Entry, FindIncident, Incident, IncidentChange,
         IncidentId, ListIncidents, Notice, Notices, Pointer, ReadTimeline, Resolution,
     },
+    retention::ForgetIncidents,
     store::StoreResult,
 };
 
@@ -275,7 +276,7 @@ impl FindIncident for Store {
 }
 
 impl ListIncidents for Store {
-    /// By the causes, of which there are as many as alarms: the incidents themselves are never deleted.
+    /// By the causes, of which there are as many as alarms: incidents are kept for more than a year.
     async fn open_incidents(&self) -> StoreResult<Vec<Incident>> {
         let mut open = Vec::new();
         for item in self.ops_items(CAUSES, None, "list causes").await? {
@@ -293,6 +294,65 @@ impl ListIncidents for Store {
         let from = IncidentId::first_of(since).to_string();
         let items = self.ops_items(INCIDENTS, Some(&from), "list incidents").await?;
         items.iter().map(read_incident).collect()
+    }
+}
+
+impl ForgetIncidents for Store {
+    async fn incidents_before(&self, before: Timestamp) -> StoreResult<Vec<Incident>> {
+        let first = IncidentId::first_of(before).to_string();
+        let mut incidents = Vec::new();
+        let mut items = self
+            .client
+            .query()
+            .table_name(&self.tables.ops)
+            .key_condition_expression("pk = :pk AND sk < :first")
+            .expression_attribute_values(":pk", s(INCIDENTS))
+            .expression_attribute_values(":first", s(first))
+            .consistent_read(true)
+            .into_paginator()
+            .items()
+            .send();
+        while let Some(item) = items.next().await {
+            incidents.push(read_incident(&item.map_err(unavailable("list incidents"))?)?);
+        }
+        Ok(incidents)
+    }
+
+    /// The timeline goes first: without its incident nothing would lead to what is left of it.
+    async fn forget_incident(&self, incident: &Incident) -> StoreResult<bool> {
+        let operation = "forget incident";
+        let id = incident.id.to_string();
+        for item in self.ops_items(&format!("{TIMELINE}{id}"), None, "read timeline").await? {
+            let reader = Reader::new(TABLE, TIMELINE, &item);
+            self.client
+                .delete_item()
+                .table_name(&self.tables.ops)
+                .set_key(Some(key(reader.text("pk")?, reader.text("sk")?)))
+                .send()
+                .await
+                .map_err(unavailable(operation))?;
+        }
+        let cause = incident.cause.as_str();
+        let pointer = self.ops_item(key(CAUSES, cause), "read cause").await?;
+        let pointer = pointer.map(|item| read_pointer(&item)).transpose()?;
+        let delete = |key| Delete::builder().table_name(&self.tables.ops).set_key(Some(key));
+        let own = delete(key(INCIDENTS, &id))
+            .condition_expression("ver = :seen")
+            .expression_attribute_values(":seen", n(incident.version))
+            .build()
+            .map_err(unbuildable(operation))?;
+        let mut transaction = Transaction::default().delete(own);
+        if pointer.is_some_and(|(led_to, _)| led_to == incident.id) {
+            let pointer = delete(key(CAUSES, cause))
+                .condition_expression("incident = :id AND #open = :no")
+                .expression_attribute_names("#open", "open")
+                .expression_attribute_values(":id", s(&id))
+                .expression_attribute_values(":no", AttributeValue::Bool(false))
+                .build()
+                .map_err(unbuildable(operation))?;
+            transaction = transaction.delete(pointer);
+        }
+        Ok(transaction.commit(&self.client, operation).await? == Committed::Yes)
     }
 }
 

@@ -23,6 +23,7 @@ pub mod mfa;
 pub mod providers;
 pub mod random;
 pub mod recovery;
+pub mod retention;
 pub mod secret;
 pub mod sessions;
 pub mod smoke;

@@ -59,6 +59,10 @@ pub struct Config {
     pub auto_mitigation: bool,
     /// The functions' log groups, for a first diagnosis.
     pub log_groups: Vec<String>,
+    /// What the names of the deployment's log groups begin with, where a function looks after them.
+    pub log_group_prefix: Option<String>,
+    /// For how many days they are to keep a line.
+    pub log_retention_days: Option<u32>,
     /// Names of the functions that answer callers: for who tells when they were deployed.
     pub functions: Vec<String>,
     /// The versions that a deployment is about to shift calls to, as `login=arn:…:7`.
@@ -151,6 +155,11 @@ impl Config {
                 }
             },
             log_groups: read.list("SALLYPORT_LOG_GROUPS"),
+            log_group_prefix: read.optional("SALLYPORT_LOG_GROUP_PREFIX"),
+            log_retention_days: match read.number("SALLYPORT_LOG_RETENTION_DAYS", 0, 0..=3653)? {
+                0 => None,
+                days => Some(days),
+            },
             functions: read.list("SALLYPORT_FUNCTIONS"),
             smoke_versions: read.list("SALLYPORT_SMOKE_VERSIONS"),
         })

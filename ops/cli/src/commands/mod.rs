@@ -19,6 +19,7 @@ mod migrate;
 mod mode;
 mod reset;
 mod restore;
+mod retention;
 mod review;
 mod runbook;
 mod sessions;
@@ -77,6 +78,9 @@ pub(crate) enum Command {
     /// Proof that the backups restore.
     #[command(subcommand)]
     Restore(restore::RestoreCommand),
+    /// How long things are kept.
+    #[command(subcommand)]
+    Retention(retention::RetentionCommand),
     /// Sessions of everybody.
     #[command(subcommand)]
     Sessions(sessions::SessionsCommand),
@@ -123,10 +127,11 @@ pub(crate) async fn run(invocation: Invocation) -> Result<Answer, Failure> {
         Command::Alarms(command) => command.run(&target, format).await,
         Command::Backup(command) => command.run(&target).await,
         Command::Restore(command) => command.run(&target, format).await,
-        Command::Sessions(command) => command.run(&target).await,
+        Command::Retention(command) => command.run(&target, format).await,
+        Command::Sessions(command) => command.run(&target, format).await,
         Command::Logs(command) => command.run(&target).await,
         Command::Top(command) => command.run(&target).await,
-        Command::Migrate(command) => command.run(&target).await,
+        Command::Migrate(command) => command.run(&target, format).await,
         Command::Review(command) => command.run(&target).await,
         Command::Runbook(command) => command.run(&target, format).await,
         Command::Totp(command) => command.run(&target).await,

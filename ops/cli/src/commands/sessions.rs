@@ -6,7 +6,12 @@ use clap::Subcommand;
 use sallyport_core::sessions::gauge;
 use serde::Serialize;
 
-use crate::{cli::Target, deployment::Deployment, failure::Failure, output::Answer};
+use crate::{
+    cli::Target,
+    deployment::Deployment,
+    failure::Failure,
+    output::{self, Answer, Format, Progress},
+};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum SessionsCommand {
@@ -21,9 +26,9 @@ pub(crate) enum SessionsCommand {
 impl SessionsCommand {
     /// # Errors
     /// AWS.
-    pub(crate) async fn run(self, target: &Target) -> Result<Answer, Failure> {
+    pub(crate) async fn run(self, target: &Target, format: Format) -> Result<Answer, Failure> {
         match self {
-            Self::Count { scan } => count(target, scan).await,
+            Self::Count { scan } => count(target, scan, Progress::new(format)).await,
         }
     }
 }
@@ -45,10 +50,13 @@ impl fmt::Display for Counted {
     }
 }
 
-async fn count(target: &Target, scan: bool) -> Result<Answer, Failure> {
+async fn count(target: &Target, scan: bool, progress: Progress) -> Result<Answer, Failure> {
     let deployment = Deployment::find(target).await?;
     let now = deployment.now();
     let active_sessions = gauge::active_sessions(&deployment.store, now).await?;
-    let scanned = if scan { Some(deployment.store.scan_sessions(now).await?) } else { None };
+    let tell = |users: usize, live| {
+        progress.tell(&format!("sessions of {} read, {live} live", output::count(users, "user")));
+    };
+    let scanned = if scan { Some(deployment.store.scan_sessions(now, &tell).await?) } else { None };
     Answer::of(&Counted { active_sessions, scanned })
 }

@@ -32,8 +32,9 @@ pub(crate) mod name {
     pub(crate) const PASSWORD_ITERATIONS: &str = "SALLYPORT_PASSWORD_ITERATIONS";
     pub(crate) const KEYRING_MAX_AGE: &str = "SALLYPORT_KEYRING_MAX_AGE_SECONDS";
     pub(crate) const DOCS_URL: &str = "SALLYPORT_DOCS_URL";
+    pub(crate) const LOG_RETENTION: &str = "SALLYPORT_LOG_RETENTION_DAYS";
 
-    pub(crate) const ALL: [&str; 18] = [
+    pub(crate) const ALL: [&str; 19] = [
         STAGE,
         USERS,
         SESSIONS,
@@ -52,6 +53,7 @@ pub(crate) mod name {
         PASSWORD_ITERATIONS,
         KEYRING_MAX_AGE,
         DOCS_URL,
+        LOG_RETENTION,
     ];
 }
 
@@ -182,6 +184,14 @@ impl Settings {
     /// The variable is no number.
     pub(crate) fn address_limit(&self) -> Result<u64, Failure> {
         self.number(name::ADDRESS_LIMIT, AddressLimit::default().requests)
+    }
+
+    /// For how many days log groups keep a line. `None`: the deployment has no log groups.
+    ///
+    /// # Errors
+    /// The variable is no number.
+    pub(crate) fn log_retention_days(&self) -> Result<Option<u32>, Failure> {
+        self.get(name::LOG_RETENTION).map(|_| self.number(name::LOG_RETENTION, 0)).transpose()
     }
 
     /// What the names of a restore drill's tables begin with: as the maintenance function's.

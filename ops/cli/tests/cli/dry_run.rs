@@ -37,6 +37,7 @@ const LINES: &[(&str, &str)] = &[
     ("keys rotate", ""),
     ("keys revoke", "signing:none"),
     ("restore drill", ""),
+    ("retention sweep", ""),
     ("deploy rollback", ""),
     ("deploy template", ""),
     ("gameday run", "expired-key"),

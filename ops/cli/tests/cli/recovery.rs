@@ -68,3 +68,44 @@ async fn sessions_are_counted_as_by_reading_them_all() -> anyhow::Result<()> {
     assert_eq!(counted, json!({"active_sessions": 3, "scanned": 3}));
     Ok(())
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_past_its_time_is_counted_then_named_then_gone() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let opened = world.shell.run("incident open --severity SEV3 --cause security report --json")?.json(0)?;
+    let incident = opened["incident"].as_str().unwrap_or_default().to_owned();
+    let resolve = format!("incident resolve {incident} --summary over");
+    assert_eq!(world.shell.run(&resolve)?.code, 0);
+    let checked = world.shell.run("retention check --json")?.json(0)?;
+    let here = |overdue: u64| json!({"ok": true, "log_retention_days": null, "log_groups": [], "incidents_overdue": overdue, "problems": []});
+    assert_eq!(checked, here(0));
+    world.post("/_local/clock", None, &json!({"advance_seconds": 400 * 86_400 + 60})).await?;
+    assert_eq!(world.shell.run("retention check --json")?.json(0)?, here(1));
+    let said = world.shell.run("retention check")?.stdout;
+    assert_eq!(said, "log groups: none on this machine\n1 incident for the next sweep\n");
+    let rehearsed = world.shell.run("retention sweep --dry-run")?;
+    assert_eq!(rehearsed.stdout, "would forget 1 incident; nothing was changed\n");
+    assert_eq!(rehearsed.stderr, format!("{incident} security, resolved 400 days ago\n"));
+    let swept = world.shell.run("retention sweep --json")?.json(0)?;
+    assert_eq!(swept, json!({"dry_run": false, "forgotten": [incident]}));
+    assert_eq!(world.shell.run("retention sweep")?.stdout, "forgot 0 incidents\n");
+    assert_eq!(
+        world.shell.run(&format!("incident show {incident} --json"))?.error(3)?.0,
+        "incident_not_found"
+    );
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_takes_its_time_says_how_far_it_is_to_people_and_not_to_scripts() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    for (line, told) in
+        [("sessions count --scan", "sessions of 1 user read, 1 live"), ("migrate validate", "users: ")]
+    {
+        assert_eq!(world.sign_in(PASSWORD).await?.0, 200);
+        let run = world.shell.run(line)?;
+        assert!(run.code == 0 && run.stderr.contains(told), "{line}: {run:?}");
+        assert_eq!(world.shell.run(&format!("{line} --json"))?.stderr, "");
+    }
+    Ok(())
+}

@@ -11,7 +11,7 @@ use sallyport_core::clock::{Clock, Timestamp};
 use thiserror::Error;
 
 use super::{Query, Row};
-use crate::{Clients, cause, meter::CallMeter};
+use crate::{Clients, cause};
 
 /// Between two looks at a query that runs.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -48,10 +48,7 @@ impl LogInsights {
 
     /// For a function. `None` for clients that were not connected by one.
     pub fn of_function(clients: &Clients, groups: Vec<String>, patience: Duration) -> Option<Self> {
-        let shared = clients.shared.as_ref()?;
-        let mut config = aws_sdk_cloudwatchlogs::config::Builder::from(&shared.config).interceptor(CallMeter);
-        config.set_endpoint_url(shared.endpoints.logs.clone());
-        Some(Self::new(Client::from_conf(config.build()), groups, patience))
+        Some(Self::new(super::client_of_function(clients)?, groups, patience))
     }
 
     /// What a query finds in a span, both ends of it included.
@@ -100,7 +97,7 @@ impl LogInsights {
     }
 }
 
-fn unavailable<E>(operation: &'static str) -> impl FnOnce(SdkError<E>) -> LogsError
+pub(super) fn unavailable<E>(operation: &'static str) -> impl FnOnce(SdkError<E>) -> LogsError
 where
     E: std::error::Error + ProvideErrorMetadata + 'static,
 {

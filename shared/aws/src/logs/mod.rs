@@ -1,14 +1,27 @@
 //! The questions that people and alarms have to the logs, and who answers them: Logs Insights, or lines at hand.
 
+mod groups;
 mod insights;
 mod plan;
 
 use std::collections::BTreeMap;
 
+use aws_sdk_cloudwatchlogs::{Client, config::Builder};
 use serde_json::Value;
 
-pub use self::insights::{LogInsights, LogsError};
 use self::plan::Plan;
+pub use self::{
+    groups::LogGroups,
+    insights::{LogInsights, LogsError},
+};
+use crate::{Clients, meter::CallMeter};
+
+fn client_of_function(clients: &Clients) -> Option<Client> {
+    let shared = clients.shared.as_ref()?;
+    let mut config = Builder::from(&shared.config).interceptor(CallMeter);
+    config.set_endpoint_url(shared.endpoints.logs.clone());
+    Some(Client::from_conf(config.build()))
+}
 
 /// One line of an answer: values by the names that the query gives them. What a line does not have is absent.
 pub type Row = BTreeMap<String, String>;

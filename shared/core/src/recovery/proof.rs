@@ -18,6 +18,8 @@ impl Proof {
     /// The last restore drill that failed.
     pub const RESTORE_DRILL_FAILED: &str = "restore_drill_failed";
     pub const BACKUP_VERIFY: &str = "backup_verify";
+    /// What is past its time was taken away.
+    pub const RETENTION: &str = "retention";
 }
 
 pub trait Proofs: Send + Sync {

@@ -12,7 +12,7 @@ use crate::{
     cli::{Change, Target},
     deployment::Deployment,
     failure::Failure,
-    output::Answer,
+    output::{Answer, Format, Progress},
 };
 
 /// Ids of the migrations that this release knows and that are not applied.
@@ -53,13 +53,13 @@ pub(crate) enum MigrateCommand {
 impl MigrateCommand {
     /// # Errors
     /// Somebody else is at it; AWS.
-    pub(crate) async fn run(self, target: &Target) -> Result<Answer, Failure> {
+    pub(crate) async fn run(self, target: &Target, format: Format) -> Result<Answer, Failure> {
         let deployment = Deployment::find(target).await?;
         match self {
             Self::Status => status::run(&deployment).await,
             Self::Up { to, change } => run::up(&deployment, to.as_deref(), change).await,
             Self::Down { to, change } => run::down(&deployment, to.as_deref(), change).await,
-            Self::Validate => validate::run(&deployment).await,
+            Self::Validate => validate::run(&deployment, Progress::new(format)).await,
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::{
     aws_fault,
     deployment::Deployment,
     failure::{Exit, Failure},
-    output::{Answer, Table, count, plain},
+    output::{Answer, Progress, Table, count, plain},
 };
 
 type Item = std::collections::HashMap<String, AttributeValue>;
@@ -110,7 +110,7 @@ impl fmt::Display for Validated {
 
 /// # Errors
 /// AWS.
-pub(super) async fn run(deployment: &Deployment) -> Result<Answer, Failure> {
+pub(super) async fn run(deployment: &Deployment, progress: Progress) -> Result<Answer, Failure> {
     let tables = &deployment.tables;
     let mut report = Validated::default();
     let all: [(&'static str, &str, &[&str]); 6] = [
@@ -123,18 +123,18 @@ pub(super) async fn run(deployment: &Deployment) -> Result<Answer, Failure> {
     ];
     for (table, name, keys) in all {
         report.table(table);
-        let mut items = deployment
+        let mut pages = deployment
             .connection
             .dynamodb
             .scan()
             .table_name(name)
             .consistent_read(true)
             .into_paginator()
-            .items()
             .send();
-        while let Some(item) = items.next().await {
-            let item = item.map_err(|error| aws_fault::from_sdk("scan a table", &error))?;
-            report.take(table, keys, &item);
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| aws_fault::from_sdk("scan a table", &error))?;
+            page.items().iter().for_each(|item| report.take(table, keys, item));
+            progress.tell(&format!("{table}: {} read", count(report.table(table).items, "item")));
         }
     }
     report.ok = report.tables.iter().all(|table| table.corrupt == 0);

@@ -93,6 +93,7 @@ pub(super) async fn of(
     figures.push(sessions(deployment, now).await);
     figures.extend(keys(deployment, now).await);
     figures.push(proof(deployment, now, Proof::BACKUP_VERIFY, "backup verified", VERIFIED_WITHIN).await);
+    figures.push(proof(deployment, now, Proof::RETENTION, "retention kept", VERIFIED_WITHIN).await);
     figures.push(proof(deployment, now, Proof::RESTORE_DRILL, "restore proven", PROVEN_WITHIN).await);
     if period == ReviewCommand::Monthly {
         figures.push(drills(now));

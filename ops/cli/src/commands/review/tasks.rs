@@ -60,7 +60,7 @@ macro_rules! tasks {
 tasks! {
     Daily Service:
         "health monitoring" by "alarms" => "sallyport alarms list",
-        "log rotation and cleanup" by "AWS" => "LogRetentionDays, TTL of the tables",
+        "log rotation and cleanup" by "maintenance" => "sallyport retention check",
         "backup verification" by "maintenance" => "sallyport backup verify",
         "advisories of dependencies" by "CI" => "cargo deny check advisories",
         "performance figures" by "alarms" => "the response time above: slow-responses, low-success-rate",

@@ -1,0 +1,133 @@
+//! `sallyport retention`.
+
+use std::fmt;
+
+use clap::Subcommand;
+use sallyport_aws::logs::LogGroups;
+use sallyport_core::{
+    clock::Timestamp,
+    incidents::Incident,
+    retention::{self, LogGroup, kept_otherwise},
+};
+use serde::Serialize;
+
+use crate::{
+    cli::{Change, Target},
+    deployment::Deployment,
+    failure::{Exit, Failure},
+    output::{Answer, Format, Progress, ago, count},
+};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RetentionCommand {
+    /// Check that log groups keep their lines as long as the stack says, and count incidents that are past their time.
+    Check,
+    /// Forget incidents that were resolved more than 400 days ago, with their timelines, as the maintenance function does
+    /// once a day.
+    Sweep {
+        #[command(flatten)]
+        change: Change,
+    },
+}
+
+impl RetentionCommand {
+    /// # Errors
+    /// AWS.
+    pub(crate) async fn run(self, target: &Target, format: Format) -> Result<Answer, Failure> {
+        match self {
+            Self::Check => check(target).await,
+            Self::Sweep { change } => sweep(target, change, format).await,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Checked {
+    ok: bool,
+    /// For how many days the deployment keeps a line of the log; `null` on this machine, where there are no log groups.
+    log_retention_days: Option<u32>,
+    log_groups: Vec<Group>,
+    /// That wait for the next sweep.
+    incidents_overdue: usize,
+    problems: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Group {
+    name: String,
+    /// `null`: for ever.
+    days: Option<u32>,
+}
+
+impl fmt::Display for Checked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.log_retention_days {
+            Some(days) => {
+                writeln!(f, "{} of {days} days", count(self.log_groups.len(), "log group"))?;
+            }
+            None => writeln!(f, "log groups: none on this machine")?,
+        }
+        writeln!(f, "{} for the next sweep", count(self.incidents_overdue, "incident"))?;
+        for problem in &self.problems {
+            writeln!(f, "problem: {problem}")?;
+        }
+        Ok(())
+    }
+}
+
+async fn check(target: &Target) -> Result<Answer, Failure> {
+    let deployment = Deployment::find(target).await?;
+    let overdue = retention::overdue(&deployment.store, deployment.now()).await?;
+    let (days, groups) = match &target.stack {
+        Some(stack) => (deployment.settings.log_retention_days()?, log_groups(&deployment, stack).await?),
+        None => (None, Vec::new()),
+    };
+    let problems = days.map(|days| kept_otherwise(&groups, days)).unwrap_or_default();
+    let ok = problems.is_empty();
+    let log_groups = groups.into_iter().map(|LogGroup { name, days }| Group { name, days }).collect();
+    let report =
+        Checked { ok, log_retention_days: days, log_groups, incidents_overdue: overdue.len(), problems };
+    Ok(Answer::of(&report)?.exit(if ok { Exit::Done } else { Exit::Findings }))
+}
+
+async fn log_groups(deployment: &Deployment, stack: &str) -> Result<Vec<LogGroup>, Failure> {
+    let groups = LogGroups::new(deployment.connection.logs.clone(), format!("/sallyport/{stack}/"));
+    Ok(groups.list().await?)
+}
+
+#[derive(Serialize)]
+struct Swept {
+    dry_run: bool,
+    forgotten: Vec<String>,
+}
+
+impl fmt::Display for Swept {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let incidents = count(self.forgotten.len(), "incident");
+        if self.dry_run {
+            writeln!(f, "would forget {incidents}; nothing was changed")
+        } else {
+            writeln!(f, "forgot {incidents}")
+        }
+    }
+}
+
+async fn sweep(target: &Target, change: Change, format: Format) -> Result<Answer, Failure> {
+    let deployment = Deployment::find(target).await?;
+    let now = deployment.now();
+    let progress = Progress::new(format);
+    let forgotten = if change.dry_run {
+        let overdue = retention::overdue(&deployment.store, now).await?;
+        overdue.iter().for_each(|incident| tell(progress, incident, now));
+        overdue.iter().map(|incident| incident.id).collect()
+    } else {
+        retention::sweep(&deployment.store, now, &|incident| tell(progress, incident, now)).await?
+    };
+    let forgotten = forgotten.iter().map(ToString::to_string).collect();
+    Answer::of(&Swept { dry_run: change.dry_run, forgotten })
+}
+
+fn tell(progress: Progress, incident: &Incident, now: Timestamp) {
+    let resolved = incident.resolved.as_ref().map(|resolved| ago(resolved.at, now)).unwrap_or_default();
+    progress.tell(&format!("{} {}, resolved {resolved}", incident.id, incident.cause));
+}
