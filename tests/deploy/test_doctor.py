@@ -165,6 +165,18 @@ def test_drift_is_told_of_the_stack_and_of_each_stack_in_it(operator, deployed, 
     assert before or drift(operator, "ok") == {"resources are as they were deployed": None}
 
 
+def test_alarms_of_a_stack_whose_name_begins_alike_are_none_of_ours(operator, deployed, cloudwatch, key_age, stack):
+    theirs = f"{stack.name}-eu-key-age"
+    cloudwatch.put_metric_alarm(**key_age | {"AlarmName": theirs, "AlarmActions": []})
+    try:
+        assert found(operator) == deployed
+        assert "eu-key-age" not in {alarm["name"] for alarm in operator("alarms", "list")["alarms"]}
+        code, said = operator.ended("alarms", "test", "eu-key-age", "--dry-run")
+        assert (code, said["error"]["code"]) == (3, "alarm_not_found")
+    finally:
+        cloudwatch.delete_alarms(AlarmNames=[theirs])
+
+
 def test_alarms_that_were_muted(operator, deployed, cloudwatch, mend, stack):
     names = [f"{stack.name}-service-down", f"{stack.name}-key-age"]
     cloudwatch.disable_alarm_actions(AlarmNames=names)
