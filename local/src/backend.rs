@@ -13,7 +13,7 @@ use crate::{
     demo,
     environment::{self, Environment},
     functions,
-    gateway::{self, Answers, Gateway, Refusals, Routes},
+    gateway::{self, Access, Answers, Gateway, Refusals, Routes},
     hook::{self, Deployments, Hook},
     lambda::Lambda,
     loopback::{self, listen},
@@ -142,7 +142,8 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
     let environment = environment::of(&template, &services_url, &url, &options.environment);
 
     let logs = Arc::new(Logs::default());
-    let lambda = Arc::new(Lambda::new(published));
+    let access = Arc::new(Logs::default());
+    let lambda = Arc::new(Lambda::new(published, Arc::clone(&logs)));
     let sinks = functions::Sinks {
         logs: Arc::clone(&logs),
         metrics: Arc::default(),
@@ -159,6 +160,7 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
         clock: Arc::clone(&clock),
         lambda: Arc::clone(&lambda),
         port: address.port(),
+        access: Access::of_the_stack(Arc::clone(&access))?,
         answers: options.answers.as_deref().map(Answers::into_directory).transpose()?,
     };
     let deployments = Arc::new(Deployments::default());
@@ -174,6 +176,7 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
         database: services.database.clone(),
         clock: Arc::clone(&clock),
         logs: Arc::clone(&logs),
+        access,
         recorder: Arc::clone(&services.recorder),
         faults: services.faults,
         lambda,

@@ -73,7 +73,7 @@ impl Lines {
 impl Sink for Lines {
     fn line(&self, line: &str) {
         let line = self.received(line);
-        self.sinks.logs.push(&line);
+        self.sinks.logs.push(self.function, &line);
         self.sinks.metrics.take(&line);
         if !self.sinks.quiet {
             let mut stdout = std::io::stdout().lock();

@@ -6,9 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use sallyport_aws::system::SystemClock;
+use sallyport_core::clock::Clock as _;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
-use crate::published::{Ending, Published};
+use crate::{
+    console::Logs,
+    identifier,
+    published::{Ending, Published},
+};
 
 /// The functions' timeout in `template.yaml`: how long a call lasted that ran into it.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -48,16 +55,39 @@ pub(crate) enum Lost {
     Failed,
 }
 
+/// How a call ended that did not end well.
+#[derive(Debug, Clone, Copy)]
+enum End {
+    /// The function returned an error.
+    Returned,
+    /// The process was gone.
+    Exited,
+    TimedOut,
+}
+
+impl End {
+    /// Status and type of the error, as Lambda reports them.
+    const fn told(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Returned => ("error", None),
+            Self::Exited => ("error", Some("Runtime.ExitError")),
+            Self::TimedOut => ("timeout", None),
+        }
+    }
+}
+
 /// The functions' side of Lambda.
 #[derive(Debug, Default)]
 pub(crate) struct Lambda {
     pub(crate) metrics: Arc<Published>,
+    logs: Arc<Logs>,
     faults: Mutex<Vec<FunctionFault>>,
 }
 
 impl Lambda {
-    pub(crate) fn new(metrics: Arc<Published>) -> Self {
-        Self { metrics, faults: Mutex::default() }
+    /// Reports go into `logs`, as Lambda's do into the log group of the function.
+    pub(crate) fn new(metrics: Arc<Published>, logs: Arc<Logs>) -> Self {
+        Self { metrics, logs, faults: Mutex::default() }
     }
 
     /// Runs a call, on a task of its own: as in Lambda, a caller that hangs up does not stop it, and a function that breaks
@@ -80,6 +110,8 @@ impl Lambda {
                 self.metrics.began(function);
                 let after = if kind == Kind::Timeout { TIMEOUT } else { Duration::ZERO };
                 self.metrics.ended(function, Ending::Failed, after);
+                let end = if kind == Kind::Timeout { End::TimedOut } else { End::Exited };
+                self.report(function, end, after);
                 return Err(Lost::Failed);
             }
             None => {}
@@ -93,14 +125,37 @@ impl Lambda {
         let lambda = Arc::clone(self);
         let counted = tokio::spawn(async move {
             let outcome = tokio::spawn(call).await;
-            let ending = match &outcome {
-                Ok(value) if !failed(value) => Ending::Returned,
-                _ => Ending::Failed,
+            let end = match &outcome {
+                Ok(value) if !failed(value) => None,
+                Ok(_) => Some(End::Returned),
+                Err(_) => Some(End::Exited),
             };
-            lambda.metrics.ended(function, ending, started.elapsed());
+            let (ending, after) = (end.map_or(Ending::Returned, |_| Ending::Failed), started.elapsed());
+            lambda.metrics.ended(function, ending, after);
+            if let Some(end) = end {
+                lambda.report(function, end, after);
+            }
             outcome
         });
         counted.await.and_then(|outcome| outcome).map_err(|_| Lost::Failed)
+    }
+
+    /// The line that Lambda writes of a call that did not end well, at any level of its log. What is not known here (memory,
+    /// the name of a function's own error) it does not have.
+    fn report(&self, function: &'static str, end: End, after: Duration) {
+        let millis = i64::try_from(SystemClock.now().millis()).unwrap_or_default();
+        let at = jiff::Timestamp::from_millisecond(millis).unwrap_or_default();
+        let (status, error) = end.told();
+        let mut record = json!({
+            "requestId": identifier::uuid().unwrap_or_default(),
+            "metrics": {"durationMs": after.as_secs_f64() * 1_000.0},
+            "status": status,
+        });
+        if let (Some(record), Some(error)) = (record.as_object_mut(), error) {
+            record.insert("errorType".to_owned(), json!(error));
+        }
+        let line = json!({"time": format!("{at:.3}"), "type": "platform.report", "record": record});
+        self.logs.push(Some(function), &line.to_string());
     }
 
     /// Adds a fault.
@@ -178,6 +233,42 @@ mod tests {
         assert_eq!(lambda.invoke("login", async { 1_u8 }, |_| true).await, Ok(1));
         let errors = lambda.metrics.since(0).into_iter().filter(|numbered| numbered.datum.metric == "Errors");
         assert_eq!(errors.map(|numbered| numbered.datum.value).sum::<f64>().to_string(), "2");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_did_not_end_well_is_reported_in_the_log_of_its_function() {
+        let lambda = Arc::new(Lambda::default());
+        assert_eq!(call(&lambda, "mfa").await, Ok(7));
+        lambda.add(fault(r#"{"kind":"crash","function":"login","count":1}"#));
+        lambda.add(fault(r#"{"kind":"timeout","function":"mfa","count":1}"#));
+        lambda.add(fault(r#"{"kind":"throttle","function":"keys"}"#));
+        for function in ["login", "mfa", "keys"] {
+            assert!(call(&lambda, function).await.is_err());
+        }
+        assert_eq!(lambda.invoke("health", async { 1_u8 }, |_| true).await, Ok(1));
+        let told: Vec<_> = lambda
+            .logs
+            .since(0)
+            .into_iter()
+            .map(|line| {
+                (line.group, line.line["record"]["status"].clone(), line.line["record"]["errorType"].clone())
+            })
+            .collect();
+        let exited = json!("Runtime.ExitError");
+        assert_eq!(
+            told,
+            [
+                (Some("login"), json!("error"), exited),
+                (Some("mfa"), json!("timeout"), json!(null)),
+                (Some("health"), json!("error"), json!(null)),
+            ]
+        );
+        let line = &lambda.logs.since(1)[0].line;
+        assert_eq!(
+            (&line["type"], &line["record"]["metrics"]["durationMs"]),
+            (&json!("platform.report"), &json!(10_000.0))
+        );
+        assert!(line["time"].as_str().is_some_and(|time| time.len() == 24 && time.ends_with('Z')), "{line}");
     }
 
     #[test]

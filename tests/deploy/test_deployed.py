@@ -256,6 +256,12 @@ def test_logs_are_structured_and_hold_no_secret(api, emulator, stack, operator):
         assert secret not in everything
 
 
+def test_the_logs_are_asked_in_the_functions_groups_and_the_gateways(operator):
+    """What they answer is tested elsewhere: the emulator's Logs Insights finds every line, whatever the query."""
+    assert operator("logs", "killed")["rows"]
+    assert operator("top", "gateway")["rows"] == []
+
+
 def test_alarms_that_an_emulator_takes_tell_their_topics(emulator, stack):
     outputs = stack.outputs
     alarms = emulator.client("cloudwatch").describe_alarms(AlarmNamePrefix=f"{stack.name}-")["MetricAlarms"]

@@ -101,9 +101,80 @@ def test_a_variable_that_was_changed_by_hand(operator, deployed, emulator, stack
             now = found(operator, command=command)
             difference = ("parameters", "login has SALLYPORT_ADDRESS_LIMIT=7, the stack 10000")
             assert now.keys() - deployed.keys() == {difference}
-            assert "--deployment-mode REVERT_DRIFT" in now[difference]
+            assert "--deployment-mode REVERT_DRIFT --include-nested-stacks" in now[difference]
     finally:
         functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+
+
+DRIFT = "resources are not as they were deployed: "
+
+
+@pytest.fixture
+def detect(emulator):
+    """Looks for drift, in a stack alone: not in those that it nests."""
+    formation = emulator.client("cloudformation")
+
+    def play(stack):
+        detection = formation.detect_stack_drift(StackName=stack)["StackDriftDetectionId"]
+        told = formation.describe_stack_drift_detection_status(StackDriftDetectionId=detection)
+        assert told["DetectionStatus"] == "DETECTION_COMPLETE", told
+        return told["StackDriftStatus"]
+    return play
+
+
+def nested(emulator, stack):
+    """The stacks in the stack, by their name in the template."""
+    found = emulator.client("cloudformation").describe_stack_resources(StackName=stack.name)["StackResources"]
+    arns = {
+        resource["LogicalResourceId"]: resource["PhysicalResourceId"]
+        for resource in found if resource["ResourceType"] == "AWS::CloudFormation::Stack"
+    }
+    return {logical: arn.split("/")[1] for logical, arn in arns.items()}
+
+
+def drift(operator, outcome):
+    return {what: fix for (name, what), fix in found(operator, outcome).items() if name == "drift"}
+
+
+def test_drift_is_told_of_the_stack_and_of_each_stack_in_it(operator, deployed, emulator, stack, detect):
+    stacks = [stack.name, *nested(emulator, stack).values()]
+    (unseen,) = drift(operator, "skipped")
+    assert all(f"detect-stack-drift --stack-name {name}" in unseen for name in stacks)
+
+    # As the emulator has it once it is deployed.
+    before = {name for name in stacks if detect(name) == "DRIFTED"}
+    functions, name = emulator.client("lambda"), f"{stack.name}-mfa"
+    (users,) = [table for table in stack.tables() if table == stack.outputs["UsersTable"]]
+    data = nested(emulator, stack)["Data"]
+    was = functions.get_function_configuration(FunctionName=name)["Timeout"]
+    dynamodb = emulator.client("dynamodb")
+    try:
+        functions.update_function_configuration(FunctionName=name, Timeout=was + 1)
+        dynamodb.update_table(TableName=users, DeletionProtectionEnabled=True)
+        assert {detect(name) for name in (stack.name, data)} == {"DRIFTED"}
+        ((what, fix),) = drift(operator, "warning").items()
+        assert what == DRIFT + ", ".join(name for name in stacks if name in before | {stack.name, data})
+        for drifted in (stack.name, data):
+            assert f"describe-stack-resource-drifts --stack-name {drifted}" in fix
+        assert "--deployment-mode REVERT_DRIFT --include-nested-stacks" in fix
+    finally:
+        functions.update_function_configuration(FunctionName=name, Timeout=was)
+        dynamodb.update_table(TableName=users, DeletionProtectionEnabled=False)
+    assert {name for name in stacks if detect(name) == "DRIFTED"} == before
+    assert not before or drift(operator, "warning").keys() == {DRIFT + ", ".join(sorted(before, key=stacks.index))}
+    assert before or drift(operator, "ok") == {"resources are as they were deployed": None}
+
+
+def test_alarms_of_a_stack_whose_name_begins_alike_are_none_of_ours(operator, deployed, cloudwatch, key_age, stack):
+    theirs = f"{stack.name}-eu-key-age"
+    cloudwatch.put_metric_alarm(**key_age | {"AlarmName": theirs, "AlarmActions": []})
+    try:
+        assert found(operator) == deployed
+        assert "eu-key-age" not in {alarm["name"] for alarm in operator("alarms", "list")["alarms"]}
+        code, said = operator.ended("alarms", "test", "eu-key-age", "--dry-run")
+        assert (code, said["error"]["code"]) == (3, "alarm_not_found")
+    finally:
+        cloudwatch.delete_alarms(AlarmNames=[theirs])
 
 
 def test_alarms_that_were_muted(operator, deployed, cloudwatch, mend, stack):
@@ -134,7 +205,7 @@ def test_an_alarm_that_tells_nobody_unless_a_composite_does(operator, deployed, 
     silent = ("alarm actions", "tell nobody, nor does a composite for them: key-age")
     now = found(operator)
     assert now.keys() - deployed.keys() == {silent}
-    assert "--deployment-mode REVERT_DRIFT" in now[silent]
+    assert "--deployment-mode REVERT_DRIFT --include-nested-stacks" in now[silent]
 
     page, topic = f"{stack.name}-page-keys", stack.outputs["InfoTopic"]
     rule = f'ALARM("{key_age["AlarmName"]}")'

@@ -1,4 +1,4 @@
-//! The last lines that the functions have written.
+//! The last lines that were written, by log group.
 
 use std::{
     collections::VecDeque,
@@ -16,6 +16,9 @@ const CAPACITY: usize = 10_000;
 pub(crate) struct Line {
     /// Counts up from 1, never reused.
     pub(crate) sequence: u64,
+    /// The log group that it would be in, where a function wrote it or the gateway did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) group: Option<&'static str>,
     /// The line itself when it is JSON, a string otherwise.
     pub(crate) line: Value,
 }
@@ -27,16 +30,16 @@ pub(crate) struct Logs(Mutex<Ring>);
 #[derive(Debug, Default)]
 struct Ring {
     last: u64,
-    lines: VecDeque<String>,
+    lines: VecDeque<(Option<&'static str>, String)>,
 }
 
 impl Logs {
-    pub(crate) fn push(&self, line: &str) {
+    pub(crate) fn push(&self, group: Option<&'static str>, line: &str) {
         let mut ring = self.locked();
         if ring.lines.len() == CAPACITY {
             ring.lines.pop_front();
         }
-        ring.lines.push_back(line.trim_end().to_owned());
+        ring.lines.push_back((group, line.trim_end().to_owned()));
         ring.last += 1;
     }
 
@@ -47,13 +50,13 @@ impl Logs {
         (forgotten + 1..)
             .zip(&ring.lines)
             .filter(|(number, _)| *number > sequence)
-            .map(|(sequence, line)| Line { sequence, line: parse(line) })
+            .map(|(sequence, (group, line))| Line { sequence, group: *group, line: parse(line) })
             .collect()
     }
 
     /// All that are remembered, oldest first.
     pub(crate) fn lines(&self) -> Vec<String> {
-        self.locked().lines.iter().cloned().collect()
+        self.locked().lines.iter().map(|(_, line)| line.clone()).collect()
     }
 
     pub(crate) fn clear(&self) {
@@ -82,17 +85,17 @@ mod tests {
     #[test]
     fn lines_are_numbered_and_the_oldest_give_way() {
         let logs = Logs::default();
-        logs.push("{\"a\":1}\n");
-        logs.push("plain");
-        let lines: Vec<_> = logs.since(0).into_iter().map(|l| (l.sequence, l.line)).collect();
-        assert_eq!(lines, [(1, json!({"a": 1})), (2, json!("plain"))]);
+        logs.push(Some("login"), "{\"a\":1}\n");
+        logs.push(None, "plain");
+        let lines: Vec<_> = logs.since(0).into_iter().map(|l| (l.sequence, l.group, l.line)).collect();
+        assert_eq!(lines, [(1, Some("login"), json!({"a": 1})), (2, None, json!("plain"))]);
         for _ in 0..CAPACITY {
-            logs.push("x");
+            logs.push(None, "x");
         }
         assert_eq!(logs.since(0).first().unwrap().sequence, 3);
         assert_eq!(logs.since(10_001).len(), 1);
         logs.clear();
-        logs.push("y");
+        logs.push(None, "y");
         assert_eq!(logs.since(0).first().unwrap().sequence, 10_003);
     }
 }

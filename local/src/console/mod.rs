@@ -5,6 +5,7 @@
 //! | `GET outbox` | messages that would have been sent: a page for browsers, JSON otherwise |
 //! | `GET tables/{name}` | all items of a table, by its name in `infra/data.yaml` |
 //! | `GET`, `DELETE logs` | lines of logs and events since `?since=` |
+//! | `GET access` | lines of the gateway's access log since `?since=` |
 //! | `GET`, `POST clock` | the functions' clock; `{"advance_seconds": n}` puts it forward |
 //! | `GET totp?secret=` | the code that an authenticator app would show now, by that clock |
 //! | `GET`, `DELETE calls` | calls of the database and the keyring since `?since=` |
@@ -56,6 +57,7 @@ pub(crate) struct Console {
     pub(crate) database: Database,
     pub(crate) clock: Arc<ShiftingClock>,
     pub(crate) logs: Arc<Logs>,
+    pub(crate) access: Arc<Logs>,
     pub(crate) recorder: Arc<Recorder>,
     pub(crate) faults: Arc<Faults>,
     pub(crate) lambda: Arc<Lambda>,
@@ -74,6 +76,7 @@ pub(crate) fn router(console: Console) -> Router {
         .route("/outbox", get(show_outbox))
         .route("/tables/{name}", get(show_table))
         .route("/logs", get(show_logs).delete(clear_logs))
+        .route("/access", get(show_access))
         .route("/clock", get(show_clock).post(advance_clock))
         .route("/totp", get(show_code))
         .route("/calls", get(show_calls).delete(clear_calls))
@@ -131,6 +134,10 @@ fn refuse(error: &anyhow::Error) -> Response {
 
 async fn show_logs(State(console): Shared, Query(Since { since }): Query<Since>) -> Response {
     Json(json!({"lines": console.logs.since(since)})).into_response()
+}
+
+async fn show_access(State(console): Shared, Query(Since { since }): Query<Since>) -> Response {
+    Json(json!({"lines": console.access.since(since)})).into_response()
 }
 
 async fn clear_logs(State(console): Shared) -> StatusCode {

@@ -1,5 +1,6 @@
 //! API Gateway in small: routes, real REST events, the functions' answers as HTTP.
 
+mod access;
 mod answers;
 mod event;
 mod function;
@@ -13,7 +14,7 @@ use std::{
 };
 
 use axum::{
-    body::Body,
+    body::{Body, HttpBody as _},
     extract::{ConnectInfo, State},
     http::{HeaderValue, Request, Response, header},
 };
@@ -21,13 +22,14 @@ use futures_util::StreamExt as _;
 use sallyport_core::clock::Clock;
 
 pub(crate) use self::{
+    access::Access,
     answers::Answers,
     event::STAGE,
     function::{Answer, Function},
     refusal::Refusals,
     routes::Routes,
 };
-use self::{event::Addition, refusal::Refusal};
+use self::{access::Answered, event::Addition, refusal::Refusal};
 use crate::{
     clock::ShiftingClock,
     identifier,
@@ -47,6 +49,7 @@ pub(crate) struct Gateway {
     pub(crate) clock: Arc<ShiftingClock>,
     pub(crate) lambda: Arc<Lambda>,
     pub(crate) port: u16,
+    pub(crate) access: Access,
     /// Where answers are noted, if anywhere.
     pub(crate) answers: Option<Answers>,
 }
@@ -63,14 +66,31 @@ pub(crate) async fn answer(
     let method = request.method().clone();
     let path = gateway.routes.find(&method, request.uri().path()).map(|found| found.resource);
     let answered = gateway.forward(&id, peer, request).await;
-    let refused = answered.is_err();
+    let refusal = answered.as_ref().err().copied();
     let mut response = answered.unwrap_or_else(|refusal| gateway.refusals.response(refusal, &id));
     if let Ok(id) = HeaderValue::from_str(&id) {
         response.headers_mut().insert("x-amzn-requestid", id);
     }
-    gateway.lambda.metrics.request(response.status().as_u16(), started.elapsed());
+    let (status, latency) = (response.status().as_u16(), started.elapsed());
+    gateway.lambda.metrics.request(status, latency);
+    gateway.access.note(&Answered {
+        request_id: &id,
+        method: method.as_str(),
+        resource: path,
+        status,
+        gateway_error: refusal.map(|refusal| refusal.response_type().0),
+        lambda_status: match refusal {
+            // A function that broke is an answer of Lambda's as well.
+            None | Some(Refusal::Broken) => Some(200),
+            Some(Refusal::Throttled) => Some(429),
+            Some(_) => None,
+        },
+        latency,
+        length: response.body().size_hint().exact(),
+        address: peer.ip().to_string(),
+    });
     match &gateway.answers {
-        Some(answers) => answers.note(&method, path, refused, response).await,
+        Some(answers) => answers.note(&method, path, refusal.is_some(), response).await,
         None => response,
     }
 }
@@ -104,9 +124,11 @@ impl Gateway {
             Result::is_err,
         );
         let answered = tokio::time::timeout(TIMEOUT, invocation).await.map_err(|_| Refusal::TimedOut)?;
-        // API Gateway answers both in the same way: 500 for a call that was refused, 502 for one that failed, which the
-        // template's response for either turns into the same.
-        Ok(into_http(answered.map_err(|(Lost::Throttled | Lost::Failed)| Refusal::Broken)??))
+        let lost = |lost| match lost {
+            Lost::Throttled => Refusal::Throttled,
+            Lost::Failed => Refusal::Broken,
+        };
+        Ok(into_http(answered.map_err(lost)??))
     }
 }
 

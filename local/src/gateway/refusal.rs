@@ -19,18 +19,21 @@ pub(crate) enum Refusal {
     TooLarge,
     /// The function broke.
     Broken,
+    /// Lambda refused the call.
+    Throttled,
     /// The function did not answer in time.
     TimedOut,
 }
 
 impl Refusal {
     /// The response type of the template, and the status that API Gateway gives it unless the template says otherwise.
-    const fn response_type(self) -> (&'static str, StatusCode) {
+    pub(super) const fn response_type(self) -> (&'static str, StatusCode) {
         match self {
             Self::UnknownRoute => ("MISSING_AUTHENTICATION_TOKEN", StatusCode::FORBIDDEN),
             Self::Malformed => ("DEFAULT_4XX", StatusCode::BAD_REQUEST),
             Self::TooLarge => ("REQUEST_TOO_LARGE", StatusCode::PAYLOAD_TOO_LARGE),
             Self::Broken => ("DEFAULT_5XX", StatusCode::BAD_GATEWAY),
+            Self::Throttled => ("DEFAULT_5XX", StatusCode::INTERNAL_SERVER_ERROR),
             Self::TimedOut => ("INTEGRATION_TIMEOUT", StatusCode::GATEWAY_TIMEOUT),
         }
     }
@@ -61,6 +64,7 @@ impl Refusals {
             Refusal::Malformed,
             Refusal::TooLarge,
             Refusal::Broken,
+            Refusal::Throttled,
             Refusal::TimedOut,
         ];
         let read = |refusal: Refusal| {
@@ -135,6 +139,7 @@ mod tests {
         assert_eq!(status(Refusal::Malformed), 400);
         assert_eq!(status(Refusal::TooLarge), 413);
         assert_eq!(status(Refusal::Broken), 500);
+        assert_eq!(status(Refusal::Throttled), 500);
         assert_eq!(status(Refusal::TimedOut), 503);
     }
 }

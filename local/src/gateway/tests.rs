@@ -45,6 +45,7 @@ async fn serve() -> (String, stop::Stopper) {
         clock: Arc::default(),
         lambda: Arc::default(),
         port: address.port(),
+        access: Access::of_the_stack(Arc::default()).unwrap(),
         answers: None,
     };
     let router = Router::new().fallback(answer).with_state(Arc::new(gateway));

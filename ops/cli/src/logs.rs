@@ -23,7 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// The logs of the deployment that the options name.
 pub(crate) enum Logs {
     Insights(LogInsights),
-    Here(Console, OperatorClock),
+    /// With the list of the console that has the lines.
+    Here(Console, OperatorClock, &'static str),
 }
 
 impl Logs {
@@ -31,10 +32,30 @@ impl Logs {
     /// Nothing says which deployment, or there is none of that name; AWS.
     pub(crate) async fn find(target: &Target) -> Result<Self, Failure> {
         let Some(stack) = &target.stack else {
-            return Ok(Self::Here(Console::find()?, OperatorClock::of(target).await));
+            return Ok(Self::Here(Console::find()?, OperatorClock::of(target).await, "logs"));
         };
         let connection = Connection::open(target).await?;
         let groups = groups(&connection, stack).await?;
+        Ok(Self::Insights(LogInsights::new(connection.logs, groups, PATIENCE)))
+    }
+
+    /// The gateway's access log, whose lines have fields of their own.
+    ///
+    /// # Errors
+    /// As [`Logs::find`]; or the gateway writes none.
+    pub(crate) async fn of_the_gateway(target: &Target) -> Result<Self, Failure> {
+        let Some(stack) = &target.stack else {
+            return Ok(Self::Here(Console::find()?, OperatorClock::of(target).await, "access"));
+        };
+        let connection = Connection::open(target).await?;
+        let mut groups = all_groups(&connection, stack).await?;
+        groups.retain(|name| is_the_gateways(name));
+        if groups.is_empty() {
+            return Err(Failure::not_found(
+                "no_access_log",
+                format!("the gateway of {stack} writes no access log: deploy it with ApiAccessLogs=on"),
+            ));
+        }
         Ok(Self::Insights(LogInsights::new(connection.logs, groups, PATIENCE)))
     }
 
@@ -48,11 +69,11 @@ impl Logs {
     ) -> Result<Vec<Row>, Failure> {
         match self {
             Self::Insights(logs) => Ok(logs.ask(&SystemClock, query, from, to).await?),
-            Self::Here(console, clock) => {
-                let numbered = console.list("logs", "lines").await?;
+            Self::Here(console, clock, list) => {
+                let numbered = console.list(list, "lines").await?;
                 let lines = numbered
                     .into_iter()
-                    .filter_map(|mut numbered| numbered.get_mut("line").map(Value::take))
+                    .filter_map(in_its_group)
                     .filter(|line| written_at(line, *clock).is_none_or(|at| (from..=to).contains(&at)))
                     .collect();
                 Ok(query.over(lines)?)
@@ -61,18 +82,23 @@ impl Logs {
     }
 }
 
-/// Those that exist: a function of a later release may be missing.
+/// The functions', as far as they exist: a function of a later release may be missing.
 pub(crate) async fn groups(connection: &Connection, stack: &str) -> Result<Vec<String>, Failure> {
+    let mut groups = all_groups(connection, stack).await?;
+    groups.retain(|name| !is_the_gateways(name));
+    Ok(groups)
+}
+
+fn is_the_gateways(group: &str) -> bool {
+    group.ends_with("/api")
+}
+
+async fn all_groups(connection: &Connection, stack: &str) -> Result<Vec<String>, Failure> {
     let prefix = format!("/sallyport/{stack}/");
     let asked = connection.logs.describe_log_groups().log_group_name_prefix(&prefix).send().await;
     let answer = asked.map_err(|error| aws_fault::from_sdk("find the log groups", &error))?;
-    let groups: Vec<_> = answer
-        .log_groups()
-        .iter()
-        .filter_map(|group| group.log_group_name().map(str::to_owned))
-        // The gateway's own lines have other fields.
-        .filter(|name| !name.ends_with("/api"))
-        .collect();
+    let groups: Vec<_> =
+        answer.log_groups().iter().filter_map(|group| group.log_group_name().map(str::to_owned)).collect();
     if groups.is_empty() {
         let region = &connection.region;
         return Err(Failure::not_found(
@@ -85,12 +111,21 @@ pub(crate) async fn groups(connection: &Connection, stack: &str) -> Result<Vec<S
     Ok(groups)
 }
 
-/// When a line was written. Wide events say it elsewhere, and in the backend's own time.
+/// A line of the console, with the name that CloudWatch has for where it stands.
+fn in_its_group(mut numbered: Value) -> Option<Value> {
+    let mut line = numbered.get_mut("line").map(Value::take)?;
+    if let (Some(group), Some(line)) = (numbered.get("group").and_then(Value::as_str), line.as_object_mut()) {
+        line.insert("@log".to_owned(), format!("/sallyport/local/{group}").into());
+    }
+    Some(line)
+}
+
+/// When a line was written. Wide events say it elsewhere, and in the backend's own time; Lambda and the gateway by another name.
 fn written_at(line: &Value, clock: OperatorClock) -> Option<Timestamp> {
     if let Some(millis) = line.pointer("/_aws/Timestamp").and_then(Value::as_u64) {
         return Some(Timestamp::from_millis(millis));
     }
-    let written = instant(line.get("timestamp")?.as_str()?)?;
+    let written = instant(line.get("timestamp").or_else(|| line.get("time"))?.as_str()?)?;
     Some(clock.of_machine(written))
 }
 

@@ -29,6 +29,14 @@ pub(crate) enum LogsCommand {
         #[command(flatten)]
         most: Most,
     },
+    /// What Lambda ended, or ended by itself, newest first: crashed, out of memory, out of time. Functions that fail and say so
+    /// stand here, too; why, `logs errors` has.
+    Killed {
+        #[command(flatten)]
+        span: Span,
+        #[command(flatten)]
+        most: Most,
+    },
     /// Security events, newest first.
     Events {
         /// Only of this severity.
@@ -72,6 +80,11 @@ pub(crate) enum TopCommand {
         #[command(flatten)]
         span: Span,
     },
+    /// What the gateway answered itself, and each 5xx, with what Lambda told it. Functions that were not reached stand here alone.
+    Gateway {
+        #[command(flatten)]
+        span: Span,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Args)]
@@ -107,6 +120,10 @@ impl LogsCommand {
                 let query = Question::ERRORS.query().limit(most.limit);
                 Answer::of(&Found::ask(target, &query, span, Shape::Errors).await?)
             }
+            Self::Killed { span, most } => {
+                let query = Question::KILLED.query().limit(most.limit);
+                Answer::of(&Found::ask(target, &query, span, Shape::Killed).await?)
+            }
             Self::Events { severity, kind, span, most } => {
                 let severities: Vec<_> = severity.iter().map(|severity| severity.as_str()).collect();
                 let kinds: Vec<_> = kind.iter().map(|kind| kind.as_str()).collect();
@@ -137,6 +154,7 @@ impl TopCommand {
             Self::Addresses { all: true, span } => (Question::REQUESTS_BY_ADDRESS, span, Shape::Requests),
             Self::Accounts { span } => (Question::FAILURES_BY_ACCOUNT, span, Shape::Accounts),
             Self::Errors { span } => (Question::ERRORS_BY_CODE, span, Shape::Codes),
+            Self::Gateway { span } => (Question::GATEWAY_ERRORS, span, Shape::Gateway),
         };
         let mut found = Found::ask(target, &question.query(), span, shape).await?;
         if shape == Shape::Accounts {
@@ -150,12 +168,14 @@ impl TopCommand {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Shape {
     Errors,
+    Killed,
     Events,
     Request,
     Addresses,
     Requests,
     Accounts,
     Codes,
+    Gateway,
 }
 
 impl Shape {
@@ -169,6 +189,17 @@ impl Shape {
                 ("code", &["code"]),
                 ("fault", &["fault", "error"]),
                 ("request", &["request_id"]),
+            ],
+            Self::Killed => &[
+                ("time", &["time"]),
+                ("function", &["function"]),
+                ("what", &["what"]),
+                ("status", &["status"]),
+                ("error", &["error_type"]),
+                ("ms", &["duration_ms"]),
+                ("used MB", &["used_mb"]),
+                ("of MB", &["size_mb"]),
+                ("invocation", &["invocation"]),
             ],
             Self::Events => &[
                 ("time", &["time"]),
@@ -220,6 +251,16 @@ impl Shape {
                 ("first", &["first_seen"]),
                 ("last", &["last_seen"]),
             ],
+            Self::Gateway => &[
+                ("status", &["status"]),
+                ("gateway", &["gateway_error"]),
+                ("Lambda", &["lambda_status"]),
+                ("route", &["route"]),
+                ("answers", &["answers"]),
+                ("addresses", &["addresses"]),
+                ("first", &["first_seen"]),
+                ("last", &["last_seen"]),
+            ],
         }
     }
 }
@@ -239,8 +280,12 @@ impl Found {
     async fn ask(target: &Target, query: &Query, span: Span, shape: Shape) -> Result<Self, Failure> {
         let now = OperatorClock::of(target).await.now();
         let from = span.since.moment(now);
-        let rows = Logs::find(target).await?.ask(query, from, now).await?;
-        let rows = rows.into_iter().map(with_times).collect();
+        let logs = match shape {
+            Shape::Gateway => Logs::of_the_gateway(target).await?,
+            _ => Logs::find(target).await?,
+        };
+        let rows = logs.ask(query, from, now).await?;
+        let rows = rows.into_iter().map(in_words).collect();
         Ok(Self { since: from.seconds(), rows, shape, from })
     }
 
@@ -257,8 +302,8 @@ impl Found {
     }
 }
 
-/// Times as people write them.
-fn with_times(row: Row) -> Row {
+/// Times as people write them, and what Lambda's lines are about.
+fn in_words(row: Row) -> Row {
     row.into_iter()
         .map(|(name, value)| match name.as_str() {
             "@timestamp" => ("time".to_owned(), time(&value)),
@@ -267,6 +312,11 @@ fn with_times(row: Row) -> Row {
                 ("function".to_owned(), function)
             }
             "first_seen" | "last_seen" => (name, time(&value)),
+            "what" => match value.as_str() {
+                "platform.report" => (name, "call".to_owned()),
+                "platform.initReport" => (name, "start".to_owned()),
+                _ => (name, value),
+            },
             _ => (name, value),
         })
         .collect()

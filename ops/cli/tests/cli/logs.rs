@@ -53,6 +53,66 @@ async fn what_failed_is_listed_with_the_request_it_failed_in() -> anyhow::Result
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_lambda_ended_is_listed_and_what_the_gateway_answered_in_its_place() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    assert_eq!(world.shell.run("logs killed")?.stdout.split(" since ").next(), Some("Nothing"));
+    assert_eq!(world.shell.run("top gateway")?.stdout.split(" since ").next(), Some("Nothing"));
+    for (kind, count) in [("crash", 2), ("timeout", 1), ("throttle", 1)] {
+        let fault = json!({"kind": kind, "function": "login", "count": count});
+        world.post("/_local/functions/faults", None, &fault).await?;
+    }
+    for _ in 0..4 {
+        assert_eq!(world.sign_in(crate::support::PASSWORD).await?.0, 500);
+    }
+    assert_eq!(world.sign_in(crate::support::PASSWORD).await?.0, 200);
+
+    let killed = world.shell.run("logs killed --since 15m --json")?.json(0)?;
+    let told: Vec<_> = rows(&killed)?
+        .iter()
+        .map(|line| {
+            [&line["function"], &line["what"], &line["status"], &line["error_type"], &line["duration_ms"]]
+        })
+        .map(|fields| fields.map(|field| field.as_str().unwrap_or_default().to_owned()).join(" "))
+        .collect();
+    let crashed = "login call error Runtime.ExitError 0.0";
+    assert_eq!(told, ["login call timeout  10000.0", crashed, crashed]);
+    let shown = world.shell.run("logs killed --limit 1")?.stdout;
+    assert!(
+        shown.starts_with("TIME") && shown.contains("INVOCATION") && shown.contains("1 line since"),
+        "{shown}"
+    );
+    // No function has a word on them.
+    assert_eq!(world.shell.run("logs errors")?.stdout.split(" since ").next(), Some("Nothing"));
+    assert_eq!(world.shell.run("top errors")?.stdout.split(" since ").next(), Some("Nothing"));
+
+    let gateway = world.shell.run("top gateway --since 15m --json")?.json(0)?;
+    let told: Vec<_> = rows(&gateway)?
+        .iter()
+        .map(|line| {
+            [
+                &line["status"],
+                &line["gateway_error"],
+                &line["lambda_status"],
+                &line["route"],
+                &line["answers"],
+            ]
+        })
+        .map(|fields| fields.map(|field| field.as_str().unwrap_or_default().to_owned()).join(" "))
+        .collect();
+    let route = "/api/v1/auth/login";
+    assert_eq!(told, [format!("500 DEFAULT_5XX 200 {route} 3"), format!("500 DEFAULT_5XX 429 {route} 1")]);
+
+    // What a function answers itself has its code elsewhere.
+    world.fault(&json!({"kind": "refuse"})).await?;
+    assert_eq!(world.sign_in("not it").await?.0, 503);
+    let shown = world.shell.run("top gateway")?.stdout;
+    assert!(shown.starts_with("STATUS") && shown.contains("3 lines since"), "{shown}");
+    let of_the_function = shown.lines().find(|line| line.starts_with("503")).context(shown.clone())?;
+    assert!(of_the_function.split_whitespace().take(3).eq(["503", "-", "200"]), "{shown}");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn security_events_are_listed_by_severity_and_kind() -> anyhow::Result<()> {
     let world = World::with_ada().await?;
     for _ in 0..5 {
@@ -245,6 +305,74 @@ async fn a_stack_is_asked_by_logs_insights_with_the_saved_query() -> anyhow::Res
     let saved = include_str!("../../../../infra/queries/errors-by-code.logs");
     assert_eq!(query["queryString"], saved);
     assert_eq!(query["endTime"].as_i64().unwrap() - query["startTime"].as_i64().unwrap(), 900);
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_lambda_and_the_gateway_log_is_asked_where_it_stands() -> anyhow::Result<()> {
+    let field = |name: &str, value: &str| json!({"field": name, "value": value});
+    let groups = |names: &[&str]| {
+        let groups: Vec<_> =
+            names.iter().map(|name| json!({"logGroupName": format!("/sallyport/prod/{name}")})).collect();
+        json!({"logGroups": groups})
+    };
+    let answers = |groups: Value, fields: Vec<Value>| {
+        cloudwatch(&[
+            ("DescribeLogGroups", &[groups]),
+            ("StartQuery", &[json!({"queryId": "q-1"})]),
+            ("GetQueryResults", &[json!({"status": "Complete", "results": [fields]})]),
+        ])
+    };
+    let asked_of = |asked: &Asked| {
+        let asked = asked.lock().unwrap();
+        let started = asked.iter().find(|(operation, _)| operation == "StartQuery");
+        started.map(|(_, request)| request["logGroupNames"].clone()).unwrap_or_default()
+    };
+
+    let out_of_memory = vec![
+        field("@timestamp", "2026-07-31 14:03:02.500"),
+        field("what", "platform.report"),
+        field("status", "error"),
+        field("error_type", "Runtime.OutOfMemory"),
+        field("duration_ms", "812.25"),
+        field("used_mb", "1769"),
+        field("size_mb", "1769"),
+        field("invocation", "8286a188"),
+        field("@log", "123456789012:/sallyport/prod/login"),
+    ];
+    let (url, asked) = answers(groups(&["api", "login"]), out_of_memory)?;
+    let shown = shell(&url)?.run("--stack prod logs killed")?.stdout;
+    let [heading, line, ..] = shown.lines().collect::<Vec<_>>()[..] else { anyhow::bail!("{shown}") };
+    let words = |line: &str| line.split_whitespace().map(str::to_owned).collect::<Vec<_>>().join(" ");
+    assert_eq!(words(heading), "TIME FUNCTION WHAT STATUS ERROR MS USED MB OF MB INVOCATION");
+    assert_eq!(
+        words(line),
+        "2026-07-31 14:03:02Z login call error Runtime.OutOfMemory 812.25 1769 1769 8286a188"
+    );
+    assert_eq!(asked_of(&asked), json!(["/sallyport/prod/login"]));
+    assert_eq!(
+        queries(&asked),
+        [include_str!("../../../../infra/queries/killed.logs").replace("limit 100", "limit 50")]
+    );
+
+    let throttled = vec![
+        field("status", "500"),
+        field("gateway_error", "DEFAULT_5XX"),
+        field("lambda_status", "429"),
+        field("route", "/api/v1/auth/login"),
+        field("answers", "12"),
+        field("addresses", "3"),
+    ];
+    let (url, asked) = answers(groups(&["api", "login"]), throttled)?;
+    let found = shell(&url)?.run("--stack prod top gateway --json")?.json(0)?;
+    assert_eq!(rows(&found)?.first().context("no line")?["lambda_status"], "429");
+    assert_eq!(asked_of(&asked), json!(["/sallyport/prod/api"]));
+    assert_eq!(queries(&asked), [include_str!("../../../../infra/queries/gateway-errors.logs")]);
+
+    let (url, _) = answers(groups(&["login"]), Vec::new())?;
+    let (code, message) = shell(&url)?.run("--stack prod top gateway --json")?.error(3)?;
+    assert_eq!(code, "no_access_log");
+    assert!(message.contains("ApiAccessLogs=on"), "{message}");
     Ok(())
 }
 

@@ -49,6 +49,8 @@ questions! {
     ERRORS = "errors";
     ERRORS_BY_CODE = "errors-by-code";
     EVENTS = "security-events";
+    GATEWAY_ERRORS = "gateway-errors";
+    KILLED = "killed";
     REQUEST = "request";
     REFUSALS = "refusals";
     REFUSALS_BY_ADDRESS = "refusals-by-address";
@@ -109,6 +111,8 @@ impl Query {
 mod tests {
     #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -116,6 +120,88 @@ mod tests {
         for question in ASKED {
             Plan::read(&question.query().0).unwrap_or_else(|error| panic!("{}: {error}", question.name));
         }
+    }
+
+    fn shown(rows: &[Row], names: &[&str]) -> Vec<String> {
+        let row = |row: &Row| {
+            let values: Vec<_> = names.iter().map(|name| row.get(*name).map_or("", String::as_str)).collect();
+            values.join(" ")
+        };
+        rows.iter().map(row).collect()
+    }
+
+    /// In the forms of Lambda's telemetry, whose lines those of its log are.
+    #[test]
+    fn what_lambda_reports_as_ended_is_found_by_its_status() {
+        let report = |second: u8, record: Value| json!({"time": format!("2026-07-31T14:03:0{second}.500Z"), "type": "platform.report", "record": record, "@log": "1:/sallyport/prod/login"});
+        let lines = vec![
+            json!({"time": "2026-07-31T14:03:00.500Z", "type": "platform.initReport", "record": {
+                "initializationType": "on-demand", "phase": "init", "status": "error", "errorType": "Runtime.ExitError",
+                "metrics": {"durationMs": 41.2}}}),
+            report(
+                1,
+                json!({"requestId": "a", "status": "success", "metrics": {"durationMs": 12.5, "billedDurationMs": 13, "memorySizeMB": 1769, "maxMemoryUsedMB": 61}}),
+            ),
+            report(
+                2,
+                json!({"requestId": "b", "status": "error", "errorType": "Runtime.OutOfMemory", "metrics": {"durationMs": 812.25, "billedDurationMs": 813, "memorySizeMB": 1769, "maxMemoryUsedMB": 1769}, "tracing": {"spanId": "s", "type": "X-Amzn-Trace-Id", "value": "Root=1-x;Parent=y;Sampled=1"}}),
+            ),
+            json!({"time": "2026-07-31T14:03:02.600Z", "type": "platform.runtimeDone", "record": {"requestId": "b", "status": "error"}}),
+            report(
+                3,
+                json!({"requestId": "c", "status": "timeout", "metrics": {"durationMs": 10_000.0, "billedDurationMs": 10_000, "memorySizeMB": 1769, "maxMemoryUsedMB": 60}}),
+            ),
+            json!({"timestamp": "2026-07-31T14:03:04.500000Z", "level": "ERROR", "message": "request failed", "status": 503}),
+        ];
+        let found = Question::KILLED.query().over(lines).unwrap();
+        let names = [
+            "@timestamp",
+            "what",
+            "status",
+            "error_type",
+            "duration_ms",
+            "used_mb",
+            "size_mb",
+            "invocation",
+            "trace",
+        ];
+        assert_eq!(
+            shown(&found, &names),
+            [
+                "2026-07-31 14:03:03.500 platform.report timeout  10000.0 60 1769 c ",
+                "2026-07-31 14:03:02.500 platform.report error Runtime.OutOfMemory 812.25 1769 1769 b Root=1-x;Parent=y;Sampled=1",
+                "2026-07-31 14:03:00.500 platform.initReport error Runtime.ExitError 41.2    ",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_the_gateway_answered_itself_is_told_from_what_functions_did() {
+        let line = |status: &str, gateway_error: &str, lambda_status: &str| {
+            json!({
+                "request_id": "r", "time": "1785506591123", "method": "POST", "route": "/api/v1/auth/login", "status": status,
+                "gateway_error": gateway_error, "lambda_status": lambda_status, "address": "192.0.2.1",
+            })
+        };
+        let lines = vec![
+            line("200", "-", "200"),
+            line("401", "-", "200"),
+            line("500", "DEFAULT_5XX", "429"),
+            line("500", "DEFAULT_5XX", "429"),
+            line("500", "DEFAULT_5XX", "429"),
+            line("503", "-", "200"),
+            line("429", "THROTTLED", "-"),
+            line("429", "THROTTLED", "-"),
+        ];
+        let found = Question::GATEWAY_ERRORS.query().over(lines).unwrap();
+        assert_eq!(
+            shown(&found, &["answers", "status", "gateway_error", "lambda_status", "last_seen"]),
+            [
+                "3 500 DEFAULT_5XX 429 1785506591123",
+                "2 429 THROTTLED - 1785506591123",
+                "1 503 - 200 1785506591123"
+            ]
+        );
     }
 
     #[test]

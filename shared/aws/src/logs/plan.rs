@@ -15,10 +15,17 @@ pub(super) struct Plan(Vec<Step>);
 
 #[derive(Debug)]
 enum Step {
-    Fields(Vec<String>),
+    /// Each with the name that it is shown by.
+    Fields(Vec<(String, String)>),
     Filter(Expression),
-    Stats { columns: Vec<(Aggregate, String)>, by: Vec<String> },
-    Sort { field: String, descending: bool },
+    Stats {
+        columns: Vec<(Aggregate, String)>,
+        by: Vec<String>,
+    },
+    Sort {
+        field: String,
+        descending: bool,
+    },
     Limit(usize),
 }
 
@@ -81,7 +88,7 @@ impl Plan {
     /// What the query makes of lines, which come oldest first.
     pub(super) fn run(&self, lines: Vec<Value>) -> Vec<Row> {
         let mut rows: Vec<Line> = lines.into_iter().map(Line).collect();
-        let mut shown: Option<&[String]> = None;
+        let mut shown: Option<&[(String, String)]> = None;
         let mut counted: Option<Vec<Row>> = None;
         for step in &self.0 {
             match step {
@@ -111,7 +118,8 @@ impl Plan {
         counted.unwrap_or_else(|| {
             let names = shown.unwrap_or_default();
             let row = |line: &Line| {
-                names.iter().filter_map(|name| Some((name.clone(), text(&line.get(name)?)))).collect()
+                let value = |(field, name): &(String, String)| Some((name.clone(), text(&line.get(field)?)));
+                names.iter().filter_map(value).collect()
             };
             rows.iter().map(row).collect()
         })
@@ -127,10 +135,22 @@ impl Line {
             // As CloudWatch shows it: a space in the middle, milliseconds, no zone; or, where it has compared, milliseconds.
             "@timestamp" => match self.0.pointer("/_aws/Timestamp") {
                 Some(millis) => Some(millis.clone()),
-                None => Some(self.0.get("timestamp")?.as_str()?.get(..23)?.replace('T', " ").into()),
+                None => self.written(),
             },
-            _ => self.0.get(name).filter(|value| !value.is_null()).cloned(),
+            _ => self.field(name).filter(|value| !value.is_null()).cloned(),
         }
+    }
+
+    /// By the functions' lines, or by Lambda's and the gateway's, which have another name for it; the gateway's in milliseconds.
+    fn written(&self) -> Option<Value> {
+        let text = self.0.get("timestamp").or_else(|| self.0.get("time"))?.as_str()?;
+        let shown = if text.contains('T') { text.get(..23)?.replace('T', " ") } else { text.to_owned() };
+        Some(shown.into())
+    }
+
+    /// A member, or by dots a member of a member.
+    fn field(&self, name: &str) -> Option<&Value> {
+        self.0.get(name).or_else(|| name.split('.').try_fold(&self.0, |within, name| within.get(name)))
     }
 }
 
@@ -276,7 +296,7 @@ impl Tokens {
 
     fn step(&mut self) -> Result<Step, String> {
         match self.word()?.as_str() {
-            "fields" => Ok(Step::Fields(self.list(Self::word)?)),
+            "fields" => Ok(Step::Fields(self.list(Self::field)?)),
             "filter" => Ok(Step::Filter(self.any()?)),
             "sort" => {
                 let field = self.word()?;
@@ -313,6 +333,12 @@ impl Tokens {
             all.push(one(self)?);
         }
         Ok(all)
+    }
+
+    fn field(&mut self) -> Result<(String, String), String> {
+        let field = self.word()?;
+        let name = if self.takes_word("as") { self.word()? } else { field.clone() };
+        Ok((field, name))
     }
 
     fn column(&mut self) -> Result<(Aggregate, String), String> {
@@ -469,6 +495,17 @@ mod tests {
         let query = "filter ispresent(message)\n| stats pct(status, 33) as low, pct(status, 50) as half, pct(status, 95) as most, pct(requests, 95) as none";
         assert_eq!(shown(&run(query)), ["half=401 low=200 most=503"]);
         assert!(Plan::read("stats pct(status, 0) as none").is_err());
+    }
+
+    #[test]
+    fn members_of_members_are_shown_by_the_names_that_the_query_gives_them() {
+        let lines = vec![
+            json!({"time": "2026-07-31T14:00:00.123Z", "type": "platform.report", "record": {"status": "timeout", "metrics": {"durationMs": 10_000.0}}}),
+            json!({"time": "2026-07-31T14:00:01.123Z", "type": "platform.report", "record": {"status": "success"}}),
+        ];
+        let query = "fields @timestamp, record.metrics.durationMs as ms, record.errorType as error\n| filter record.status != \"success\"\n| sort @timestamp desc";
+        let rows = Plan::read(query).unwrap().run(lines);
+        assert_eq!(shown(&rows), ["@timestamp=2026-07-31 14:00:00.123 ms=10000.0"]);
     }
 
     #[test]

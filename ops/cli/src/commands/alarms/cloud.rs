@@ -7,7 +7,7 @@ use aws_sdk_cloudwatch::{
     primitives::DateTime,
     types::{AlarmType, HistoryItemType, StateValue},
 };
-use sallyport_alarms::Rule;
+use sallyport_alarms::{Parameters, Rule, Template};
 
 use super::{Changed, Entry, Standing, Tested, Watch, reason, unknown};
 use crate::{aws_fault, cli::Change, failure::Failure, output::Answer};
@@ -16,6 +16,8 @@ pub(super) struct Alarms {
     client: Client,
     /// What the names of a deployment's alarms begin with.
     prefix: String,
+    /// What the alarms are called that every deployment has, without the deployment's name.
+    shipped: BTreeSet<String>,
 }
 
 /// What an alarm of either kind says.
@@ -55,8 +57,22 @@ fn asks(rule: &str, alarm: &str) -> bool {
 }
 
 impl Alarms {
-    pub(super) fn new(client: Client, stack: &str) -> Self {
-        Self { client, prefix: format!("{stack}-") }
+    /// # Errors
+    /// The alarms of this release do not read.
+    pub(super) fn new(client: Client, stack: &str) -> Result<Self, Failure> {
+        let template = Template::of_the_stack(&Parameters::new())
+            .map_err(|error| Failure::dependency("alarms_unreadable", error.to_string()))?;
+        let shipped = template.alarms.into_iter().map(|alarm| alarm.short).collect();
+        Ok(Self { client, prefix: format!("{stack}-"), shipped })
+    }
+
+    /// Whether an alarm is this deployment's. The alarms of a stack `shop-eu` begin as those of a stack `shop` do: `eu-key-age` is
+    /// `key-age` of such a one, and none that an operator of `shop` has put beside ours.
+    fn is_ours(&self, name: &str) -> bool {
+        let Some(short) = name.strip_prefix(&self.prefix) else { return false };
+        let of_another =
+            |known: &String| short.strip_suffix(known.as_str()).is_some_and(|rest| rest.ends_with('-'));
+        self.shipped.contains(short) || !self.shipped.iter().any(of_another)
     }
 
     fn full(&self, name: &str) -> String {
@@ -84,6 +100,7 @@ impl Alarms {
             ));
             token = answer.next_token().map(str::to_owned);
             if token.is_none() {
+                known.retain(|alarm| self.is_ours(&self.full(&alarm.entry.name)));
                 return Ok(known);
             }
         }
@@ -202,7 +219,7 @@ impl Alarms {
             let answer = ask.send().await.map_err(|error| aws_fault::from_sdk("read the history", &error))?;
             for item in answer.alarm_history_items() {
                 // Without a name the history is the account's.
-                let Some(name) = item.alarm_name().filter(|name| name.starts_with(&self.prefix)) else {
+                let Some(name) = item.alarm_name().filter(|name| self.is_ours(name)) else {
                     continue;
                 };
                 changes.push(Changed {
@@ -222,7 +239,25 @@ impl Alarms {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
+
+    #[test]
+    fn alarms_of_a_stack_whose_name_begins_alike_are_not_ours() {
+        let client = Client::from_conf(
+            aws_sdk_cloudwatch::Config::builder()
+                .behavior_version(aws_sdk_cloudwatch::config::BehaviorVersion::latest())
+                .build(),
+        );
+        let alarms = Alarms::new(client, "shop").unwrap();
+        for ours in ["shop-key-age", "shop-page-availability", "shop-queue-is-long"] {
+            assert!(alarms.is_ours(ours), "{ours}");
+        }
+        for theirs in ["shop-eu-key-age", "shop-eu-page-availability", "shopper-key-age", "key-age"] {
+            assert!(!alarms.is_ours(theirs), "{theirs}");
+        }
+    }
 
     #[test]
     fn a_rule_asks_about_alarms_by_name_or_arn() {

@@ -57,7 +57,7 @@ impl AlarmsCommand {
     pub(crate) async fn run(self, target: &Target, format: Format) -> Result<Answer, Failure> {
         match &target.stack {
             Some(stack) => {
-                let cloud = cloud::Alarms::new(Connection::open(target).await?.cloudwatch, stack);
+                let cloud = cloud::Alarms::new(Connection::open(target).await?.cloudwatch, stack)?;
                 match self {
                     Self::List { firing } => list(cloud.list().await?, firing),
                     Self::Wait { name, limit } => {
@@ -147,7 +147,7 @@ pub(super) struct Watch {
 /// AWS, or nobody answers on this machine.
 pub(super) async fn watch(target: &Target, connection: &Connection) -> Result<Watch, Failure> {
     match &target.stack {
-        Some(stack) => cloud::Alarms::new(connection.cloudwatch.clone(), stack).watch().await,
+        Some(stack) => cloud::Alarms::new(connection.cloudwatch.clone(), stack)?.watch().await,
         None => {
             let alarms = here::Alarms::read(&Console::find()?).await?.list();
             let firing = alarms.iter().filter(|alarm| alarm.state == "ALARM");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_cloudformation::types::{Stack, StackDriftStatus, StackStatus};
+use aws_sdk_cloudformation::types::{Stack, StackStatus};
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use sallyport_alarms::{Parameters, Template};
 use sallyport_aws::{SecretsProviders, SnsTopics};
@@ -11,7 +11,7 @@ use sallyport_core::{
     recovery::{TopicListeners, Topics as _, unheard},
 };
 
-use super::{Check, is_local};
+use super::{Check, drift::REVERT, is_local};
 use crate::{
     aws_fault,
     cli::Target,
@@ -21,9 +21,6 @@ use crate::{
 };
 
 const ELSEWHERE: &str = "not on this machine: pass --stack NAME for a deployment";
-
-/// What was changed by hand no deployment sees: it compares templates.
-const REVERT: &str = "deploy the stack again, by a change set with --deployment-mode REVERT_DRIFT";
 
 /// Alarms of the template that the stack has not.
 pub(in crate::commands) const ALARMS_MISSING: &str = "alarms missing";
@@ -67,7 +64,7 @@ pub(super) fn stack(described: &Described) -> Vec<Check> {
     };
     let stack = described.stack_name().unwrap_or_default();
     let status = described.stack_status().map_or("unknown", StackStatus::as_str);
-    let mut checks = vec![if status.ends_with("_IN_PROGRESS") {
+    vec![if status.ends_with("_IN_PROGRESS") {
         Check::warning(
             NAME,
             format!("is {status}"),
@@ -89,21 +86,7 @@ pub(super) fn stack(described: &Described) -> Vec<Check> {
         )
     } else {
         Check::ok(NAME, format!("is {status}"))
-    }];
-    let drift = described.drift_information();
-    let detect = format!("aws cloudformation detect-stack-drift --stack-name {stack}");
-    checks.push(match drift.and_then(|drift| drift.stack_drift_status()) {
-        Some(StackDriftStatus::Drifted) => Check::warning(
-            "drift",
-            "resources are not as they were deployed",
-            format!(
-                "aws cloudformation describe-stack-resource-drifts --stack-name {stack}, then deploy again"
-            ),
-        ),
-        Some(StackDriftStatus::InSync) => Check::ok("drift", "resources are as they were deployed"),
-        _ => Check::skipped("drift", format!("nobody has looked: {detect}")),
-    });
-    checks
+    }]
 }
 
 /// The functions' environment against what the stack was deployed with: a change by hand lasts until the next deployment.

@@ -1,6 +1,7 @@
 //! `sallyport doctor`: a live deployment, looked over from outside. Every check is made, whatever the others say.
 
 mod cloud;
+mod drift;
 mod public;
 mod state;
 
@@ -43,6 +44,7 @@ pub(super) async fn examine(deployment: &Deployment, target: &Target) -> Vec<Che
     let mut checks = Vec::new();
     let described = cloud::describe(deployment, target).await;
     checks.extend(cloud::stack(&described));
+    checks.extend(drift::check(deployment, &described).await);
     checks.extend(cloud::parameters(deployment, target).await);
     checks.extend(part("settings", Ok(config::settings(&deployment.settings))));
     checks.extend(part("tables", config::tables(&deployment.connection, &deployment.settings).await));
