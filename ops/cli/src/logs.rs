@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use sallyport_aws::{
-    logs::{LogInsights, LogsError, Query, Row},
+    logs::{LogGroups, LogInsights, LogsError, Query, Row},
     system::SystemClock,
 };
-use sallyport_core::clock::Timestamp;
+use sallyport_core::{clock::Timestamp, retention::LogGroup};
 use serde_json::Value;
 
 use crate::{
@@ -94,11 +94,7 @@ fn is_the_gateways(group: &str) -> bool {
 }
 
 async fn all_groups(connection: &Connection, stack: &str) -> Result<Vec<String>, Failure> {
-    let prefix = format!("/sallyport/{stack}/");
-    let asked = connection.logs.describe_log_groups().log_group_name_prefix(&prefix).send().await;
-    let answer = asked.map_err(|error| aws_fault::from_sdk("find the log groups", &error))?;
-    let groups: Vec<_> =
-        answer.log_groups().iter().filter_map(|group| group.log_group_name().map(str::to_owned)).collect();
+    let groups: Vec<_> = of_stack(connection, stack).await?.into_iter().map(|group| group.name).collect();
     if groups.is_empty() {
         let region = &connection.region;
         return Err(Failure::not_found(
@@ -109,6 +105,11 @@ async fn all_groups(connection: &Connection, stack: &str) -> Result<Vec<String>,
         ));
     }
     Ok(groups)
+}
+
+/// Every log group of a stack, with how long it keeps a line.
+pub(crate) async fn of_stack(connection: &Connection, stack: &str) -> Result<Vec<LogGroup>, Failure> {
+    Ok(LogGroups::new(connection.logs.clone(), format!("/sallyport/{stack}/")).list().await?)
 }
 
 /// A line of the console, with the name that CloudWatch has for where it stands.

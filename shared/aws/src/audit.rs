@@ -44,6 +44,17 @@ pub(crate) fn write_event(event: &SecurityEvent) -> Item {
     item
 }
 
+/// Reads what those who show events need. A kind that a later release writes is no fault.
+pub(crate) fn validate(item: &Item) -> StoreResult<()> {
+    let reader = Reader::new("audit", "event", item);
+    reader.format()?;
+    for attribute in ["pk", "sk", "kind", "severity", "address", "agent", "request_id"] {
+        reader.text(attribute)?;
+    }
+    reader.instant("at")?;
+    reader.number::<u64>("expires_at").map(drop)
+}
+
 fn partition(subject: Subject) -> String {
     match subject {
         Subject::User(user) => format!("USER#{user}"),

@@ -72,6 +72,9 @@ fn every_feature_that_stores_something_has_its_item() {
         "throttle.address",
         "throttle.login",
         "throttle.factor",
+        "throttle.mfa_token",
+        "throttle.wait",
+        "outbox.message",
         "audit.user",
         "audit.deployment",
         "ops.client",
@@ -82,6 +85,8 @@ fn every_feature_that_stores_something_has_its_item() {
         "ops.notice",
         "ops.proof",
         "ops.migration",
+        "ops.gauge_day",
+        "ops.gauge_shard",
     ] {
         assert!(names.contains(name), "no item {name}");
     }
@@ -93,5 +98,20 @@ fn an_attribute_that_a_later_release_adds_is_passed_over() {
     for (name, table, mut item) in items(ITEM_FORMAT) {
         item.insert("zz_of_the_next_release".to_owned(), AttributeValue::S("new".to_owned()));
         assert!(validate_item(table, &item).is_ok(), "{name} does not read with an attribute more");
+    }
+}
+
+#[test]
+fn an_event_or_a_message_that_lacks_what_its_readers_show_is_corrupt() {
+    for (name, table, whole) in items(ITEM_FORMAT) {
+        if !matches!(table, "audit" | "outbox") {
+            continue;
+        }
+        // Only some events have one.
+        for attribute in whole.keys().filter(|attribute| *attribute != "detail") {
+            let mut item = whole.clone();
+            item.remove(attribute);
+            assert!(validate_item(table, &item).is_err(), "{name} reads without {attribute}");
+        }
     }
 }

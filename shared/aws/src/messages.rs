@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use sallyport_core::messages::Message;
+use sallyport_core::{ids::UserId, messages::Message, store::StoreResult};
 
 use crate::{
     ITEM_FORMAT,
-    item::{Item, millis, n, s},
+    item::{Item, Reader, millis, n, s},
 };
 
 /// A message that could not be sent for this long is of no use any more.
@@ -23,4 +23,17 @@ pub(crate) fn write_message(message: &Message) -> Item {
         ("agent".to_owned(), s(&message.agent)),
         ("expires_at".to_owned(), n((message.created_at + KEPT).seconds())),
     ])
+}
+
+/// Reads what the courier needs. A template that a later release sends is no fault.
+pub(crate) fn validate(item: &Item) -> StoreResult<()> {
+    let reader = Reader::new("outbox", "message", item);
+    reader.format()?;
+    let user = reader.text("pk")?.strip_prefix("USER#").and_then(|id| id.parse::<UserId>().ok());
+    user.ok_or_else(|| reader.corrupt("pk", "not a user"))?;
+    for attribute in ["sk", "template", "address", "agent"] {
+        reader.text(attribute)?;
+    }
+    reader.instant("created_at")?;
+    reader.number::<u64>("expires_at").map(drop)
 }

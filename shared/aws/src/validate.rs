@@ -8,10 +8,12 @@ use sallyport_core::{
 
 use crate::{
     accounts::{read_login_record, read_profile},
+    audit,
     clients::read_client,
     flags::read_flags,
     gauge, incidents,
     item::{Item, Reader},
+    messages,
     mfa::{read_factor, read_recovery_codes},
     proofs,
     sessions::read_sessions,
@@ -72,7 +74,8 @@ pub fn validate_item(table: &'static str, item: &Item) -> StoreResult<()> {
             gauge::PARTITION => gauge::validate(item),
             _ => reader.format(),
         },
-        "audit" | "outbox" => reader.format(),
+        "audit" => audit::validate(item),
+        "outbox" => messages::validate(item),
         _ => Err(StoreError::Corrupt { table, key: String::new(), problem: "no such table".to_owned() }),
     }
 }

@@ -3,7 +3,6 @@
 use std::fmt;
 
 use clap::Subcommand;
-use sallyport_aws::logs::LogGroups;
 use sallyport_core::{
     clock::Timestamp,
     incidents::Incident,
@@ -15,6 +14,7 @@ use crate::{
     cli::{Change, Target},
     deployment::Deployment,
     failure::{Exit, Failure},
+    logs::of_stack,
     output::{Answer, Format, Progress, ago, count},
 };
 
@@ -79,7 +79,9 @@ async fn check(target: &Target) -> Result<Answer, Failure> {
     let deployment = Deployment::find(target).await?;
     let overdue = retention::overdue(&deployment.store, deployment.now()).await?;
     let (days, groups) = match &target.stack {
-        Some(stack) => (deployment.settings.log_retention_days()?, log_groups(&deployment, stack).await?),
+        Some(stack) => {
+            (deployment.settings.log_retention_days()?, of_stack(&deployment.connection, stack).await?)
+        }
         None => (None, Vec::new()),
     };
     let problems = days.map(|days| kept_otherwise(&groups, days)).unwrap_or_default();
@@ -88,11 +90,6 @@ async fn check(target: &Target) -> Result<Answer, Failure> {
     let report =
         Checked { ok, log_retention_days: days, log_groups, incidents_overdue: overdue.len(), problems };
     Ok(Answer::of(&report)?.exit(if ok { Exit::Done } else { Exit::Findings }))
-}
-
-async fn log_groups(deployment: &Deployment, stack: &str) -> Result<Vec<LogGroup>, Failure> {
-    let groups = LogGroups::new(deployment.connection.logs.clone(), format!("/sallyport/{stack}/"));
-    Ok(groups.list().await?)
 }
 
 #[derive(Serialize)]

@@ -132,6 +132,10 @@ async fn a_key_in_use_is_revoked_by_emergency_alone_and_another_signs_at_once() 
     for (line, exit, code) in [
         (format!("keys rotate --emergency {kid}"), 4, "revoked_already"),
         ("keys revoke nokey".to_owned(), 3, "key_not_found"),
+        // One kid in 64 begins so.
+        ("keys revoke -Zu5yKqXh5s".to_owned(), 3, "key_not_found"),
+        ("keys revoke --dry-run -Zu5yKqXh5s".to_owned(), 3, "key_not_found"),
+        ("keys rotate --emergency -h5yKqXh5sZu".to_owned(), 3, "key_not_found"),
         ("keys rotate --emergency pepper:1".to_owned(), 4, "key_indispensable"),
         ("keys revoke refresh:x".to_owned(), 2, "usage"),
     ] {

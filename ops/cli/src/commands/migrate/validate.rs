@@ -167,18 +167,18 @@ mod tests {
             ]),
         );
         report.take(
-            "audit",
+            "ops",
             &["pk", "sk"],
-            &item(&[("pk", text("DEPLOYMENT")), ("sk", text("1")), ("v", number("1"))]),
+            &item(&[("pk", text("MIGRATION")), ("sk", text("1")), ("v", number("1"))]),
         );
-        report.take("audit", &["pk", "sk"], &item(&[("pk", text("DEPLOYMENT")), ("sk", text("2"))]));
+        report.take("ops", &["pk", "sk"], &item(&[("pk", text("MIGRATION")), ("sk", text("2"))]));
         insta::assert_snapshot!(report, @r"
         TABLE  ITEMS  CORRUPT  FORMATS
         users  1      1        1: 1
-        audit  2      1        1: 1, none: 1
+        ops    2      1        1: 1, none: 1
 
         corrupt: users: USER#usr_AAAAAAAAAAAAAAAAAAAAAA / PROFILE: attribute email: does not read
-        corrupt: audit: DEPLOYMENT / 2: attribute v: missing
+        corrupt: ops: MIGRATION / 2: attribute v: missing
         ");
     }
 }
