@@ -23,6 +23,12 @@ pub(crate) fn rounds(usual: usize) -> usize {
     usual.max(wanted.unwrap_or_default())
 }
 
+/// A race is about who is first, not about who gets a processor: one at a time holds this, whatever runs the tests.
+pub(crate) async fn alone() -> anyhow::Result<File> {
+    let alone = File::create(concat!(env!("CARGO_TARGET_TMPDIR"), "/races.lock"))?;
+    Ok(tokio::task::spawn_blocking(move || alone.lock().map(|()| alone)).await??)
+}
+
 /// A process with a line on standard input for each order, and a line on standard output for each answer.
 struct Process {
     _child: Child,
@@ -68,7 +74,13 @@ pub(crate) struct Instance {
 impl Instance {
     /// Starts a server over the database and the keyring of `backend`.
     pub(crate) async fn start(backend: &Backend) -> anyhow::Result<Self> {
+        Self::start_with(backend, &[]).await
+    }
+
+    /// With variables that differ from the backend's.
+    pub(crate) async fn start_with(backend: &Backend, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut environment = backend.environment().clone();
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         environment.insert("AWS_ENDPOINT_URL".to_owned(), backend.dynamodb_url().to_owned());
         // Hundreds of unoptimised calls at once on few processors take their time, which must not decide a race.
         environment.insert("SALLYPORT_CALL_TIMEOUT_MS".to_owned(), "20000".to_owned());
@@ -76,6 +88,11 @@ impl Instance {
         let mut process = Process::start(env!("CARGO_BIN_EXE_instance"), Some(&order))?;
         let url = process.answer().await?["url"].as_str().context("no url")?.to_owned();
         Ok(Self { _process: process, url: url.replace("localhost", "127.0.0.1") })
+    }
+
+    /// Puts its clock forward.
+    pub(crate) async fn advance(&self, seconds: u64) -> anyhow::Result<()> {
+        self.console("POST", "clock", &json!({"advance_seconds": seconds})).await.map(drop)
     }
 
     async fn console(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
@@ -176,9 +193,7 @@ impl Cluster {
     }
 
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        // A race is about who is first, not about who gets a processor: one cluster at a time, whatever runs the tests.
-        let alone = File::create(concat!(env!("CARGO_TARGET_TMPDIR"), "/races.lock"))?;
-        let alone = tokio::task::spawn_blocking(move || alone.lock().map(|()| alone)).await??;
+        let alone = alone().await?;
         let backend = Backend::with(&[
             ("SALLYPORT_ADDRESS_LIMIT", "1000000"),
             ("SALLYPORT_PASSWORD_MEMORY_KIB", "7168"),
@@ -252,8 +267,7 @@ impl Cluster {
         let offset = clock.field("offset_seconds").as_u64().context("no offset")?;
         if offset > self.offset {
             for instance in &self.instances {
-                let advance = json!({"advance_seconds": offset - self.offset});
-                instance.console("POST", "clock", &advance).await?;
+                instance.advance(offset - self.offset).await?;
             }
             self.offset = offset;
         }

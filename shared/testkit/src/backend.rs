@@ -135,6 +135,11 @@ impl Backend {
         Actor::new(&self.url, self.next_address(), None)
     }
 
+    /// A caller as [`Backend::actor`], of another process that serves the same data at `url`.
+    pub fn actor_at(&self, url: &str) -> Actor {
+        Actor::new(url, self.next_address(), None)
+    }
+
     /// A browser that shows a page of `origin` and takes tokens as cookies.
     pub fn browser(&self, origin: &str) -> Actor {
         Actor::new(&self.url, self.next_address(), Some(origin.to_owned()))
