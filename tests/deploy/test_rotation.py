@@ -7,8 +7,10 @@ import jwt
 import pytest
 
 from deployment import Api, Operator, Stack, User
+from leaks import NOTED
 
 STEPS = ("createSecret", "setSecret", "testSecret", "finishSecret")
+KINDS = ("signing", "refresh", "device", "pepper", "aead")
 # Longer than any guard of a signing key.
 LONG = 3 * 60 * 60
 
@@ -51,7 +53,11 @@ class Manager:
         return {stage: version for version, stages in described.items() for stage in stages}
 
     def document(self):
-        return json.loads(self.secrets.get_secret_value(SecretId=self.keyring)["SecretString"])
+        document = json.loads(self.secrets.get_secret_value(SecretId=self.keyring)["SecretString"])
+        for kind in KINDS:
+            for key in document[kind]:
+                NOTED.secret(key.get("private_key") or key.get("key"), "a key of the keyring")
+        return document
 
     def kids(self):
         """State → the signing key that is in it."""
@@ -61,7 +67,7 @@ class Manager:
         """Lets so much time have passed for the keyring: the clock of a deployed function is the machine's."""
         document = self.document()
         document["changed_at"] = document.get("changed_at") and document["changed_at"] - seconds
-        for kind in ("signing", "refresh", "device", "pepper", "aead"):
+        for kind in KINDS:
             for key in document[kind]:
                 for at in ("created_at", "since"):
                     if key.get(at):
