@@ -116,4 +116,10 @@ async fn kept_data_and_demo_accounts_survive_a_restart() {
     let login = json!({"email": "test@example.com", "password": password});
     let (status, tokens) = send("POST", format!("{}/api/v1/auth/login", backend.url()), login).await;
     assert_eq!((status, &tokens["status"]), (200, &json!("authenticated")), "{tokens}");
+    let logs = get(format!("{}/_local/logs", backend.url())).await.1.to_string();
+    for secret in
+        [&password, tokens["access_token"].as_str().unwrap(), tokens["refresh_token"].as_str().unwrap()]
+    {
+        assert!(logs.contains("/api/v1/auth/login") && !logs.contains(secret), "{secret} is in {logs}");
+    }
 }

@@ -47,6 +47,21 @@ fn the_guides_commands_work_when_pasted() {
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(text.matches(r#""status":"authenticated""#).count(), 3, "{script}\n{text}");
     assert_eq!(text.matches("HTTP/1.1 204").count(), 1, "{script}\n{text}");
+
+    // Nothing of what the guide says, nor of what was answered, is in the log.
+    let after = |start: &str| lines.iter().find_map(|line| Some(line.split_once(start)?.1)).unwrap();
+    let mut secrets = vec![after("both with the password "), after("authenticator app with the secret ")];
+    secrets.extend(after("and the recovery codes ").split(' '));
+    let tokens = text.split('"').filter(|word| ["eyJ", "spr_", "spd_"].iter().any(|s| word.starts_with(s)));
+    secrets.extend(tokens);
+    assert!(secrets.len() > 12 + 6, "{secrets:?}");
+    let logs = format!("{}/_local/logs", after("listening on "));
+    let logs = Command::new("curl").args(["-s", "--fail", &logs]).output().unwrap();
+    let logs = String::from_utf8(logs.stdout).unwrap();
+    assert!(logs.contains("security event"), "{logs}");
+    for secret in secrets {
+        assert!(!logs.contains(secret), "{secret} is in {logs}");
+    }
     terminate(child);
 }
 

@@ -4,15 +4,14 @@ import contextlib
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 import requests
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "deploy"))
-import totp  # noqa: E402
+import totp
+from leaks import NOTED
 
 PASSWORD = "correct horse battery staple"
 RELEASES = {name: Path(os.environ[f"SALLYPORT_{name.upper()}"]) for name in ("previous", "current")}
@@ -49,6 +48,9 @@ class Release:
         self.environment = {name: value.strip("'\"") for name, _, value in exported}
 
     def operate(self, line, stdin="", code=0):
+        NOTED.password(stdin)
+        for word in line.split():
+            NOTED.address(word)
         run = subprocess.run(
             [self.binaries / "sallyport", *line.split(), "--json"],
             input=stdin,
@@ -57,16 +59,23 @@ class Release:
             env={**os.environ, **self.environment},
         )
         assert run.returncode == code, f"{line}: {run.stdout}{run.stderr}"
-        return json.loads(run.stdout)
+        told = json.loads(run.stdout)
+        NOTED.body(told)
+        return told
 
     def post(self, path, body, status=200, token=None):
         headers = {"authorization": f"Bearer {token}"} if token else {}
         answer = requests.post(f"{self.url}{path}", json=body, headers=headers, timeout=10)
+        NOTED.call(answer)
         assert answer.status_code == status, f"{path}: {answer.status_code} {answer.text}"
         return answer.json() if answer.content else None
 
     def sign_in(self, email, password=PASSWORD, status=200, **more):
         return self.post("/api/v1/auth/login", {"email": email, "password": password, **more}, status)
+
+    def logged(self):
+        lines = requests.get(f"{self.url}/_local/logs", timeout=10).json()["lines"]
+        return [json.dumps(line["line"], ensure_ascii=False) for line in lines]
 
     def end(self):
         self.process.terminate()
@@ -79,6 +88,8 @@ def serving(name, data):
     release = Release(name, data)
     try:
         yield release
+        lines = release.logged()
+        assert lines and NOTED.leaks(lines) == []
     finally:
         release.end()
 
@@ -145,6 +156,7 @@ def go_on(release, kept):
         auth=("billing", kept["client"]),
         timeout=10,
     )
+    NOTED.call(answer)
     assert answer.json()["active"] is True, answer.text
     assert [block["subject"] for block in release.operate("block list")["blocks"]] == ["192.0.2.0/24"]
     assert release.operate("mode status")["modes"] == []

@@ -14,6 +14,7 @@ from pathlib import Path
 import boto3
 import requests
 
+from leaks import NOTED
 from template import ROOT
 
 REGION = "us-east-1"
@@ -192,7 +193,21 @@ class Stack:
         )
         return self
 
+    def lines(self):
+        """What its functions and its gateway have logged."""
+        logs = self.emulator.client("logs")
+        groups = logs.get_paginator("describe_log_groups").paginate(logGroupNamePrefix=f"/sallyport/{self.name}/")
+        for group in [group["logGroupName"] for page in groups for group in page["logGroups"]]:
+            for page in logs.get_paginator("filter_log_events").paginate(logGroupName=group):
+                yield from (event["message"] for event in page["events"])
+
     def delete(self):
+        # Its logs go with it.
+        leaks = NOTED.leaks(self.lines())
+        self._delete()
+        assert leaks == [], f"secrets of the suite are in the logs of {self.name}"
+
+    def _delete(self):
         # `sam delete` cannot: it insists on template addresses of amazonaws.com.
         formation = self.emulator.client("cloudformation")
         formation.delete_stack(StackName=self.name)
@@ -222,11 +237,14 @@ class Operator:
         self.binary, self.stack = binary, stack
 
     def __call__(self, *arguments, stdin=None, timeout=60):
+        NOTED.password((stdin or "").strip())
         printed = run(
             [self.binary, "--stack", self.stack.name, "--json", *arguments],
             env=self.stack.emulator.environment(), stdin=stdin, timeout=timeout,
         )
-        return json.loads(printed) if printed.strip() else None
+        told = json.loads(printed) if printed.strip() else None
+        NOTED.body(told)
+        return told
 
     def ended(self, *arguments, timeout=60):
         """The exit code, and what was said: for what may end otherwise than with 0."""
@@ -251,9 +269,11 @@ class Api:
         headers = options.pop("headers", {})
         if token:
             headers["Authorization"] = f"Bearer {token}"
-        return self.session.request(
+        response = self.session.request(
             method, self.url + path, headers=headers, timeout=30, allow_redirects=False, **options
         )
+        NOTED.call(response)
+        return response
 
     def get(self, path, **options):
         return self.call("GET", path, **options)
@@ -276,4 +296,5 @@ class User:
     def __init__(self, operator):
         self.email = f"{secrets.token_hex(8)}@example.test"
         self.password = secrets.token_urlsafe(18)
+        NOTED.address(self.email)
         operator("user", "create", self.email, "--password-stdin", stdin=self.password + "\n")

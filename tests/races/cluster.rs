@@ -1,10 +1,16 @@
 //! Server processes over one database, and client processes that ask them.
 
-use std::{fs::File, process::Stdio};
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    process::Stdio,
+    sync::atomic::{AtomicU64, Ordering},
+};
 
 use anyhow::{Context as _, ensure};
 use futures_util::{future::try_join_all, try_join};
-use sallyport_testkit::{Account, Backend};
+use sallyport_testkit::{Account, Backend, secrets};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader, Lines},
@@ -21,6 +27,12 @@ pub(crate) fn rounds(usual: usize) -> usize {
     #[expect(clippy::disallowed_methods, reason = "a test has no other way to be told")]
     let wanted = std::env::var("SALLYPORT_RACE_ROUNDS").ok().and_then(|text| text.parse().ok());
     usual.max(wanted.unwrap_or_default())
+}
+
+/// A race is about who is first, not about who gets a processor: one at a time holds this, whatever runs the tests.
+pub(crate) async fn alone() -> anyhow::Result<File> {
+    let alone = File::create(concat!(env!("CARGO_TARGET_TMPDIR"), "/races.lock"))?;
+    Ok(tokio::task::spawn_blocking(move || alone.lock().map(|()| alone)).await??)
 }
 
 /// A process with a line on standard input for each order, and a line on standard output for each answer.
@@ -63,19 +75,56 @@ impl Process {
 pub(crate) struct Instance {
     _process: Process,
     pub(crate) url: String,
+    /// The last line of its log that a metric was taken from.
+    measured: AtomicU64,
+}
+
+/// What it has logged holds no secret of the test.
+impl Drop for Instance {
+    fn drop(&mut self) {
+        match self.lines() {
+            Ok(lines) => secrets::none_in(lines.into_iter()),
+            Err(_) if std::thread::panicking() => {}
+            Err(error) => panic!("the log of {} cannot be read: {error:#}", self.url),
+        }
+    }
 }
 
 impl Instance {
     /// Starts a server over the database and the keyring of `backend`.
     pub(crate) async fn start(backend: &Backend) -> anyhow::Result<Self> {
+        Self::start_with(backend, &[]).await
+    }
+
+    /// With variables that differ from the backend's.
+    pub(crate) async fn start_with(backend: &Backend, variables: &[(&str, &str)]) -> anyhow::Result<Self> {
         let mut environment = backend.environment().clone();
+        environment.extend(variables.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
         environment.insert("AWS_ENDPOINT_URL".to_owned(), backend.dynamodb_url().to_owned());
         // Hundreds of unoptimised calls at once on few processors take their time, which must not decide a race.
         environment.insert("SALLYPORT_CALL_TIMEOUT_MS".to_owned(), "20000".to_owned());
         let order = json!({"environment": environment});
         let mut process = Process::start(env!("CARGO_BIN_EXE_instance"), Some(&order))?;
         let url = process.answer().await?["url"].as_str().context("no url")?.to_owned();
-        Ok(Self { _process: process, url: url.replace("localhost", "127.0.0.1") })
+        let url = url.replace("localhost", "127.0.0.1");
+        Ok(Self { _process: process, url, measured: AtomicU64::new(0) })
+    }
+
+    /// All lines that it remembers. It blocks: whoever drops something has no other way to ask.
+    fn lines(&self) -> anyhow::Result<Vec<String>> {
+        let mut connection = TcpStream::connect(self.url.trim_start_matches("http://"))?;
+        write!(connection, "GET /_local/logs HTTP/1.0\r\nHost: localhost\r\n\r\n")?;
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer)?;
+        let (_, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+        let body: Value = serde_json::from_str(body)?;
+        let lines = body["lines"].as_array().context("no lines")?;
+        Ok(lines.iter().map(|line| line["line"].to_string()).collect())
+    }
+
+    /// Puts its clock forward.
+    pub(crate) async fn advance(&self, seconds: u64) -> anyhow::Result<()> {
+        self.console("POST", "clock", &json!({"advance_seconds": seconds})).await.map(drop)
     }
 
     async fn console(&self, method: &str, path: &str, body: &Value) -> anyhow::Result<Value> {
@@ -176,9 +225,7 @@ impl Cluster {
     }
 
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        // A race is about who is first, not about who gets a processor: one cluster at a time, whatever runs the tests.
-        let alone = File::create(concat!(env!("CARGO_TARGET_TMPDIR"), "/races.lock"))?;
-        let alone = tokio::task::spawn_blocking(move || alone.lock().map(|()| alone)).await??;
+        let alone = alone().await?;
         let backend = Backend::with(&[
             ("SALLYPORT_ADDRESS_LIMIT", "1000000"),
             ("SALLYPORT_PASSWORD_MEMORY_KIB", "7168"),
@@ -210,6 +257,7 @@ impl Cluster {
         self.follow_the_clock().await?;
         let mut orders = vec![Vec::new(); CONTENDERS];
         for (index, shot) in shots.iter().enumerate() {
+            secrets::note(&shot.body);
             self.aimed += 1;
             let url = format!("{}{}", self.instances[self.aimed % INSTANCES].url, shot.path);
             orders[index % CONTENDERS].push(json!({
@@ -252,8 +300,7 @@ impl Cluster {
         let offset = clock.field("offset_seconds").as_u64().context("no offset")?;
         if offset > self.offset {
             for instance in &self.instances {
-                let advance = json!({"advance_seconds": offset - self.offset});
-                instance.console("POST", "clock", &advance).await?;
+                instance.advance(offset - self.offset).await?;
             }
             self.offset = offset;
         }
@@ -264,10 +311,13 @@ impl Cluster {
     pub(crate) async fn metric(&self, name: &str) -> anyhow::Result<u64> {
         let mut sum = 0;
         for instance in &self.instances {
-            let lines = instance.console("GET", "logs", &json!({})).await?;
+            let path = format!("logs?since={}", instance.measured.load(Ordering::Relaxed));
+            let lines = instance.console("GET", &path, &json!({})).await?;
             let lines = lines["lines"].as_array().context("no lines")?;
             sum += lines.iter().filter_map(|line| line["line"][name].as_u64()).sum::<u64>();
-            instance.console("DELETE", "logs", &json!({})).await?;
+            if let Some(last) = lines.last().and_then(|line| line["sequence"].as_u64()) {
+                instance.measured.store(last, Ordering::Relaxed);
+            }
         }
         Ok(sum)
     }
@@ -294,6 +344,9 @@ impl Cluster {
 
 fn read(outcome: &Value) -> anyhow::Result<Outcome> {
     let status = u16::try_from(outcome["status"].as_u64().context("no status")?)?;
+    if status < 400 {
+        secrets::note(&outcome["body"]);
+    }
     Ok(Outcome { status, body: outcome["body"].clone() })
 }
 

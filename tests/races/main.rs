@@ -14,6 +14,7 @@ mod codes;
 mod factors;
 mod passwords;
 mod revocation;
+mod rotation;
 mod start;
 #[path = "../faults/state.rs"]
 #[allow(dead_code, reason = "shared with the faults, which look at all of it")]

@@ -14,7 +14,7 @@
 //! | `GET metrics` | values that AWS would publish of gateway, functions, tables and log groups since `?since=` |
 //! | `GET`, `POST`, `DELETE functions/faults` | functions that are throttled, crash, time out, or garble their metrics |
 //! | `GET deployments` | what the hook of a deployment has reported, by the step that waited for it |
-//! | `POST rotate` | plays a rotation of the keyring as Secrets Manager does: its four steps |
+//! | `POST rotate` | plays a rotation of the keyring as Secrets Manager does: its four steps, or those of `steps` |
 //! | `POST invoke/{name}` | hands an event to a function, as a schedule does, and shows what it returned |
 
 mod guard;
@@ -260,17 +260,34 @@ fn failed(code: &str, message: &str) -> Response {
     (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response()
 }
 
+/// What a rotation is asked.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Rotation {
+    /// Of a rotation that has begun.
+    token: Option<String>,
+    /// Which steps to take: Secrets Manager leaves seconds between them, in which the functions answer.
+    steps: Option<Vec<String>>,
+}
+
+const ROTATION_STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
+
 /// What RotateSecret does: a version is reserved, and the function takes one step after the other. One that fails is repeated
 /// by Secrets Manager; here by whoever asks again with the same token.
 async fn rotate(State(console): Shared, body: Bytes) -> Response {
     let Some(trigger) = console.triggers.iter().find(|trigger| trigger.name() == "rotation") else {
         return refuse(&anyhow::anyhow!("there is no rotation function"));
     };
-    let again: Value = serde_json::from_slice(&body).unwrap_or_default();
+    let asked = if body.is_empty() { Ok(Rotation::default()) } else { serde_json::from_slice(&body) };
+    let Rotation { token, steps } = match asked {
+        Ok(asked) => asked,
+        Err(error) => return (StatusCode::UNPROCESSABLE_ENTITY, format!("{error}\n")).into_response(),
+    };
+    let steps = steps.unwrap_or_else(|| ROTATION_STEPS.map(str::to_owned).into());
     let name = console.template.secrets.iter().find(|secret| secret.logical == "Keyring");
     let name = name.map(|secret| secret.name.clone()).unwrap_or_default();
-    let begun = match again.get("token").and_then(Value::as_str) {
-        Some(token) => Ok((name, token.to_owned())),
+    let begun = match token {
+        Some(token) => Ok((name, token)),
         None => console.secrets.begin_rotation(&name),
     };
     let (secret, token) = match begun {
@@ -281,7 +298,7 @@ async fn rotate(State(console): Shared, body: Bytes) -> Response {
         }
     };
     let mut done = Value::Null;
-    for step in ["createSecret", "setSecret", "testSecret", "finishSecret"] {
+    for step in steps {
         let event = json!({"Step": step, "SecretId": secret, "ClientRequestToken": token});
         match trigger.handle(event).await {
             Ok(result) => done = result,

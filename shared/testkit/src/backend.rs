@@ -72,9 +72,11 @@ impl Backend {
         #[expect(clippy::disallowed_methods, reason = "set for all suites at once")]
         let answers = std::env::var_os("SALLYPORT_ANSWERS");
         options.answers = options.answers.or_else(|| answers.map(Into::into));
+        options.providers.values().for_each(|value| secrets::secret(value));
         let running = local::Backend::start(options).await?;
         let clock = Arc::new(OffsetClock::default());
         let operator = Operator::connect(running.environment(), Arc::clone(&clock)).await?;
+        secrets::keyring(&serde_json::from_str(operator.document()).unwrap_or_default());
         // By address: callers bind addresses of 127.0.0.0/8, from which the name's other address cannot be reached.
         let url = running.url().replace("localhost", "127.0.0.1");
         let http = reqwest::Client::builder().no_proxy().build()?;
@@ -133,6 +135,11 @@ impl Backend {
     /// A caller from an address that nobody else calls from, who takes tokens in bodies.
     pub fn actor(&self) -> Actor {
         Actor::new(&self.url, self.next_address(), None)
+    }
+
+    /// A caller as [`Backend::actor`], of another process that serves the same data at `url`.
+    pub fn actor_at(&self, url: &str) -> Actor {
+        Actor::new(url, self.next_address(), None)
     }
 
     /// A browser that shows a page of `origin` and takes tokens as cookies.

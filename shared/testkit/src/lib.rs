@@ -32,8 +32,9 @@ mod backend;
 mod operator;
 mod raw;
 mod receiver;
-mod secrets;
+pub mod secrets;
 mod session;
+mod watched;
 
 pub use account::{Account, Factor, ServiceClient};
 pub use actor::{Actor, Ask};
@@ -42,3 +43,4 @@ pub use backend::{APP_ORIGIN, Backend};
 pub use raw::raw;
 pub use receiver::{Received, Receiver};
 pub use session::{Enrolment, Pending, Session};
+pub use watched::Watched;

@@ -1,6 +1,7 @@
 //! No suite may find a secret of its actors in what the functions have logged.
 //!
-//! Actors note what they send and are given; a backend that ends looks for all of it in its lines.
+//! Actors note what they send and are given, as does whoever sends requests without them; a backend that ends looks for all
+//! of it in its lines.
 
 use std::{
     collections::BTreeSet,
@@ -37,6 +38,7 @@ fn noted() -> MutexGuard<'static, Noted> {
 }
 
 /// Looks when it is dropped, and fails the test that left a secret in a log.
+#[derive(Debug)]
 pub(crate) struct Watch(LogLines);
 
 impl Watch {
@@ -47,23 +49,43 @@ impl Watch {
 
     /// Secrets of this process that stand in the backend's log or in the one that all share, with the line.
     pub(crate) fn leaks(&self) -> Vec<(String, String)> {
-        // Copied: whoever notes the next secret must not wait for the search.
-        let (words, texts, shared) = {
-            let noted = noted();
-            (noted.words.clone(), noted.texts.clone(), noted.shared.clone())
-        };
-        let texts: Vec<_> = texts.into_iter().collect();
-        let search = AhoCorasick::new(&texts).unwrap();
-        let is_word = |character: char| character.is_ascii_alphanumeric() || "-_.=+/~".contains(character);
-        let shared = shared.filter(|shared| !shared.is_of(&self.0));
-        let mut found = Vec::new();
-        for line in shared.iter().chain([&self.0]).flat_map(LogLines::all) {
-            let in_words = line.split(|character| !is_word(character)).filter(|word| words.contains(*word));
-            let in_texts = search.find_overlapping_iter(&line).map(|hit| texts[hit.pattern()].as_str());
-            found.extend(in_words.chain(in_texts).map(|secret| (secret.to_owned(), line.clone())));
-        }
-        found
+        let shared = noted().shared.clone().filter(|shared| !shared.is_of(&self.0));
+        leaks(shared.iter().chain([&self.0]).flat_map(LogLines::all))
     }
+}
+
+/// Secrets of this process that stand in the lines, with the line.
+fn leaks(lines: impl Iterator<Item = String>) -> Vec<(String, String)> {
+    // Copied: whoever notes the next secret must not wait for the search.
+    let (words, texts) = {
+        let noted = noted();
+        (noted.words.clone(), noted.texts.clone())
+    };
+    let texts: Vec<_> = texts.into_iter().collect();
+    let search = AhoCorasick::new(&texts).unwrap();
+    let is_word = |character: char| character.is_ascii_alphanumeric() || "-_.=+/~".contains(character);
+    let mut found = Vec::new();
+    for line in lines {
+        let in_line = line.split(|character| !is_word(character));
+        // A form, a cookie, a URI: what follows the name.
+        let in_line = in_line.flat_map(|word| [Some(word), word.split_once('=').map(|(_, value)| value)]);
+        let in_words = in_line.flatten().filter(|word| words.contains(*word));
+        let in_texts = search.find_overlapping_iter(&line).map(|hit| texts[hit.pattern()].as_str());
+        found.extend(in_words.chain(in_texts).map(|secret| (secret.to_owned(), line.clone())));
+    }
+    found
+}
+
+/// Fails the test when the lines of a backend in another process have a secret of this one, unless it fails already.
+///
+/// # Panics
+/// That is how it fails.
+pub fn none_in(lines: impl Iterator<Item = String>) {
+    if std::thread::panicking() {
+        return;
+    }
+    let found = leaks(lines);
+    assert!(found.is_empty(), "secrets of this test are in the logs: {found:#?}");
 }
 
 impl Drop for Watch {
@@ -74,6 +96,18 @@ impl Drop for Watch {
         let found = self.leaks();
         assert!(found.is_empty(), "secrets of this test are in the logs: {found:#?}");
     }
+}
+
+/// Notes what a request without an actor holds, or its answer.
+pub fn note(body: &Value) {
+    of_json(body);
+}
+
+/// Notes the keys of a keyring, as it is stored.
+pub(crate) fn keyring(document: &Value) {
+    let keys = document.as_object().into_iter().flatten().filter_map(|(_, keys)| keys.as_array()).flatten();
+    let keys = keys.flat_map(|key| [&key["private_key"], &key["key"]]);
+    keys.filter_map(Value::as_str).for_each(secret);
 }
 
 /// Notes what a request holds.
@@ -105,7 +139,7 @@ pub(crate) fn of_answer(answer: &Answer) {
 }
 
 /// Notes a password, wherever it comes from.
-pub(crate) fn password(text: &str) {
+pub fn password(text: &str) {
     let kinds = [char::is_lowercase as fn(char) -> bool, char::is_uppercase, char::is_numeric, is_mark];
     let kinds = kinds.iter().filter(|kind| text.chars().any(**kind)).count();
     let length = text.chars().count();
@@ -123,19 +157,21 @@ fn is_mark(character: char) -> bool {
 }
 
 /// Notes something that is one word and nobody's guess.
-pub(crate) fn secret(text: &str) {
+pub fn secret(text: &str) {
     if text.len() >= 16 {
         noted().words.insert(text.to_owned());
     }
 }
 
-pub(crate) fn address(text: &str) {
+/// Notes an address of mail.
+pub fn address(text: &str) {
     if text.len() >= 8 && text.contains('@') {
         noted().texts.insert(text.to_owned());
     }
 }
 
-fn token(text: &str) {
+/// Notes a token, if it is one.
+pub fn token(text: &str) {
     if text.len() >= 30 && ["eyJ", "spr_", "spd_"].iter().any(|start| text.starts_with(start)) {
         secret(text);
         text.rsplit('.').next().into_iter().for_each(secret);
@@ -215,5 +251,15 @@ mod tests {
                 "spr_AQABAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
             ]
         );
+        drop(noted);
+        let lines = [
+            (1, r#"{"message":"token spr_AQABAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA was used"}"#),
+            (1, r#"{"message":"?secret=service-secret-001&code=1234567"}"#),
+            (2, r#"{"message":"user0007@example.com said Correct horse 0007"}"#),
+            (0, r#"{"message":"request","duration_ms":1234567,"code":"unknown"}"#),
+        ];
+        for (count, line) in lines {
+            assert_eq!(leaks([line.to_owned()].into_iter()).len(), count, "{line}");
+        }
     }
 }

@@ -7,8 +7,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use local::{Backend, Options};
+use local::Options;
 use sallyport_runbooks::Page;
+use sallyport_testkit::{Watched, secrets};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -23,7 +24,7 @@ const METRICS_TOKEN: &str = "scrape-token-of-the-drill";
 const PASSWORD: &str = "correct horse battery staple";
 
 pub(crate) struct Stage {
-    backend: Backend,
+    backend: Watched,
     http: reqwest::Client,
     environment: BTreeMap<String, String>,
     home: tempfile::TempDir,
@@ -33,7 +34,7 @@ impl Stage {
     /// Everything that the page finds when it is opened.
     pub(crate) async fn set(page: &Page, fault: &Fault) -> Result<Self> {
         let providers = BTreeMap::from([("metrics_token".to_owned(), METRICS_TOKEN.to_owned())]);
-        let backend = Backend::start(Options { quiet: true, providers, ..Options::default() }).await?;
+        let backend = Watched::start(Options { quiet: true, providers, ..Options::default() }).await?;
         let mut environment = backend.environment().clone();
         environment.insert("SALLYPORT_URL".to_owned(), backend.url().to_owned());
         environment.insert("EMAIL".to_owned(), EMAIL.to_owned());
@@ -110,6 +111,8 @@ impl Stage {
     }
 
     async fn operator(&self, arguments: &[&str], stdin: &str) -> Result<Value> {
+        secrets::password(stdin);
+        arguments.iter().for_each(|argument| secrets::address(argument));
         let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport"))
             .args(arguments)
             .arg("--json")
@@ -145,11 +148,17 @@ impl Stage {
     }
 
     async fn post(&self, path: &str, body: &Value) -> Result<(u16, String, Value)> {
+        secrets::note(body);
         let response = self.http.post(format!("{}{path}", self.backend.url())).json(body).send().await?;
         let status = response.status().as_u16();
         let id = response.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
         let id = id.to_owned();
-        Ok((status, id, response.json().await.unwrap_or(Value::Null)))
+        let answer = response.json().await.unwrap_or(Value::Null);
+        // The `code` of a problem is no code of anybody's.
+        if status < 400 {
+            secrets::note(&answer);
+        }
+        Ok((status, id, answer))
     }
 
     async fn console(&self, path: &str, body: &Value) -> Result<Value> {
@@ -228,11 +237,13 @@ impl Stage {
         let enrolled =
             self.http.post(url("/api/v1/mfa/totp")).bearer_auth(bearer).json(&json!({})).send().await?;
         let enrolled: Value = enrolled.error_for_status()?.json().await?;
+        secrets::note(&enrolled);
         let secret = enrolled["secret"].as_str().context("secret")?;
         let code = self.http.get(url(&format!("/_local/totp?secret={secret}"))).send().await?.text().await?;
         let body = json!({"factor_id": enrolled["factor_id"], "code": code.trim()});
+        secrets::note(&body);
         let confirmed = self.http.post(url("/api/v1/mfa/totp/confirm")).bearer_auth(bearer).json(&body);
-        confirmed.send().await?.error_for_status()?;
+        secrets::note(&confirmed.send().await?.error_for_status()?.json().await?);
         let wrong = if code.trim() == "000000" { "000001" } else { "000000" };
         let (_, _, pending) = self.sign_in(EMAIL, PASSWORD).await?;
         for _ in 0..6 {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use local::{Backend, Options};
+use local::Options;
 use sallyport_aws::{Clients, Endpoints};
+use sallyport_testkit::Watched;
 use serde_json::{Value, json};
 
 use crate::support::{PASSWORD, Shell};
@@ -65,7 +66,7 @@ fn changing(shell: &Shell, path: &str, found: &mut Vec<String>) -> anyhow::Resul
 }
 
 /// All that is stored: the items of every table, the keyring with its versions.
-async fn everything(backend: &Backend) -> anyhow::Result<BTreeMap<String, Value>> {
+async fn everything(backend: &Watched) -> anyhow::Result<BTreeMap<String, Value>> {
     let mut stored = BTreeMap::new();
     for table in TABLES {
         let url = format!("{}/_local/tables/{table}", backend.url());
@@ -86,7 +87,7 @@ async fn everything(backend: &Backend) -> anyhow::Result<BTreeMap<String, Value>
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_of_any_command_changes_nothing() -> anyhow::Result<()> {
-    let backend = Backend::start(Options { quiet: true, ..Options::default() }).await?;
+    let backend = Watched::start(Options { quiet: true, ..Options::default() }).await?;
     let shell = Shell::new(backend.environment().clone())?;
     let mut found = Vec::new();
     changing(&shell, "", &mut found)?;

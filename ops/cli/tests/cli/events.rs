@@ -1,4 +1,5 @@
-use local::{Backend, Options};
+use local::Options;
+use sallyport_testkit::Watched;
 use serde_json::{Value, json};
 
 use crate::support::{PASSWORD, Shell};
@@ -14,7 +15,7 @@ async fn events(url: &str) -> anyhow::Result<Vec<(String, String, String)>> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_change_leaves_one_event_with_the_operators_name() -> anyhow::Result<()> {
-    let backend = Backend::start(Options { quiet: true, ..Options::default() }).await?;
+    let backend = Watched::start(Options { quiet: true, ..Options::default() }).await?;
     let shell = Shell::new(backend.environment().clone())?;
     for (line, kind, detail) in [
         ("user create ada@example.com --password-stdin", "account.created", ""),

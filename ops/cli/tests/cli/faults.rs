@@ -4,7 +4,8 @@
 use std::{collections::BTreeMap, ops::RangeFrom};
 
 use anyhow::ensure;
-use local::{Backend, Options};
+use local::Options;
+use sallyport_testkit::Watched;
 use serde_json::{Value, json};
 
 use crate::support::{PASSWORD, Run, Shell};
@@ -12,14 +13,14 @@ use crate::support::{PASSWORD, Run, Shell};
 const KINDS: [&str; 5] = ["drop_before", "drop_after", "error_500", "throttle", "conflict"];
 
 struct Scene {
-    backend: Backend,
+    backend: Watched,
     shell: Shell,
     http: reqwest::Client,
 }
 
 impl Scene {
     async fn start(faults: Vec<String>) -> anyhow::Result<Self> {
-        let backend = Backend::start(Options { quiet: true, faults, ..Options::default() }).await?;
+        let backend = Watched::start(Options { quiet: true, faults, ..Options::default() }).await?;
         let shell = Shell::new(backend.environment().clone())?;
         Ok(Self { backend, shell, http: reqwest::Client::new() })
     }

@@ -1,6 +1,7 @@
 use std::fs;
 
-use local::{Backend, Options};
+use local::Options;
+use sallyport_testkit::Watched;
 use serde_json::Value;
 
 use crate::support::{Shell, World};
@@ -97,7 +98,7 @@ async fn the_variables_of_a_deployment_are_printed_for_a_shell() -> anyhow::Resu
 #[tokio::test(flavor = "multi_thread")]
 async fn the_scrape_token_of_a_backend_here_is_printed_and_where_another_is() -> anyhow::Result<()> {
     let providers = [("metrics_token".to_owned(), "scrape".to_owned())].into();
-    let backend = Backend::start(Options { quiet: true, providers, ..Options::default() }).await?;
+    let backend = Watched::start(Options { quiet: true, providers, ..Options::default() }).await?;
     let shell = Shell::new(backend.environment().clone())?;
     let printed = shell.run("runbook env")?.stdout;
     assert!(printed.contains("export METRICS_TOKEN='scrape'\n"), "{printed}");

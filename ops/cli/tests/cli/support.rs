@@ -7,7 +7,8 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use local::{Backend, Dependencies, Options};
+use local::{Dependencies, Options};
+use sallyport_testkit::{Watched, secrets};
 use serde_json::{Value, json};
 
 /// An operator's shell: no variable but these, no home but an empty one.
@@ -65,6 +66,8 @@ impl Shell {
     }
 
     pub(crate) fn run_with(&self, line: &str, stdin: &str) -> anyhow::Result<Run> {
+        secrets::password(stdin.trim_end());
+        line.split(' ').for_each(secrets::address);
         let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport"))
             .args(line.split(' ').filter(|word| !word.is_empty()))
             .env_clear()
@@ -79,11 +82,12 @@ impl Shell {
         // A command that fails early closes its end: that is its right.
         drop(child.stdin.take().context("stdin")?.write_all(stdin.as_bytes()));
         let output = child.wait_with_output()?;
-        Ok(Run {
-            code: output.status.code().context("killed")?,
-            stdout: String::from_utf8(output.stdout)?,
-            stderr: String::from_utf8(output.stderr)?,
-        })
+        let stdout = String::from_utf8(output.stdout)?;
+        if let Ok(told) = serde_json::from_str(&stdout) {
+            secrets::note(&told);
+        }
+        let stderr = String::from_utf8(output.stderr)?;
+        Ok(Run { code: output.status.code().context("killed")?, stdout, stderr })
     }
 }
 
@@ -118,14 +122,14 @@ pub(crate) struct World {
     pub(crate) shell: Shell,
     url: String,
     http: reqwest::Client,
-    _running: Backend,
+    _running: Watched,
 }
 
 pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 impl World {
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let running = Backend::start(Options { quiet: true, ..Options::default() }).await?;
+        let running = Watched::start(Options { quiet: true, ..Options::default() }).await?;
         let shell = Shell::new(running.environment().clone())?;
         let world =
             Self { shell, url: running.url().to_owned(), http: reqwest::Client::new(), _running: running };
@@ -150,13 +154,20 @@ impl World {
         bearer: Option<&str>,
         body: &Value,
     ) -> anyhow::Result<(u16, Value)> {
+        secrets::note(body);
         let mut request = self.http.post(format!("{}{path}", self.url)).json(body);
         if let Some(token) = bearer {
+            secrets::token(token);
             request = request.bearer_auth(token);
         }
         let response = request.send().await?;
         let status = response.status().as_u16();
-        Ok((status, response.json().await.unwrap_or(Value::Null)))
+        let answer = response.json().await.unwrap_or(Value::Null);
+        // The `code` of a problem is no code of anybody's.
+        if status < 400 {
+            secrets::note(&answer);
+        }
+        Ok((status, answer))
     }
 
     /// Status of a sign-in from another address of this machine, such as 127.66.0.7.
@@ -171,6 +182,7 @@ impl World {
         // From an address of IPv4 the name's other address cannot be reached.
         let url = format!("{}/api/v1/auth/login", self.url.replace("localhost", "127.0.0.1"));
         let body = json!({"email": email, "password": password});
+        secrets::note(&body);
         Ok(http.post(url).json(&body).send().await?.status().as_u16())
     }
 
