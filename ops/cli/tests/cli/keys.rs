@@ -167,6 +167,17 @@ async fn a_revoked_signing_key_is_out_of_use_in_running_functions_within_ten_sec
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_kid_that_begins_with_a_hyphen_is_a_kid() -> anyhow::Result<()> {
+    let empty = Empty::filled().await?;
+    // No such key: but it was understood.
+    for line in ["rotate --emergency -cCTE0PKLluq", "revoke -cCTE0PKLluq", "revoke -cCTE0PKLluq --dry-run"] {
+        let (code, message) = empty.shell.run(&format!("keys {line} --json"))?.error(3)?;
+        assert!(message.contains("-cCTE0PKLluq"), "{line}: {code} {message}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_revoked_refresh_key_signs_out_whom_it_says_and_no_one_else() -> anyhow::Result<()> {
     let world = World::with_ada().await?;
     let (_, tokens) = world.sign_in(crate::support::PASSWORD).await?;

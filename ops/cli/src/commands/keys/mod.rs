@@ -41,7 +41,8 @@ pub(crate) enum KeysCommand {
     /// use at once, and use another.
     Rotate {
         /// Revoke this key, which is in use, and use another at once. A kid, or a kind with an id, such as refresh:2.
-        #[arg(long, value_name = "KEY")]
+        // One kid in 64 begins with a hyphen.
+        #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
         emergency: Option<KeyName>,
         /// What kinds of key to renew; by default signing, refresh and device.
         #[arg(long, value_enum, value_name = "KIND", conflicts_with = "emergency")]
@@ -52,7 +53,7 @@ pub(crate) enum KeysCommand {
     /// Take a key out of use at once that is not the one in use: a next or a previous one.
     Revoke {
         /// A kid, or a kind with an id, such as refresh:2.
-        #[arg(value_name = "KEY")]
+        #[arg(value_name = "KEY", allow_hyphen_values = true)]
         key: KeyName,
         #[command(flatten)]
         change: Change,
