@@ -41,7 +41,7 @@ pub(crate) enum KeysCommand {
     /// use at once, and use another.
     Rotate {
         /// Revoke this key, which is in use, and use another at once. A kid, or a kind with an id, such as refresh:2.
-        // A kid may begin with a dash.
+        // One kid in 64 begins with a hyphen.
         #[arg(long, value_name = "KEY", allow_hyphen_values = true)]
         emergency: Option<KeyName>,
         /// What kinds of key to renew; by default signing, refresh and device.
