@@ -87,7 +87,7 @@ def test_a_stack_as_it_was_deployed(operator, command):
     assert well["stack"] in ("is CREATE_COMPLETE", "is UPDATE_COMPLETE")
     assert well["parameters"] == "the functions have what the stack was deployed with"
     assert well["alarm actions"] == "each tells a topic, or its composite does"
-    assert {"settings", "keyring", "key age", "alarms"} <= set(well)
+    assert {"settings", "keyring", "key age", "alarms", "log retention"} <= set(well)
     assert not {"alarms missing", "IncidentTopic"} & {check["name"] for check in checks}
 
 
@@ -104,6 +104,15 @@ def test_a_variable_that_was_changed_by_hand(operator, deployed, emulator, stack
             assert "--deployment-mode REVERT_DRIFT --include-nested-stacks" in now[difference]
     finally:
         functions.update_function_configuration(FunctionName=name, Environment={"Variables": variables})
+
+
+def test_a_log_group_that_is_kept_for_longer(operator, deployed, emulator, mend, stack):
+    group = f"/sallyport/{stack.name}/mfa"
+    emulator.client("logs").put_retention_policy(logGroupName=group, retentionInDays=400)
+    ((what, fix),) = [(what, fix) for (name, what), fix in found(operator, "warning").items() if name == "log retention"]
+    assert what == f"{group} keeps its lines for 400 days, not 30"
+    mend(fix)
+    assert ("log retention", "30 days") in found(operator, "ok")
 
 
 DRIFT = "resources are not as they were deployed: "

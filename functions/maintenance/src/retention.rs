@@ -22,7 +22,8 @@ pub(crate) async fn run(state: &State) -> Result<Value, TriggerError> {
         None => Vec::new(),
     };
     let days = state.platform.config().log_retention_days;
-    let problems = days.map(|days| kept_otherwise(&groups, days)).unwrap_or_default();
+    let otherwise = |days| kept_otherwise(&groups, days).map(move |group| group.instead_of(days));
+    let problems: Vec<_> = days.into_iter().flat_map(otherwise).collect();
     for problem in &problems {
         tracing::warn!(%problem, "a log group does not keep its lines as long as it should");
     }

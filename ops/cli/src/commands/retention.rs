@@ -84,7 +84,8 @@ async fn check(target: &Target) -> Result<Answer, Failure> {
         }
         None => (None, Vec::new()),
     };
-    let problems = days.map(|days| kept_otherwise(&groups, days)).unwrap_or_default();
+    let otherwise = |days| kept_otherwise(&groups, days).map(move |group| group.instead_of(days));
+    let problems: Vec<_> = days.into_iter().flat_map(otherwise).collect();
     let ok = problems.is_empty();
     let log_groups = groups.into_iter().map(|LogGroup { name, days }| Group { name, days }).collect();
     let report =

@@ -35,7 +35,7 @@ async fn a_healthy_backend_passes_and_what_only_the_cloud_has_is_said_to_be_skip
     ] {
         assert_eq!(check(&report, name).0, "ok", "{name}: {report:#}");
     }
-    for name in ["stack", "parameters", "recovery", "alarm topics"] {
+    for name in ["stack", "parameters", "recovery", "alarm topics", "log retention"] {
         assert_eq!(check(&report, name).0, "skipped", "{name}: {report:#}");
     }
     assert!(check(&report, "recovery").1.ends_with("not on this machine"), "{report:#}");

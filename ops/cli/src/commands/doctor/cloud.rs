@@ -20,7 +20,7 @@ use crate::{
     failure::Failure,
 };
 
-const ELSEWHERE: &str = "not on this machine: pass --stack NAME for a deployment";
+pub(super) const ELSEWHERE: &str = "not on this machine: pass --stack NAME for a deployment";
 
 /// Alarms of the template that the stack has not.
 pub(in crate::commands) const ALARMS_MISSING: &str = "alarms missing";

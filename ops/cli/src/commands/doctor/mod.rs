@@ -3,6 +3,7 @@
 mod cloud;
 mod drift;
 mod public;
+mod retention;
 mod state;
 
 pub(super) use self::state::is_grave;
@@ -61,6 +62,7 @@ pub(super) async fn examine(deployment: &Deployment, target: &Target) -> Vec<Che
     checks.extend(cloud::alarms(deployment, target, &described).await);
     checks.extend(cloud::topics(deployment, &described).await);
     checks.extend(state::proofs(deployment, now).await);
+    checks.extend(retention::check(deployment, target).await);
     checks
 }
 
