@@ -30,6 +30,7 @@ const OF_OPERATORS: &[EventKind] = &[
     EventKind::IncidentAcknowledged,
     EventKind::IncidentEscalated,
     EventKind::IncidentResolved,
+    EventKind::IncidentForgotten,
     EventKind::RestoreProven,
     EventKind::RestoreFailed,
 ];

@@ -246,6 +246,28 @@ async fn a_drill_that_is_interrupted_anywhere_goes_on_and_leaves_no_tables() -> 
     Ok(())
 }
 
+#[tokio::test]
+async fn an_old_incident_that_does_not_read_stays_and_is_told_and_keeps_no_other() -> Result<()> {
+    let backend = Backend::start().await?;
+    let damaged = json!({
+        "TableName": backend.environment()["SALLYPORT_OPS_TABLE"],
+        "Item": {"pk": {"S": "INCIDENT"}, "sk": {"S": "inc_0000000000000000"}, "v": {"N": "1"}},
+    });
+    backend.write_past_everything("PutItem", &damaged).await?;
+    let (_, over) = hear(&backend, "key-age", "ALARM").await?;
+    backend.advance(60).await?;
+    hear(&backend, "key-age", "OK").await?;
+    backend.resolve_incident(&over).await?;
+    backend.advance_days(401).await?;
+    for forgotten in [json!([over]), json!([])] {
+        let report = task(&backend, "retention").await?;
+        assert_eq!((&report["ok"], &report["incidents_forgotten"]), (&json!(false), &forgotten));
+        let problems = report["problems"].as_array().cloned().unwrap_or_default();
+        assert!(problems.len() == 1 && problems[0].to_string().contains("INCIDENT"), "{report}");
+    }
+    Ok(())
+}
+
 /// Who leads to what: incidents, causes and timelines by their keys.
 async fn incidents_kept(backend: &Backend) -> Result<BTreeSet<(String, String)>> {
     let text = |item: &Value, name: &str| item[name].as_str().unwrap_or_default().to_owned();
@@ -282,6 +304,14 @@ async fn an_incident_is_forgotten_400_days_after_it_was_over_and_one_that_is_ope
     assert!(gone.iter().all(|key| key.contains(&over) || key == "INCIDENT_CAUSE key-age"), "{gone:?}");
     assert!(gone.len() > 3, "{gone:?}");
     assert!(before.is_subset(&kept) && kept.iter().any(|(_, sort)| *sort == open), "{kept:?}");
+
+    let forgotten = backend.items("Audit").await?;
+    let forgotten: Vec<_> = forgotten.iter().filter(|event| event["kind"] == "incident.forgotten").collect();
+    assert_eq!(forgotten.len(), 1, "{forgotten:?}");
+    assert_eq!(
+        (&forgotten[0]["detail"], &forgotten[0]["agent"]),
+        (&json!(over), &json!("function maintenance"))
+    );
 
     // The cause that leads nowhere now leads to the next incident.
     let (outcome, again) = hear(&backend, "key-age", "ALARM").await?;

@@ -20,6 +20,26 @@ from template import ROOT, resources
 CHARTS = (Path(__file__).parent / "charts.html").as_uri()
 NAMES = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "000000000000", "Stack": "sallyport-local",
          "ApiName": "sallyport-local", "Stage": "local"}
+# What the story is about does not stay at nothing.
+MOVED = {
+    ("cloudwatch", "Errors: 5xx, and their rate", "errors"),
+    ("cloudwatch", "Sign-ins", "login_failures"),
+    ("cloudwatch", "Second factors", "mfa_failures"),
+    ("cloudwatch", "Lockouts and limits", "lockouts"),
+    ("cloudwatch", "Lockouts and limits", "limiter_triggers"),
+    ("cloudwatch", "Lockouts and limits", "refresh_token_reuses"),
+    ("cloudwatch", "Security events", "critical"),
+    ("cloudwatch", "Dependencies: time of a request, ms", "down"),
+    ("cloudwatch", "Sessions that live", "active_sessions"),
+    ("cloudwatch", "Incidents", "open"),
+    ("cloudwatch", "Notices of incidents", "sent"),
+    ("cloudwatch", "API Gateway: latency p95, ms, and 5xx", "5xx"),
+    ("grafana", "Errors in five minutes", "login"),
+    ("grafana", "Sign-ins", "login failures"),
+    ("grafana", "Lockouts and limits", "limiter triggers"),
+    ("grafana", "Readiness", "dependencies down"),
+    ("grafana", "Incidents", "incidents open"),
+}
 WIDTH = 1600
 
 
@@ -145,13 +165,14 @@ def main():
     span = {"from": told.scrapes[0][0], "to": told.scrapes[-1][0]}
     metrics = CloudWatch(told.own + told.published, span["from"])
     drawn = {"cloudwatch": of_cloudwatch(metrics, alarms), "grafana": of_grafana(told.scrapes)}
-    empty = [
-        f"{name}: {panel['title']}: {series['label']}"
+    shown = [
+        ((name, panel["title"], series["label"]), [value for _, value in series["points"]])
         for name, dashboard in drawn.items() for panel in dashboard["panels"] for series in panel.get("series", [])
-        if not series["points"]
     ]
+    empty = [": ".join(line) for line, values in shown if not values]
     assert not empty, "nothing to show:\n  " + "\n  ".join(empty)
-    count = sum(len(panel.get("series", [])) for dashboard in drawn.values() for panel in dashboard["panels"])
+    still = MOVED - {line for line, values in shown if any(values)}
+    assert not still, f"nothing happened: {still}"
     with Chromium(os.environ["SALLYPORT_BROWSER"], os.environ["BROWSER_PROFILE"]) as browser:
         for name, dashboard in drawn.items():
             browser.open(CHARTS, WIDTH, dashboard["theme"])
@@ -160,7 +181,7 @@ def main():
             assert not complaints, f"{name}: {complaints}"
             if record:
                 browser.picture(ROOT / f"docs/images/dashboard-{name}.png", WIDTH)
-    print(f"test result: ok. dashboards: {count} lines of 2 dashboards have something to show")
+    print(f"test result: ok. dashboards: {len(shown)} lines of 2 dashboards have something to show")
 
 
 try:

@@ -94,6 +94,7 @@ class Story:
 
     def __init__(self, url, operate, guesses):
         """`guesses`: how many wrong passwords a minute the attack tries."""
+        NOTED.secret(TOKEN)
         self.backend, self.guesses, self.chance = Backend(url), guesses, random.Random(7)
         self.own, self.published, self.scrapes, self.logged = [], [], [], []
         self.lines, self.data = 0, 0
@@ -159,14 +160,17 @@ class Story:
         stolen = person.refresh_token
         person.refresh()
         self.backend.tell("POST", "clock", {"advance_seconds": 30})
-        self.backend.ask("POST", "/api/v1/auth/refresh", {"refresh_token": stolen}, person=200)
+        status, answer = self.backend.ask("POST", "/api/v1/auth/refresh", {"refresh_token": stolen}, person=200)
+        assert status == 401, answer
 
     def attack(self, minute):
         """Passwords that are often used, at accounts that are there and accounts that are not."""
         for number in range(self.guesses):
             email = f"person{number % 40}@example.com" if number < 200 else f"{number}@example.net"
             guess = {"email": email, "password": "123456789"}
-            self.backend.ask("POST", "/api/v1/auth/login", guess, person=120 + (0 if number < 130 else number % 100))
+            person = 120 + (0 if number < 130 else number % 100)
+            status, answer = self.backend.ask("POST", "/api/v1/auth/login", guess, person)
+            assert status in (401, 429), answer
         if minute == ATTACK.start + 1:
             self.backend.tell("POST", "invoke/responder", ringing(self.now()))
 

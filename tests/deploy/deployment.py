@@ -203,8 +203,10 @@ class Stack:
 
     def delete(self):
         # Its logs go with it.
-        leaks = NOTED.leaks(self.lines())
-        self._delete()
+        try:
+            leaks = NOTED.leaks(self.lines())
+        finally:
+            self._delete()
         assert leaks == [], f"secrets of the suite are in the logs of {self.name}"
 
     def _delete(self):

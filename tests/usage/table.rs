@@ -88,6 +88,7 @@ const TABLE: &[(Scenario, usize, usize, f64, f64)] = &[
     (SessionsCounted, 2, 2, 1.0, 4.0),
     (SessionsReported, 3, 3, 1.5, 1.0),
     (BackupsVerified, 1, 1, 0.0, 1.0),
+    (IncidentsForgotten, 11, 11, 4.0, 14.0),
     (Introspect, 2, 2, 2.0, 0.0),
     (IntrospectAccessToken, 2, 2, 2.0, 0.0),
     (ListFactors, 4, 1, 4.0, 0.0),

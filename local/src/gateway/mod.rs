@@ -83,7 +83,7 @@ pub(crate) async fn answer(
             // A function that broke is an answer of Lambda's as well.
             None | Some(Refusal::Broken) => Some(200),
             Some(Refusal::Throttled) => Some(429),
-            Some(_) => None,
+            Some(Refusal::UnknownRoute | Refusal::Malformed | Refusal::TooLarge | Refusal::TimedOut) => None,
         },
         latency,
         length: response.body().size_hint().exact(),

@@ -6,6 +6,7 @@
 //! | `INCIDENT_CAUSE` | cause | the latest incident of the cause, and whether it is open |
 //! | `INCIDENT#<id>` | version and index | an entry of its timeline |
 //! | `INCIDENT_NOTICE` | id and version | a notice that is not sent yet |
+//! | `INCIDENT_REMAINS` | id | of an incident that was forgotten, until its timeline is gone, too |
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -14,6 +15,7 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, Update},
 };
 use sallyport_core::{
+    audit::SecurityEvent,
     clock::Timestamp,
     ids::OperationId,
     incidents::{
@@ -34,6 +36,7 @@ const TABLE: &str = "ops";
 pub(crate) const INCIDENTS: &str = "INCIDENT";
 pub(crate) const CAUSES: &str = "INCIDENT_CAUSE";
 pub(crate) const NOTICES: &str = "INCIDENT_NOTICE";
+const REMAINS: &str = "INCIDENT_REMAINS";
 pub(crate) const TIMELINE: &str = "INCIDENT#";
 
 fn key(pk: &str, sk: &str) -> Item {
@@ -298,7 +301,7 @@ impl ListIncidents for Store {
 }
 
 impl ForgetIncidents for Store {
-    async fn incidents_before(&self, before: Timestamp) -> StoreResult<Vec<Incident>> {
+    async fn incidents_before(&self, before: Timestamp) -> StoreResult<Vec<StoreResult<Incident>>> {
         let first = IncidentId::first_of(before).to_string();
         let mut incidents = Vec::new();
         let mut items = self
@@ -313,26 +316,14 @@ impl ForgetIncidents for Store {
             .items()
             .send();
         while let Some(item) = items.next().await {
-            incidents.push(read_incident(&item.map_err(unavailable("list incidents"))?)?);
+            incidents.push(read_incident(&item.map_err(unavailable("list incidents"))?));
         }
         Ok(incidents)
     }
 
-    /// The timeline goes first: without its incident nothing would lead to what is left of it.
-    async fn forget_incident(&self, incident: &Incident) -> StoreResult<bool> {
+    async fn forget_incident(&self, incident: &Incident, event: &SecurityEvent) -> StoreResult<bool> {
         let operation = "forget incident";
-        let id = incident.id.to_string();
-        for item in self.ops_items(&format!("{TIMELINE}{id}"), None, "read timeline").await? {
-            let reader = Reader::new(TABLE, TIMELINE, &item);
-            self.client
-                .delete_item()
-                .table_name(&self.tables.ops)
-                .set_key(Some(key(reader.text("pk")?, reader.text("sk")?)))
-                .send()
-                .await
-                .map_err(unavailable(operation))?;
-        }
-        let cause = incident.cause.as_str();
+        let (id, cause) = (incident.id.to_string(), incident.cause.as_str());
         let pointer = self.ops_item(key(CAUSES, cause), "read cause").await?;
         let pointer = pointer.map(|item| read_pointer(&item)).transpose()?;
         let delete = |key| Delete::builder().table_name(&self.tables.ops).set_key(Some(key));
@@ -341,7 +332,12 @@ impl ForgetIncidents for Store {
             .expression_attribute_values(":seen", n(incident.version))
             .build()
             .map_err(unbuildable(operation))?;
-        let mut transaction = Transaction::default().delete(own);
+        let mark = Put::builder()
+            .table_name(&self.tables.ops)
+            .set_item(Some(item(REMAINS, &id)))
+            .build()
+            .map_err(unbuildable(operation))?;
+        let mut transaction = Transaction::default().delete(own).put(mark).put(self.event_put(event)?);
         if pointer.is_some_and(|(led_to, _)| led_to == incident.id) {
             let pointer = delete(key(CAUSES, cause))
                 .condition_expression("incident = :id AND #open = :no")
@@ -352,7 +348,29 @@ impl ForgetIncidents for Store {
                 .map_err(unbuildable(operation))?;
             transaction = transaction.delete(pointer);
         }
-        Ok(transaction.commit(&self.client, operation).await? == Committed::Yes)
+        let committed = transaction.commit(&self.client, operation).await? == Committed::Yes;
+        self.announce_if(committed, [event]);
+        Ok(committed)
+    }
+
+    async fn remains(&self) -> StoreResult<Vec<IncidentId>> {
+        let marks = self.ops_items(REMAINS, None, "list remains").await?;
+        marks.iter().map(|item| Reader::new(TABLE, REMAINS, item).parsed("sk")).collect()
+    }
+
+    async fn clear_remains(&self, id: IncidentId) -> StoreResult<()> {
+        let entries = self.ops_items(&format!("{TIMELINE}{id}"), None, "read timeline").await?;
+        let timeline = entries.iter().map(|item| {
+            let reader = Reader::new(TABLE, TIMELINE, item);
+            Ok(key(reader.text("pk")?, reader.text("sk")?))
+        });
+        let keys: Vec<Item> =
+            timeline.chain([Ok(key(REMAINS, &id.to_string()))]).collect::<StoreResult<_>>()?;
+        for key in keys {
+            let delete = self.client.delete_item().table_name(&self.tables.ops).set_key(Some(key));
+            delete.send().await.map_err(unavailable("clear remains"))?;
+        }
+        Ok(())
     }
 }
 

@@ -5,10 +5,15 @@
 
 use std::time::Duration;
 
+use thiserror::Error;
+
 use crate::{
+    audit::{EventKind, Origin, SecurityEvent, Subject},
     clock::Timestamp,
+    ids::OperationId,
     incidents::{Incident, IncidentId},
-    store::StoreResult,
+    random::{Random, RandomUnavailable},
+    store::{StoreError, StoreResult},
 };
 
 /// How long security events are kept (DESIGN: 400 days), and incidents after they were resolved: a year can be compared with
@@ -16,42 +21,97 @@ use crate::{
 pub const EVENTS_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
 pub trait ForgetIncidents: Send + Sync {
-    /// All that were opened before, oldest first.
-    fn incidents_before(&self, before: Timestamp) -> impl Future<Output = StoreResult<Vec<Incident>>> + Send;
+    /// All that were opened before, oldest first. One that does not read is none of the others' business.
+    fn incidents_before(
+        &self,
+        before: Timestamp,
+    ) -> impl Future<Output = StoreResult<Vec<StoreResult<Incident>>>> + Send;
 
-    /// Deletes an incident with its timeline. `false`: it is no longer as it was read, and stays.
-    fn forget_incident(&self, incident: &Incident) -> impl Future<Output = StoreResult<bool>> + Send;
+    /// Deletes an incident and what its cause leads to, and marks its timeline as what remains of it: all or nothing. `false`: it
+    /// is no longer as it was read, and stays.
+    fn forget_incident(
+        &self,
+        incident: &Incident,
+        event: &SecurityEvent,
+    ) -> impl Future<Output = StoreResult<bool>> + Send;
+
+    /// Incidents that are deleted and of which something remains.
+    fn remains(&self) -> impl Future<Output = StoreResult<Vec<IncidentId>>> + Send;
+
+    /// Deletes the timeline of an incident that is deleted, and the mark last.
+    fn clear_remains(&self, id: IncidentId) -> impl Future<Output = StoreResult<()>> + Send;
 }
 
-/// Incidents that were over so long ago that nobody needs them. What is open is never among them.
-///
+/// What is past its time.
+#[derive(Debug, Clone, Default)]
+pub struct Overdue {
+    /// Over for so long that nobody needs them. What is open is never among them.
+    pub incidents: Vec<Incident>,
+    /// Nobody can say since when these are over: they stay, and somebody should look.
+    pub unreadable: Vec<StoreError>,
+}
+
 /// # Errors
 /// Storage.
-pub async fn overdue(ports: &impl ForgetIncidents, now: Timestamp) -> StoreResult<Vec<Incident>> {
+pub async fn overdue(ports: &impl ForgetIncidents, now: Timestamp) -> StoreResult<Overdue> {
     let before = now.minus(EVENTS_KEPT);
+    let mut overdue = Overdue::default();
     // What was over by then was opened by then.
-    let mut incidents = ports.incidents_before(before).await?;
-    incidents.retain(|incident| incident.resolved.as_ref().is_some_and(|resolved| resolved.at < before));
-    Ok(incidents)
+    for incident in ports.incidents_before(before).await? {
+        match incident {
+            Ok(incident) if incident.resolved.as_ref().is_some_and(|resolved| resolved.at < before) => {
+                overdue.incidents.push(incident);
+            }
+            Ok(_) => {}
+            Err(unreadable) => overdue.unreadable.push(unreadable),
+        }
+    }
+    Ok(overdue)
 }
 
-/// Forgets what is overdue. `tell` is given each incident that is gone.
+/// What a sweep has done.
+#[derive(Debug, Clone, Default)]
+pub struct Swept {
+    pub forgotten: Vec<IncidentId>,
+    pub unreadable: Vec<StoreError>,
+}
+
+/// Why a sweep stopped.
+#[derive(Debug, Error)]
+pub enum SweepError {
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Random(#[from] RandomUnavailable),
+}
+
+/// Forgets what is overdue, and clears what remains of it or of a sweep that was broken off. `tell` is given each incident that is
+/// gone.
 ///
 /// # Errors
-/// Storage. What is gone by then stays gone; the next sweep goes on with the rest.
+/// Storage, randomness. What is gone by then stays gone; the next sweep goes on with the rest.
 pub async fn sweep(
     ports: &impl ForgetIncidents,
     now: Timestamp,
+    random: &dyn Random,
+    origin: &Origin,
     tell: &(dyn Fn(&Incident) + Sync),
-) -> StoreResult<Vec<IncidentId>> {
-    let mut forgotten = Vec::new();
-    for incident in overdue(ports, now).await? {
-        if ports.forget_incident(&incident).await? {
+) -> Result<Swept, SweepError> {
+    let overdue = overdue(ports, now).await?;
+    let mut swept = Swept { unreadable: overdue.unreadable, ..Swept::default() };
+    for incident in overdue.incidents {
+        let id = OperationId::generate(random)?;
+        let event = SecurityEvent::new(id, now, EventKind::IncidentForgotten, Subject::Deployment, origin)
+            .detail(incident.id.to_string());
+        if ports.forget_incident(&incident, &event).await? {
             tell(&incident);
-            forgotten.push(incident.id);
+            swept.forgotten.push(incident.id);
         }
     }
-    Ok(forgotten)
+    for id in ports.remains().await? {
+        ports.clear_remains(id).await?;
+    }
+    Ok(swept)
 }
 
 /// A group of the log.
@@ -77,6 +137,12 @@ pub fn kept_otherwise(groups: &[LogGroup], days: u32) -> impl Iterator<Item = &L
     groups.iter().filter(move |group| group.days != Some(days))
 }
 
+/// What is to be said of groups that do not keep their lines for `days`; nothing where there is no such rule.
+pub fn words(groups: &[LogGroup], days: Option<u32>) -> Vec<String> {
+    let otherwise = |days| kept_otherwise(groups, days).map(move |group| group.instead_of(days));
+    days.into_iter().flat_map(otherwise).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -86,16 +152,15 @@ mod tests {
         let group = |name: &str, days| LogGroup { name: name.to_owned(), days };
         let groups =
             [group("login", Some(400)), group("mfa", Some(30)), group("keys", None), group("api", Some(7))];
-        let told =
-            |days| kept_otherwise(&groups, days).map(|group| group.instead_of(days)).collect::<Vec<_>>();
         assert_eq!(
-            told(30),
+            words(&groups, Some(30)),
             [
                 "login keeps its lines for 400 days, not 30",
                 "keys keeps its lines for ever, not 30 days",
                 "api keeps its lines for 7 days, not 30",
             ]
         );
-        assert_eq!(told(400).len(), 3);
+        assert_eq!(words(&groups, Some(400)).len(), 3);
+        assert_eq!(words(&groups, None), Vec::<String>::new());
     }
 }

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use clap::Subcommand;
+use sallyport_aws::system::OsRandom;
 use sallyport_core::{
     clock::Timestamp,
     incidents::Incident,
-    retention::{self, LogGroup, kept_otherwise},
+    retention::{self, LogGroup, SweepError},
 };
 use serde::Serialize;
 
@@ -84,12 +85,17 @@ async fn check(target: &Target) -> Result<Answer, Failure> {
         }
         None => (None, Vec::new()),
     };
-    let otherwise = |days| kept_otherwise(&groups, days).map(move |group| group.instead_of(days));
-    let problems: Vec<_> = days.into_iter().flat_map(otherwise).collect();
+    let unreadable = overdue.unreadable.iter().map(ToString::to_string);
+    let problems: Vec<_> = retention::words(&groups, days).into_iter().chain(unreadable).collect();
     let ok = problems.is_empty();
     let log_groups = groups.into_iter().map(|LogGroup { name, days }| Group { name, days }).collect();
-    let report =
-        Checked { ok, log_retention_days: days, log_groups, incidents_overdue: overdue.len(), problems };
+    let report = Checked {
+        ok,
+        log_retention_days: days,
+        log_groups,
+        incidents_overdue: overdue.incidents.len(),
+        problems,
+    };
     Ok(Answer::of(&report)?.exit(if ok { Exit::Done } else { Exit::Findings }))
 }
 
@@ -97,32 +103,41 @@ async fn check(target: &Target) -> Result<Answer, Failure> {
 struct Swept {
     dry_run: bool,
     forgotten: Vec<String>,
+    problems: Vec<String>,
 }
 
 impl fmt::Display for Swept {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let incidents = count(self.forgotten.len(), "incident");
         if self.dry_run {
-            writeln!(f, "would forget {incidents}; nothing was changed")
+            writeln!(f, "would forget {incidents}; nothing was changed")?;
         } else {
-            writeln!(f, "forgot {incidents}")
+            writeln!(f, "forgot {incidents}")?;
         }
+        self.problems.iter().try_for_each(|problem| writeln!(f, "problem: {problem}"))
     }
 }
 
 async fn sweep(target: &Target, change: Change, format: Format) -> Result<Answer, Failure> {
     let deployment = Deployment::find(target).await?;
-    let now = deployment.now();
-    let progress = Progress::new(format);
-    let forgotten = if change.dry_run {
-        let overdue = retention::overdue(&deployment.store, now).await?;
-        overdue.iter().for_each(|incident| tell(progress, incident, now));
-        overdue.iter().map(|incident| incident.id).collect()
+    let (store, now, progress) = (&deployment.store, deployment.now(), Progress::new(format));
+    let (forgotten, unreadable) = if change.dry_run {
+        let overdue = retention::overdue(store, now).await?;
+        overdue.incidents.iter().for_each(|incident| tell(progress, incident, now));
+        (overdue.incidents.iter().map(|incident| incident.id).collect(), overdue.unreadable)
     } else {
-        retention::sweep(&deployment.store, now, &|incident| tell(progress, incident, now)).await?
+        let tell = |incident: &Incident| tell(progress, incident, now);
+        let swept = retention::sweep(store, now, &OsRandom, &Deployment::origin(), &tell).await;
+        let swept = swept.map_err(|error| match error {
+            SweepError::Store(error) => Failure::from(error),
+            SweepError::Random(error) => error.into(),
+        })?;
+        (swept.forgotten, swept.unreadable)
     };
     let forgotten = forgotten.iter().map(ToString::to_string).collect();
-    Answer::of(&Swept { dry_run: change.dry_run, forgotten })
+    let problems: Vec<_> = unreadable.iter().map(ToString::to_string).collect();
+    let exit = if problems.is_empty() { Exit::Done } else { Exit::Findings };
+    Ok(Answer::of(&Swept { dry_run: change.dry_run, forgotten, problems })?.exit(exit))
 }
 
 fn tell(progress: Progress, incident: &Incident, now: Timestamp) {

@@ -87,7 +87,12 @@ async fn what_is_past_its_time_is_counted_then_named_then_gone() -> anyhow::Resu
     assert_eq!(rehearsed.stdout, "would forget 1 incident; nothing was changed\n");
     assert_eq!(rehearsed.stderr, format!("{incident} security, resolved 400 days ago\n"));
     let swept = world.shell.run("retention sweep --json")?.json(0)?;
-    assert_eq!(swept, json!({"dry_run": false, "forgotten": [incident]}));
+    assert_eq!(swept, json!({"dry_run": false, "forgotten": [incident], "problems": []}));
+    let audit = world.audit().await?;
+    let forgotten: Vec<_> = audit.iter().filter(|event| event["kind"] == "incident.forgotten").collect();
+    assert_eq!(forgotten.len(), 1, "{audit:?}");
+    assert_eq!(forgotten[0]["detail"], incident);
+    assert_eq!(forgotten[0]["agent"], "operator grace@desk");
     assert_eq!(world.shell.run("retention sweep")?.stdout, "forgot 0 incidents\n");
     assert_eq!(
         world.shell.run(&format!("incident show {incident} --json"))?.error(3)?.0,

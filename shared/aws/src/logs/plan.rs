@@ -166,9 +166,13 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// Numbers as numbers, everything else as text; what is absent comes first.
+/// Numbers as numbers, also where one of them is written as a text, as in the gateway's lines; everything else as text. What is
+/// absent comes first.
 fn compare(left: Option<&Value>, right: Option<&Value>) -> Ordering {
-    let numbers = left.and_then(Value::as_f64).zip(right.and_then(Value::as_f64));
+    let is_number = |value: Option<&Value>| value.is_some_and(Value::is_number);
+    let number =
+        |value: Option<&Value>| value.and_then(|value| value.as_f64().or_else(|| text(value).parse().ok()));
+    let numbers = number(left).zip(number(right)).filter(|_| is_number(left) || is_number(right));
     numbers.map_or_else(|| left.map(text).cmp(&right.map(text)), |(left, right)| left.total_cmp(&right))
 }
 

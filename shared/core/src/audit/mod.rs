@@ -141,6 +141,8 @@ kinds! {
     IncidentAcknowledged = "incident.acknowledged", Info;
     IncidentEscalated = "incident.escalated", Info;
     IncidentResolved = "incident.resolved", Info;
+    /// It was over for so long that it was taken away.
+    IncidentForgotten = "incident.forgotten", Info;
     /// A backup was restored, read, and signed in to.
     RestoreProven = "restore.proven", Info;
     RestoreFailed = "restore.failed", Warning;

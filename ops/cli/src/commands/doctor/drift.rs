@@ -10,12 +10,13 @@ use aws_sdk_cloudformation::{
 use super::{Check, cloud::Described};
 use crate::{aws_fault, deployment::Deployment, failure::Failure};
 
+const NAME: &str = "drift";
+
 /// Tables and alarms are in nested stacks, which a change set leaves out unless it is told to take them in.
 pub(super) const REVERT: &str = "deploy the stack again, by a change set with --deployment-mode REVERT_DRIFT --include-nested-stacks (docs/OPERATIONS.md, \"Drift\")";
 
 /// What drift detection last found. Each stack is looked at for itself: that of the parent does not look into nested ones.
 pub(super) async fn check(deployment: &Deployment, described: &Described) -> Vec<Check> {
-    const NAME: &str = "drift";
     // Of anything else the check of the stack says why.
     let Described::Stack(stack) = described else { return Vec::new() };
     let client = &deployment.connection.cloudformation;
@@ -26,7 +27,6 @@ pub(super) async fn check(deployment: &Deployment, described: &Described) -> Vec
 }
 
 fn judge<'a>(stacks: impl Iterator<Item = &'a Stack>) -> Vec<Check> {
-    const NAME: &str = "drift";
     let (mut drifted, mut unseen) = (Vec::new(), Vec::new());
     for stack in stacks {
         let name = stack.stack_name().unwrap_or_default();

@@ -22,10 +22,13 @@ async fn groups(deployment: &Deployment, stack: &str) -> Result<Vec<Check>, Fail
     };
     let groups = of_stack(&deployment.connection, stack).await?;
     let otherwise = kept_otherwise(&groups, days).map(|group| {
-        let fix = format!(
+        let put = format!(
             "aws logs put-retention-policy --log-group-name {} --retention-in-days {days}",
             group.name
         );
+        // What is beyond them goes at once, and may be evidence.
+        let longer = group.days.is_none_or(|kept| kept > days);
+        let fix = if longer { format!("unless an investigation needs the lines: {put}") } else { put };
         Check::warning(NAME, group.instead_of(days), fix)
     });
     let mut checks: Vec<_> = otherwise.collect();
