@@ -259,6 +259,21 @@ async fn an_old_incident_that_does_not_read_stays_and_is_told_and_keeps_no_other
     hear(&backend, "key-age", "OK").await?;
     backend.resolve_incident(&over).await?;
     backend.advance_days(401).await?;
+    // Its cause, too, leads nobody knows where: first it stays as well, then that is mended.
+    let pointer = |open: Value| {
+        json!({
+            "TableName": backend.environment()["SALLYPORT_OPS_TABLE"],
+            "Item": {
+                "pk": {"S": "INCIDENT_CAUSE"}, "sk": {"S": "key-age"}, "v": {"N": "1"},
+                "incident": {"S": over.as_str()}, "open": open,
+            },
+        })
+    };
+    backend.write_past_everything("PutItem", &pointer(json!({"S": "no"}))).await?;
+    let report = task(&backend, "retention").await?;
+    assert_eq!(report["incidents_forgotten"], json!([]), "{report}");
+    assert_eq!(report["problems"].as_array().map(Vec::len), Some(2), "{report}");
+    backend.write_past_everything("PutItem", &pointer(json!({"BOOL": false}))).await?;
     for forgotten in [json!([over]), json!([])] {
         let report = task(&backend, "retention").await?;
         assert_eq!((&report["ok"], &report["incidents_forgotten"]), (&json!(false), &forgotten));

@@ -6,7 +6,6 @@
 //! | `INCIDENT_CAUSE` | cause | the latest incident of the cause, and whether it is open |
 //! | `INCIDENT#<id>` | version and index | an entry of its timeline |
 //! | `INCIDENT_NOTICE` | id and version | a notice that is not sent yet |
-//! | `INCIDENT_REMAINS` | id | of an incident that was forgotten, until its timeline is gone, too |
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -15,14 +14,12 @@ use aws_sdk_dynamodb::{
     types::{AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, Update},
 };
 use sallyport_core::{
-    audit::SecurityEvent,
     clock::Timestamp,
     ids::OperationId,
     incidents::{
         Acknowledgement, AlarmRecord, Cause, ChangeIncident, Entry, FindIncident, Incident, IncidentChange,
         IncidentId, ListIncidents, Notice, Notices, Pointer, ReadTimeline, Resolution,
     },
-    retention::ForgetIncidents,
     store::StoreResult,
 };
 
@@ -36,14 +33,13 @@ const TABLE: &str = "ops";
 pub(crate) const INCIDENTS: &str = "INCIDENT";
 pub(crate) const CAUSES: &str = "INCIDENT_CAUSE";
 pub(crate) const NOTICES: &str = "INCIDENT_NOTICE";
-const REMAINS: &str = "INCIDENT_REMAINS";
 pub(crate) const TIMELINE: &str = "INCIDENT#";
 
-fn key(pk: &str, sk: &str) -> Item {
+pub(crate) fn key(pk: &str, sk: &str) -> Item {
     HashMap::from([("pk".to_owned(), s(pk)), ("sk".to_owned(), s(sk))])
 }
 
-fn item(pk: &str, sk: &str) -> Item {
+pub(crate) fn item(pk: &str, sk: &str) -> Item {
     let mut item = key(pk, sk);
     item.insert("v".to_owned(), n(ITEM_FORMAT));
     item
@@ -236,7 +232,7 @@ pub(crate) fn read_notice(item: &Item) -> StoreResult<Notice> {
 }
 
 impl Store {
-    async fn ops_items(
+    pub(crate) async fn ops_items(
         &self,
         pk: &str,
         from: Option<&str>,
@@ -297,80 +293,6 @@ impl ListIncidents for Store {
         let from = IncidentId::first_of(since).to_string();
         let items = self.ops_items(INCIDENTS, Some(&from), "list incidents").await?;
         items.iter().map(read_incident).collect()
-    }
-}
-
-impl ForgetIncidents for Store {
-    async fn incidents_before(&self, before: Timestamp) -> StoreResult<Vec<StoreResult<Incident>>> {
-        let first = IncidentId::first_of(before).to_string();
-        let mut incidents = Vec::new();
-        let mut items = self
-            .client
-            .query()
-            .table_name(&self.tables.ops)
-            .key_condition_expression("pk = :pk AND sk < :first")
-            .expression_attribute_values(":pk", s(INCIDENTS))
-            .expression_attribute_values(":first", s(first))
-            .consistent_read(true)
-            .into_paginator()
-            .items()
-            .send();
-        while let Some(item) = items.next().await {
-            incidents.push(read_incident(&item.map_err(unavailable("list incidents"))?));
-        }
-        Ok(incidents)
-    }
-
-    async fn forget_incident(&self, incident: &Incident, event: &SecurityEvent) -> StoreResult<bool> {
-        let operation = "forget incident";
-        let (id, cause) = (incident.id.to_string(), incident.cause.as_str());
-        let pointer = self.ops_item(key(CAUSES, cause), "read cause").await?;
-        let pointer = pointer.map(|item| read_pointer(&item)).transpose()?;
-        let delete = |key| Delete::builder().table_name(&self.tables.ops).set_key(Some(key));
-        let own = delete(key(INCIDENTS, &id))
-            .condition_expression("ver = :seen")
-            .expression_attribute_values(":seen", n(incident.version))
-            .build()
-            .map_err(unbuildable(operation))?;
-        let mark = Put::builder()
-            .table_name(&self.tables.ops)
-            .set_item(Some(item(REMAINS, &id)))
-            .build()
-            .map_err(unbuildable(operation))?;
-        let mut transaction = Transaction::default().delete(own).put(mark).put(self.event_put(event)?);
-        if pointer.is_some_and(|(led_to, _)| led_to == incident.id) {
-            let pointer = delete(key(CAUSES, cause))
-                .condition_expression("incident = :id AND #open = :no")
-                .expression_attribute_names("#open", "open")
-                .expression_attribute_values(":id", s(&id))
-                .expression_attribute_values(":no", AttributeValue::Bool(false))
-                .build()
-                .map_err(unbuildable(operation))?;
-            transaction = transaction.delete(pointer);
-        }
-        let committed = transaction.commit(&self.client, operation).await? == Committed::Yes;
-        self.announce_if(committed, [event]);
-        Ok(committed)
-    }
-
-    async fn remains(&self) -> StoreResult<Vec<IncidentId>> {
-        let marks = self.ops_items(REMAINS, None, "list remains").await?;
-        marks.iter().map(|item| Reader::new(TABLE, REMAINS, item).parsed("sk")).collect()
-    }
-
-    async fn clear_remains(&self, id: IncidentId) -> StoreResult<()> {
-        let entries = self.ops_items(&format!("{TIMELINE}{id}"), None, "read timeline").await?;
-        let timeline = entries.iter().map(|item| {
-            let reader = Reader::new(TABLE, TIMELINE, item);
-            Ok(key(reader.text("pk")?, reader.text("sk")?))
-        });
-        let keys: Vec<Item> =
-            timeline.chain([Ok(key(REMAINS, &id.to_string()))]).collect::<StoreResult<_>>()?;
-        for key in keys {
-            let delete = self.client.delete_item().table_name(&self.tables.ops).set_key(Some(key));
-            delete.send().await.map_err(unavailable("clear remains"))?;
-        }
-        Ok(())
     }
 }
 

@@ -29,6 +29,7 @@ mod providers;
 mod recovery;
 #[cfg(feature = "responder")]
 pub mod responder;
+mod retention;
 mod retries;
 mod sessions;
 #[cfg(feature = "smoke")]

@@ -103,9 +103,15 @@ pub async fn sweep(
         let id = OperationId::generate(random)?;
         let event = SecurityEvent::new(id, now, EventKind::IncidentForgotten, Subject::Deployment, origin)
             .detail(incident.id.to_string());
-        if ports.forget_incident(&incident, &event).await? {
-            tell(&incident);
-            swept.forgotten.push(incident.id);
+        match ports.forget_incident(&incident, &event).await {
+            Ok(true) => {
+                tell(&incident);
+                swept.forgotten.push(incident.id);
+            }
+            Ok(false) => {}
+            // What its cause leads to does not read: no reason to keep those behind it.
+            Err(unreadable @ StoreError::Corrupt { .. }) => swept.unreadable.push(unreadable),
+            Err(unavailable) => return Err(unavailable.into()),
         }
     }
     for id in ports.remains().await? {
