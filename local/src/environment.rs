@@ -6,6 +6,7 @@ use crate::{
     gateway::STAGE,
     hook,
     proxy::{TOPICS, topic},
+    published::DEPLOYMENT,
     template::Template,
 };
 
@@ -34,6 +35,7 @@ pub(crate) fn of(template: &Template, services: &str, api: &str, overrides: &Env
     let mut environment = Environment::new();
     let mut set = |name: &str, value: &str| environment.insert(name.to_owned(), value.to_owned());
     set("SALLYPORT_STAGE", STAGE);
+    set("SALLYPORT_DEPLOYMENT", DEPLOYMENT);
     for table in &template.tables {
         set(&format!("SALLYPORT_{}_TABLE", table.logical.to_uppercase()), &table.name);
     }
@@ -94,6 +96,7 @@ arn:aws:sns:us-east-1:000000000000:sallyport-local-warning,\
 arn:aws:sns:us-east-1:000000000000:sallyport-local-info'
 export SALLYPORT_ALLOWED_ORIGINS='http://localhost:3000'
 export SALLYPORT_AUDIT_TABLE='sallyport-local-audit'
+export SALLYPORT_DEPLOYMENT='sallyport-local'
 export SALLYPORT_FUNCTIONS='sallyport-local-login,sallyport-local-refresh,sallyport-local-mfa,\
 sallyport-local-keys,sallyport-local-health'
 export SALLYPORT_ISSUER='http://localhost:3000'

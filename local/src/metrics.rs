@@ -157,14 +157,14 @@ mod tests {
     fn event(seconds: u64, values: &Value) -> String {
         let mut event = json!({
             "_aws": {"Timestamp": seconds * 1000, "CloudWatchMetrics": [
-                {"Namespace": "Sallyport", "Dimensions": [["stage"], ["stage", "function"]], "Metrics": [
-                    {"Name": "requests"}, {"Name": "response_time", "Unit": "Milliseconds"},
+                {"Namespace": "Sallyport", "Dimensions": [["deployment"], ["deployment", "function"]], "Metrics": [
+                    {"Name": "requests"},
                 ]},
-                {"Namespace": "Sallyport", "Dimensions": [["stage"]], "Metrics": [
-                    {"Name": "login_attempts"}, {"Name": "active_sessions"}, {"Name": "unheard_of"},
+                {"Namespace": "Sallyport", "Dimensions": [["deployment"]], "Metrics": [
+                    {"Name": "response_time", "Unit": "Milliseconds"}, {"Name": "login_attempts"}, {"Name": "active_sessions"}, {"Name": "unheard_of"},
                 ]},
             ]},
-            "stage": "local", "function": "login", "unheard_of": 1,
+            "deployment": "sallyport-local", "function": "login", "unheard_of": 1,
         });
         event.as_object_mut().unwrap().extend(values.as_object().unwrap().clone());
         event.to_string()

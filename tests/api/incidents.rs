@@ -26,7 +26,7 @@ pub(crate) fn sns(backend: &Backend, alarm: &str, state: &str) -> Value {
         "OKActions": [], "AlarmActions": [], "InsufficientDataActions": [],
         "Trigger": {
             "MetricName": "login_failures", "Namespace": "Sallyport", "StatisticType": "Statistic",
-            "Statistic": "SUM", "Unit": null, "Dimensions": [{"value": "prod", "name": "stage"}], "Period": 60,
+            "Statistic": "SUM", "Unit": null, "Dimensions": [{"value": "sallyport-prod", "name": "deployment"}], "Period": 60,
             "EvaluationPeriods": 1, "DatapointsToAlarm": 1, "ComparisonOperator": "GreaterThanThreshold",
             "Threshold": 10.0, "TreatMissingData": "notBreaching", "EvaluateLowSampleCountPercentile": "",
         },

@@ -191,9 +191,9 @@ fn every_wide_event_has_documented_metrics_with_their_dimensions_and_nothing_els
                     let metric = METRICS.iter().find(|metric| metric.name == name);
                     let metric = metric.with_context(|| format!("{name} is not in the list"))?;
                     let dimensions = if metric.by_function {
-                        json!([["stage"], ["stage", "function"]])
+                        json!([["deployment"], ["deployment", "function"]])
                     } else {
-                        json!([["stage"]])
+                        json!([["deployment"]])
                     };
                     assert_eq!(directive["Dimensions"], dimensions, "{name}");
                     let unit = if metric.kind == Kind::Time { json!("Milliseconds") } else { Value::Null };
@@ -206,7 +206,7 @@ fn every_wide_event_has_documented_metrics_with_their_dimensions_and_nothing_els
             // Streams trigger functions here too, whose lines are of no request.
             let of_request: &[&str] =
                 if of_line.contains("invocations") { &[] } else { &["route", "status", "request_id"] };
-            for name in ["_aws", "stage", "function"].iter().chain(of_request) {
+            for name in ["_aws", "deployment", "function"].iter().chain(of_request) {
                 assert!(members.remove(*name), "{name} in {line}");
             }
             members.remove("code");
@@ -244,7 +244,8 @@ fn the_table_of_metrics_is_the_list_in_the_code() -> Result<()> {
         .iter()
         .map(|metric| {
             let unit = if metric.kind == Kind::Time { "Milliseconds" } else { "none" };
-            let dimensions = if metric.by_function { "stage; stage, function" } else { "stage" };
+            let dimensions =
+                if metric.by_function { "deployment; deployment, function" } else { "deployment" };
             let added = match metric.kind {
                 Kind::Count => "sum",
                 Kind::Time => "percentiles",

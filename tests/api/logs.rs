@@ -72,7 +72,7 @@ fn is_metric_event(event: &Value) -> Result<()> {
     for directive in directives {
         ensure!(directive["Namespace"] == "Sallyport", "{directive}");
         let sets = directive["Dimensions"].as_array().context("no dimensions")?;
-        ensure!(!sets.is_empty() && sets.iter().all(|set| set[0] == "stage"), "{directive}");
+        ensure!(!sets.is_empty() && sets.iter().all(|set| set[0] == "deployment"), "{directive}");
         for name in sets.iter().flat_map(|set| set.as_array().into_iter().flatten()) {
             let name = name.as_str().context("no name")?;
             ensure!(event[name].is_string(), "dimension {name}: {event}");

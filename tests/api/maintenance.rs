@@ -17,11 +17,11 @@ async fn metric(backend: &Backend, name: &str) -> Result<f64> {
     let lines = backend.logs().await?;
     let line = lines.iter().rev().map(|line| &line["line"]).find(|line| line[name].is_number());
     let line = line.with_context(|| format!("nobody tells {name}"))?;
-    let by_stage = line["_aws"]["CloudWatchMetrics"].as_array().into_iter().flatten().any(|directive| {
-        directive["Dimensions"] == json!([["stage"]])
+    let by_deployment = line["_aws"]["CloudWatchMetrics"].as_array().into_iter().flatten().any(|directive| {
+        directive["Dimensions"] == json!([["deployment"]])
             && directive["Metrics"].as_array().into_iter().flatten().any(|metric| metric["Name"] == name)
     });
-    anyhow::ensure!(by_stage, "{name} is not told by stage: {line}");
+    anyhow::ensure!(by_deployment, "{name} is not told by deployment: {line}");
     line[name].as_f64().context("no number")
 }
 

@@ -20,12 +20,12 @@ async fn scrape(backend: &Backend) -> Result<String> {
     Ok(answer.text())
 }
 
-/// The value of the sample with these labels, apart from the stage.
+/// The value of the sample with these labels, apart from the deployment.
 fn sample(text: &str, name: &str, label: &str) -> Option<f64> {
     let labels = if label.is_empty() {
-        "{stage=\"local\"}".to_owned()
+        "{deployment=\"sallyport-local\"}".to_owned()
     } else {
-        format!("{{stage=\"local\",{label}}}")
+        format!("{{deployment=\"sallyport-local\",{label}}}")
     };
     let start = format!("sallyport_{name}{labels} ");
     text.lines().find_map(|line| line.strip_prefix(&start)?.parse().ok())

@@ -141,7 +141,7 @@ def of_grafana(scrapes):
 
 def selected(scrapes, target):
     """What an instant vector selector finds, scrape by scrape: a series a set of labels."""
-    name, matchers = re.fullmatch(r'(\w+)\{stage=~"\$stage"(?:,(\w+="[^"]*"))?\}', target["expr"]).groups()
+    name, matchers = re.fullmatch(r'(\w+)\{deployment=~"\$deployment"(?:,(\w+="[^"]*"))?\}', target["expr"]).groups()
     wanted = dict(matcher.replace('"', "").split("=") for matcher in [matchers] if matcher)
     found = {}
     for at, samples in scrapes:

@@ -14,7 +14,7 @@ with urllib.request.urlopen(request) as response:
 
 samples = [sample for family in families for sample in family.samples]
 assert len({family.name for family in families}) == len(families) > 30
-assert all(sample.labels["stage"] == "local" for sample in samples)
+assert all(sample.labels["deployment"] == "sallyport-local" for sample in samples)
 assert {"sallyport_error_rate", "sallyport_throughput", "sallyport_cache_hit_ratio"} <= {s.name for s in samples}
 assert {s.labels["quantile"] for s in samples if s.name == "sallyport_response_time_seconds"} == {"0.5", "0.95", "0.99"}
 print(f"test result: ok. metrics: {len(families)} families, {len(samples)} samples read as OpenMetrics")

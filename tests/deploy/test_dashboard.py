@@ -93,7 +93,7 @@ def test_every_documented_question_has_its_file():
 
 def fields():
     names = set(re.findall(r"^\| `(\w+)` \|", section("Fields") + section("Access log"), re.M))
-    return names | set(METRICS) | {"stage", "timestamp", "record", "type"}
+    return names | set(METRICS) | {"deployment", "timestamp", "record", "type"}
 
 
 @pytest.mark.parametrize("name", sorted(QUERIES))

@@ -35,6 +35,39 @@ async fn a_database_that_the_probe_cannot_reach_is_a_service_that_is_down() -> R
     Drill::start().await?.play(expected, break_it, nobody, heal, ordinary).await
 }
 
+/// Two deployments of one stage in one account. One is down: half of the account's probes are well all the same.
+#[tokio::test]
+async fn a_deployment_that_is_down_beside_one_that_is_up_pages() -> Result<()> {
+    let expected = Expected {
+        alarm: "service-down",
+        within: 3,
+        also: &["page-availability"],
+        tells: "page-availability",
+        lasts: 4,
+        clears_within: 4,
+    };
+    let fault = json!({"kind": "refuse", "function": "health"});
+    let break_it = async |world: &World| world.backend.fault(fault.clone()).await;
+    Drill::start().await?.beside_another().await?.play(expected, break_it, nobody, heal, ordinary).await
+}
+
+#[tokio::test]
+async fn a_deployment_rings_nothing_when_another_of_its_stage_is_down_and_attacked() -> Result<()> {
+    let mut drill = Drill::with(&[], &[("FailuresPerMinute", "60")]).await?.beside_another().await?;
+    let other = drill.neighbour()?;
+    other.backend.fault(json!({"kind": "refuse", "function": "health"})).await?;
+    for _ in 0..4 {
+        drill.neighbour()?.stuff(90).await?;
+        drill.minutes(1, nobody).await?;
+    }
+    let failures = drill.measured("login_failures", "sallyport-neighbour");
+    anyhow::ensure!(failures >= 360.0, "the attack on the other was not measured: {failures}");
+    drill.ensure_quiet()?;
+    let told = drill.evaluator().notifications();
+    anyhow::ensure!(told.is_empty(), "{told:?}");
+    Ok(())
+}
+
 /// Whatever stops the probe itself: its rule was switched off, the function cannot start, the account is suspended.
 #[tokio::test]
 async fn a_probe_that_falls_silent_is_a_service_that_is_down() -> Result<()> {

@@ -48,6 +48,12 @@ struct Course {
     silence: bool,
 }
 
+/// Another deployment of the same stage in the same account: CloudWatch has what it writes beside what the drilled one writes.
+struct Neighbour {
+    world: World,
+    seen_line: u64,
+}
+
 /// A backend under evaluation.
 pub(crate) struct Drill {
     pub(crate) world: World,
@@ -59,6 +65,7 @@ pub(crate) struct Drill {
     evaluated_from: u64,
     seen_line: u64,
     seen_value: u64,
+    neighbour: Option<Neighbour>,
     /// The minute under way, since the Unix epoch.
     minute: u64,
     probes: bool,
@@ -92,12 +99,30 @@ impl Drill {
             evaluated_from: 0,
             seen_line: 0,
             seen_value: 0,
+            neighbour: None,
             minute: 0,
             probes: true,
             world,
         };
         drill.come_to_rest().await?;
         Ok(drill)
+    }
+
+    /// Puts a second deployment beside it, of another name and the same stage. Its schedules go on with those of the drilled one.
+    pub(crate) async fn beside_another(mut self) -> Result<Self> {
+        let variables =
+            [("SALLYPORT_PASSWORD_MEMORY_KIB", "7168"), ("SALLYPORT_DEPLOYMENT", "sallyport-neighbour")];
+        let backend = Backend::with(&variables).await?;
+        let stage = |backend: &Backend| backend.environment().get("SALLYPORT_STAGE").cloned();
+        ensure!(stage(&backend) == stage(&self.world.backend), "the stages differ, and so would the figures");
+        self.neighbour = Some(Neighbour { world: World::new(backend).await?, seen_line: 0 });
+        self.align(60).await?;
+        Ok(self)
+    }
+
+    /// The world of the second deployment.
+    pub(crate) fn neighbour(&self) -> Result<&World> {
+        Ok(&self.neighbour.as_ref().context("there is no other deployment")?.world)
     }
 
     /// Runs through the hours and minutes that alarms look back on, then evaluates the first of them.
@@ -144,6 +169,9 @@ impl Drill {
         let backend = &self.world.backend;
         backend.advance(seconds - backend.now() % seconds).await?;
         self.minute = backend.now() / 60;
+        if let Some(Neighbour { world, .. }) = &self.neighbour {
+            world.backend.advance(backend.now().saturating_sub(world.backend.now())).await?;
+        }
         Ok(())
     }
 
@@ -154,6 +182,9 @@ impl Drill {
             let silent = schedule.function == "health" && !self.probes;
             if due && !silent {
                 self.world.backend.invoke(&schedule.function, &schedule.input).await?;
+            }
+            if let Some(Neighbour { world, .. }) = self.neighbour.as_ref().filter(|_| due) {
+                world.backend.invoke(&schedule.function, &schedule.input).await?;
             }
         }
         traffic(&self.world).await?;
@@ -183,13 +214,9 @@ impl Drill {
     /// Takes what the functions wrote and what AWS would have published.
     async fn collect(&mut self) -> Result<()> {
         let mut data = Vec::new();
-        for entry in self.world.backend.logs_since(self.seen_line).await? {
-            self.seen_line = entry["sequence"].as_u64().context("a line has no number")?;
-            // What CloudWatch refuses is counted by the platform, not read.
-            data.extend(match &entry["line"] {
-                Value::String(text) => emf::read(text).unwrap_or_default(),
-                line => emf::read_value(line).unwrap_or_default(),
-            });
+        take(&self.world, &mut self.seen_line, &mut data).await?;
+        if let Some(Neighbour { world, seen_line }) = &mut self.neighbour {
+            take(world, seen_line, &mut data).await?;
         }
         for mut entry in self.world.backend.platform_metrics_since(self.seen_value).await? {
             self.seen_value = entry["sequence"].as_u64().context("a value has no number")?;
@@ -261,10 +288,33 @@ impl Drill {
         Ok(())
     }
 
+    /// The sum of a metric of one deployment, over all that was measured.
+    pub(crate) fn measured(&self, metric: &str, deployment: &str) -> f64 {
+        let own = |datum: &&Datum| {
+            datum.metric == metric
+                && datum.dimensions.len() == 1
+                && datum.dimensions.get("deployment").is_some_and(|name| name == deployment)
+        };
+        self.data.iter().filter(own).map(|datum| datum.value).sum()
+    }
+
     /// Everything that was measured.
     pub(crate) fn evaluator(&self) -> &Evaluator {
         &self.evaluator
     }
+}
+
+/// The metrics of the lines that a backend's functions have written since.
+async fn take(world: &World, seen_line: &mut u64, data: &mut Vec<Datum>) -> Result<()> {
+    for entry in world.backend.logs_since(*seen_line).await? {
+        *seen_line = entry["sequence"].as_u64().context("a line has no number")?;
+        // What CloudWatch refuses is counted by the platform, not read.
+        data.extend(match &entry["line"] {
+            Value::String(text) => emf::read(text).unwrap_or_default(),
+            line => emf::read_value(line).unwrap_or_default(),
+        });
+    }
+    Ok(())
 }
 
 /// Whether the alarms did what was expected.

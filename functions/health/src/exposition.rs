@@ -16,9 +16,9 @@ pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0
 ///
 /// # Errors
 /// The formatter failed.
-pub(crate) fn text(stage: &str, figures: Figures) -> Result<String, fmt::Error> {
+pub(crate) fn text(deployment: &str, figures: Figures) -> Result<String, fmt::Error> {
     let mut registry = Registry::default();
-    registry.register_collector(Box::new(Scrape { stage: stage.to_owned(), figures }));
+    registry.register_collector(Box::new(Scrape { deployment: deployment.to_owned(), figures }));
     let mut text = String::new();
     text::encode(&mut text, &registry)?;
     Ok(text)
@@ -26,7 +26,7 @@ pub(crate) fn text(stage: &str, figures: Figures) -> Result<String, fmt::Error> 
 
 #[derive(Debug)]
 struct Scrape {
-    stage: String,
+    deployment: String,
     figures: Figures,
 }
 
@@ -101,7 +101,7 @@ impl Scrape {
     }
 
     fn labels(&self, further: Option<(&'static str, String)>) -> Labels {
-        std::iter::once(("stage", self.stage.clone())).chain(further).collect()
+        std::iter::once(("deployment", self.deployment.clone())).chain(further).collect()
     }
 
     /// One value. What is not known has its description and no sample.
@@ -154,34 +154,37 @@ mod tests {
             times: BTreeMap::from([("response_time", [Some(12.5), Some(80.0), None])]),
             levels: BTreeMap::from([("active_sessions", 42.0)]),
         };
-        let text = text("prod", figures).unwrap();
+        let text = text("shop-prod", figures).unwrap();
         assert!(text.ends_with("# EOF\n"));
         insta::assert_snapshot!(line(&text, "sallyport_re").join("\n"), @r#"
-        sallyport_requests{stage="prod",function="login"} 150.0
-        sallyport_requests{stage="prod",function="refresh"} 0.0
-        sallyport_requests{stage="prod",function="mfa"} 0.0
-        sallyport_requests{stage="prod",function="keys"} 0.0
-        sallyport_requests{stage="prod",function="health"} 0.0
-        sallyport_response_time_seconds{stage="prod",quantile="0.5"} 0.0125
-        sallyport_response_time_seconds{stage="prod",quantile="0.95"} 0.08
-        sallyport_reauthentications{stage="prod"} 0.0
-        sallyport_reauthentication_failures{stage="prod"} 0.0
-        sallyport_refreshes{stage="prod"} 0.0
-        sallyport_refresh_failures{stage="prod"} 0.0
-        sallyport_refresh_token_reuses{stage="prod"} 0.0
+        sallyport_requests{deployment="shop-prod",function="login"} 150.0
+        sallyport_requests{deployment="shop-prod",function="refresh"} 0.0
+        sallyport_requests{deployment="shop-prod",function="mfa"} 0.0
+        sallyport_requests{deployment="shop-prod",function="keys"} 0.0
+        sallyport_requests{deployment="shop-prod",function="health"} 0.0
+        sallyport_response_time_seconds{deployment="shop-prod",quantile="0.5"} 0.0125
+        sallyport_response_time_seconds{deployment="shop-prod",quantile="0.95"} 0.08
+        sallyport_reauthentications{deployment="shop-prod"} 0.0
+        sallyport_reauthentication_failures{deployment="shop-prod"} 0.0
+        sallyport_refreshes{deployment="shop-prod"} 0.0
+        sallyport_refresh_failures{deployment="shop-prod"} 0.0
+        sallyport_refresh_token_reuses{deployment="shop-prod"} 0.0
         "#);
-        insta::assert_snapshot!(line(&text, "sallyport_active").join("\n"), @r#"sallyport_active_sessions{stage="prod"} 42.0"#);
-        insta::assert_snapshot!(line(&text, "sallyport_authentication").join("\n"), @r#"sallyport_authentication_success_rate{stage="prod"} 0.75"#);
+        insta::assert_snapshot!(line(&text, "sallyport_active").join("\n"), @r#"sallyport_active_sessions{deployment="shop-prod"} 42.0"#);
+        insta::assert_snapshot!(line(&text, "sallyport_authentication").join("\n"), @r#"sallyport_authentication_success_rate{deployment="shop-prod"} 0.75"#);
         insta::assert_snapshot!(line(&text, "# HELP sallyport_response").join("\n"), @"# HELP sallyport_response_time_seconds Time in the function until the answer");
     }
 
     #[test]
     fn before_anything_has_happened_every_name_is_there_all_the_same() {
-        let text = text("prod", Figures::default()).unwrap();
+        let text = text("shop-prod", Figures::default()).unwrap();
         for wanted in ["response_time", "error_rate", "throughput", "cache_hit_ratio", "active_sessions"] {
             assert!(text.contains(&format!("# TYPE sallyport_{wanted}")), "{wanted}");
         }
         assert!(line(&text, "sallyport_cache_hit_ratio").is_empty(), "a ratio of nothing");
-        assert_eq!(line(&text, "sallyport_error_rate"), ["sallyport_error_rate{stage=\"prod\"} 0.0"]);
+        assert_eq!(
+            line(&text, "sallyport_error_rate"),
+            ["sallyport_error_rate{deployment=\"shop-prod\"} 0.0"]
+        );
     }
 }

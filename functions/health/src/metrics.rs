@@ -75,7 +75,7 @@ pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Probl
     let platform = &state.platform;
     let source = platform.metrics().ok_or_else(|| Problem::new(Code::NotFound))?;
     let figures = source.read(platform.clock().now()).await?;
-    let text = exposition::text(&platform.config().stage, figures)
+    let text = exposition::text(&platform.config().deployment, figures)
         .map_err(|error| Problem::new(Code::InternalError).operator(error))?;
     Ok(Reply::text(StatusCode::OK, CONTENT_TYPE, text))
 }

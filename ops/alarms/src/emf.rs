@@ -168,11 +168,11 @@ mod tests {
     fn line() -> Value {
         json!({
             "_aws": {"Timestamp": 1_785_506_531_000_u64, "CloudWatchMetrics": [
-                {"Namespace": "Sallyport", "Dimensions": [["stage"], ["stage", "function"]],
+                {"Namespace": "Sallyport", "Dimensions": [["deployment"], ["deployment", "function"]],
                  "Metrics": [{"Name": "requests"}, {"Name": "response_time", "Unit": "Milliseconds"}]},
-                {"Namespace": "Sallyport", "Dimensions": [["stage"]], "Metrics": [{"Name": "lockouts"}]},
+                {"Namespace": "Sallyport", "Dimensions": [["deployment"]], "Metrics": [{"Name": "lockouts"}]},
             ]},
-            "stage": "prod", "function": "login", "requests": 1, "response_time": [12.5, 3], "lockouts": 0, "route": "/x",
+            "deployment": "shop-prod", "function": "login", "requests": 1, "response_time": [12.5, 3], "lockouts": 0, "route": "/x",
         })
     }
 
@@ -226,14 +226,14 @@ mod tests {
         for (pointer, value) in [
             ("/requests", json!("1")),
             ("/requests", Value::Null),
-            ("/stage", json!(1)),
-            ("/stage", json!("")),
+            ("/deployment", json!(1)),
+            ("/deployment", json!("")),
             (&format!("{first}/Namespace"), json!("")),
             (&format!("{first}/Metrics"), json!([])),
             (&format!("{first}/Metrics"), json!(vec![json!({"Name": "requests"}); 101])),
             (&format!("{first}/Metrics/0/Name"), json!("absent")),
             (&format!("{first}/Metrics/1/Unit"), json!("Hours")),
-            (&format!("{first}/Dimensions"), json!([vec!["stage"; 31]])),
+            (&format!("{first}/Dimensions"), json!([vec!["deployment"; 31]])),
         ] {
             let read = changed(pointer, value);
             assert!(matches!(read, Err(Fault::Validation(_))), "{pointer}: {read:?}");

@@ -28,7 +28,7 @@ const LEVELS_BACK: Duration = Duration::from_secs(26 * 60 * 60);
 #[derive(Debug)]
 pub struct CloudWatchMetrics {
     client: Client,
-    stage: Arc<str>,
+    deployment: Arc<str>,
     last: Mutex<Option<(Timestamp, Figures)>>,
 }
 
@@ -50,8 +50,8 @@ struct Wanted {
 }
 
 impl CloudWatchMetrics {
-    pub fn new(client: Client, stage: &str) -> Self {
-        Self { client, stage: stage.into(), last: Mutex::new(None) }
+    pub fn new(client: Client, deployment: &str) -> Self {
+        Self { client, deployment: deployment.into(), last: Mutex::new(None) }
     }
 
     async fn figures(&self, now: Timestamp) -> StoreResult<Figures> {
@@ -110,7 +110,7 @@ impl CloudWatchMetrics {
         let mut address = Address::builder()
             .namespace(NAMESPACE)
             .metric_name(wanted.metric)
-            .dimensions(dimension("stage", &self.stage));
+            .dimensions(dimension("deployment", &self.deployment));
         if let Some(function) = wanted.function {
             address = address.dimensions(dimension("function", function));
         }

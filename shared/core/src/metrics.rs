@@ -24,7 +24,7 @@ pub struct Metric {
     /// As it is emitted, and as alarms know it.
     pub name: &'static str,
     pub kind: Kind,
-    /// Whether it is emitted by stage and function, besides by stage alone.
+    /// Whether it is emitted by deployment and function, besides by deployment alone.
     pub by_function: bool,
     pub meaning: &'static str,
 }
@@ -41,7 +41,7 @@ macro_rules! metrics {
 metrics! {
     "requests", Count, true, "Requests answered";
     "errors", Count, true, "Requests answered with 5xx";
-    "response_time", Time, true, "Time in the function until the answer";
+    "response_time", Time, false, "Time in the function until the answer";
     "cold_starts", Count, false, "Requests that were the first of a process";
     "dependency_time", Time, false, "Time of a request in calls of AWS, added up";
     "cache_hits", Count, false, "Reads of keyring and flags served by the copy in the process";
@@ -68,8 +68,8 @@ metrics! {
     "refresh_token_reuses", Count, false, "Refresh tokens presented a second time";
     "ready", Floor, false, "Whether the last check of readiness passed: 1 or 0";
     "dependencies_down", Level, false, "Dependencies that a health check found down";
-    "invocations", Count, true, "Events handled by functions without HTTP";
-    "invocation_failures", Count, true, "Events whose handling failed";
+    "invocations", Count, false, "Events handled by functions without HTTP";
+    "invocation_failures", Count, false, "Events whose handling failed";
     "active_sessions", Level, false, "Sessions that could be refreshed";
     "signing_key_age_days", Level, false, "Days since the signing key was made";
     "restore_proof_age_hours", Level, false, "Hours since a backup was last proven to restore";
@@ -96,13 +96,9 @@ pub const QUANTILES: [f64; 3] = [0.5, 0.95, 0.99];
 pub const WINDOW: Duration = Duration::from_secs(300);
 
 impl Metric {
-    /// Of a count that is told apart, the functions that emit it. Times are told of all together.
+    /// Of a count that is told apart, the functions that emit it.
     pub fn functions(&self) -> &'static [&'static str] {
-        match (self.by_function, self.kind, self.name) {
-            (true, Kind::Count, "invocations" | "invocation_failures") => &TRIGGERS,
-            (true, Kind::Count, _) => &FUNCTIONS,
-            _ => &[],
-        }
+        if self.by_function { &FUNCTIONS } else { &[] }
     }
 }
 

@@ -248,7 +248,7 @@ impl App {
 
         Answered {
             function: self.name,
-            stage: &self.platform.config().stage,
+            deployment: &self.platform.config().deployment,
             method: &method,
             route,
             status: response.status(),

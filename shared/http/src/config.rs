@@ -25,6 +25,8 @@ pub enum ConfigError {
 #[derive(Debug, Clone)]
 pub struct Config {
     pub stage: String,
+    /// The name of the stack, the dimension of all metrics: a stage is named alike in every stack of an account.
+    pub deployment: String,
     pub tables: Tables,
     pub endpoints: Endpoints,
     /// Name or ARN of the keyring's secret.
@@ -90,6 +92,7 @@ impl Config {
         let read = Lookup(lookup);
         Ok(Self {
             stage: read.required("SALLYPORT_STAGE")?,
+            deployment: read.required("SALLYPORT_DEPLOYMENT")?,
             tables: Tables {
                 users: read.required("SALLYPORT_USERS_TABLE")?,
                 sessions: read.required("SALLYPORT_SESSIONS_TABLE")?,
@@ -265,8 +268,9 @@ mod tests {
         Config::from_lookup(&move |name| {
             let found = given.iter().find(|(given, _)| given == name).map(|(_, value)| value.clone());
             found.or_else(|| {
-                let needed =
-                    name.ends_with("_TABLE") || name.ends_with("_SECRET") || name == "SALLYPORT_STAGE";
+                let needed = name.ends_with("_TABLE")
+                    || name.ends_with("_SECRET")
+                    || ["SALLYPORT_STAGE", "SALLYPORT_DEPLOYMENT"].contains(&name);
                 needed.then(|| "x".to_owned())
             })
         })
@@ -288,6 +292,11 @@ mod tests {
         assert_eq!(
             config(&[("SALLYPORT_KEYRING_SECRET", "")]).err(),
             Some(ConfigError::Missing("SALLYPORT_KEYRING_SECRET"))
+        );
+        // A line without its dimension is one that CloudWatch refuses, and every alarm is blind.
+        assert_eq!(
+            config(&[("SALLYPORT_DEPLOYMENT", "")]).err(),
+            Some(ConfigError::Missing("SALLYPORT_DEPLOYMENT"))
         );
     }
 

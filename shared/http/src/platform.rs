@@ -85,8 +85,10 @@ impl PlatformBuilder {
     pub fn build(self) -> Platform {
         #[cfg(feature = "cloudwatch")]
         let metrics = self.metrics.or_else(|| {
-            let figures =
-                sallyport_aws::CloudWatchMetrics::new(self.clients.cloudwatch.clone(), &self.config.stage);
+            let figures = sallyport_aws::CloudWatchMetrics::new(
+                self.clients.cloudwatch.clone(),
+                &self.config.deployment,
+            );
             Some(Arc::new(figures))
         });
         #[cfg(not(feature = "cloudwatch"))]
@@ -274,12 +276,12 @@ fn report_cold(error: Option<StoreError>) {
 
 impl std::fmt::Debug for Platform {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Platform").field("stage", &self.inner.config.stage).finish_non_exhaustive()
+        f.debug_struct("Platform").field("deployment", &self.inner.config.deployment).finish_non_exhaustive()
     }
 }
 
 impl std::fmt::Debug for PlatformBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("PlatformBuilder").field("stage", &self.config.stage).finish_non_exhaustive()
+        f.debug_struct("PlatformBuilder").field("deployment", &self.config.deployment).finish_non_exhaustive()
     }
 }

@@ -1,7 +1,8 @@
 //! One log line and one wide event a request.
 //!
 //! The wide event is CloudWatch's Embedded Metric Format: JSON on standard output that becomes metrics without a call.
-//! Its dimensions are few and never a user's, since each combination is a metric that is paid for.
+//! Its dimensions are few and never a user's, since each combination is a metric that is paid for. The first is the deployment:
+//! two deployments of one account share no figure, whatever their stages are called.
 
 use std::{
     collections::BTreeMap,
@@ -147,7 +148,7 @@ impl Facts {
 #[derive(Debug)]
 pub(crate) struct Answered<'a> {
     pub function: &'static str,
-    pub stage: &'a str,
+    pub deployment: &'a str,
     pub method: &'a Method,
     /// The pattern, never the path: paths hold ids.
     pub route: &'static str,
@@ -202,19 +203,19 @@ impl Answered<'_> {
     }
 
     fn wide_event(&self) -> Value {
-        let mut event = WideEvent::new(self.stage, self.function);
+        let mut event = WideEvent::new(self.deployment, self.function);
         event.by_function("requests", 1);
         event.by_function("errors", u8::from(self.is_failure()));
-        event.by_function_in_millis("response_time", self.duration);
-        event.by_stage("cold_starts", u8::from(self.cold_start));
-        event.by_stage_in_millis("dependency_time", self.usage.time);
-        event.by_stage("cache_hits", self.usage.cache_hits);
-        event.by_stage("cache_misses", self.usage.cache_misses);
+        event.by_deployment_in_millis("response_time", self.duration);
+        event.by_deployment("cold_starts", u8::from(self.cold_start));
+        event.by_deployment_in_millis("dependency_time", self.usage.time);
+        event.by_deployment("cache_hits", self.usage.cache_hits);
+        event.by_deployment("cache_misses", self.usage.cache_misses);
         event.events(self.usage.events);
         let Noted { metrics, suspicious } = self.facts.take();
-        event.by_stage("suspicious_activity", suspicious.saturating_add(self.usage.events.suspicious));
+        event.by_deployment("suspicious_activity", suspicious.saturating_add(self.usage.events.suspicious));
         for (name, value) in metrics {
-            event.by_stage(name, value);
+            event.by_deployment(name, value);
         }
         event.field("route", self.route);
         event.field("status", self.status.as_u16());
@@ -228,21 +229,21 @@ impl Answered<'_> {
 
 /// An event that has been handled by a function without HTTP.
 pub(crate) fn invocation_event(
-    stage: &str,
+    deployment: &str,
     function: &str,
     failed: bool,
     usage: &Usage,
     facts: &Facts,
     at: Timestamp,
 ) -> Value {
-    let mut event = WideEvent::new(stage, function);
-    event.by_function("invocations", 1);
-    event.by_function("invocation_failures", u8::from(failed));
+    let mut event = WideEvent::new(deployment, function);
+    event.by_deployment("invocations", 1);
+    event.by_deployment("invocation_failures", u8::from(failed));
     if usage.events != Events::default() {
         event.events(usage.events);
     }
     for (name, value) in facts.take().metrics {
-        event.by_stage(name, value);
+        event.by_deployment(name, value);
     }
     event.finish(at)
 }
@@ -253,14 +254,16 @@ struct WideEvent {
     /// Told apart by function, and added up over them.
     by_function: Vec<Value>,
     /// Added up over the functions alone: each combination of dimensions is a metric that is paid for.
-    by_stage: Vec<Value>,
+    by_deployment: Vec<Value>,
 }
 
 impl WideEvent {
-    fn new(stage: &str, function: &str) -> Self {
-        let root =
-            Map::from_iter([("stage".to_owned(), stage.into()), ("function".to_owned(), function.into())]);
-        Self { root, by_function: Vec::new(), by_stage: Vec::new() }
+    fn new(deployment: &str, function: &str) -> Self {
+        let root = Map::from_iter([
+            ("deployment".to_owned(), deployment.into()),
+            ("function".to_owned(), function.into()),
+        ]);
+        Self { root, by_function: Vec::new(), by_deployment: Vec::new() }
     }
 
     /// What no metric is made of.
@@ -273,33 +276,32 @@ impl WideEvent {
         self.field(name, value);
     }
 
-    fn by_function_in_millis(&mut self, name: &str, duration: Duration) {
-        self.by_function.push(json!({"Name": name, "Unit": "Milliseconds"}));
-        self.field(name, in_millis(duration));
-    }
-
-    fn by_stage(&mut self, name: &str, value: impl Into<Value>) {
-        self.by_stage.push(json!({"Name": name}));
+    fn by_deployment(&mut self, name: &str, value: impl Into<Value>) {
+        self.by_deployment.push(json!({"Name": name}));
         self.field(name, value);
     }
 
-    fn by_stage_in_millis(&mut self, name: &str, duration: Duration) {
-        self.by_stage.push(json!({"Name": name, "Unit": "Milliseconds"}));
+    fn by_deployment_in_millis(&mut self, name: &str, duration: Duration) {
+        self.by_deployment.push(json!({"Name": name, "Unit": "Milliseconds"}));
         self.field(name, in_millis(duration));
     }
 
     fn events(&mut self, events: Events) {
-        self.by_stage("security_events_info", events.info);
-        self.by_stage("security_events_warning", events.warning);
-        self.by_stage("security_events_critical", events.critical);
+        self.by_deployment("security_events_info", events.info);
+        self.by_deployment("security_events_warning", events.warning);
+        self.by_deployment("security_events_critical", events.critical);
     }
 
     fn finish(mut self, at: Timestamp) -> Value {
         let directive = |dimensions: Value, metrics: Vec<Value>| json!({"Namespace": NAMESPACE, "Dimensions": dimensions, "Metrics": metrics});
-        let mut directives = vec![directive(json!([["stage"], ["stage", "function"]]), self.by_function)];
-        if !self.by_stage.is_empty() {
-            directives.push(directive(json!([["stage"]]), self.by_stage));
-        }
+        let directives: Vec<_> = [
+            (json!([["deployment"], ["deployment", "function"]]), self.by_function),
+            (json!([["deployment"]]), self.by_deployment),
+        ]
+        .into_iter()
+        .filter(|(_, metrics)| !metrics.is_empty())
+        .map(|(dimensions, metrics)| directive(dimensions, metrics))
+        .collect();
         let metadata = json!({"Timestamp": at.millis(), "CloudWatchMetrics": directives});
         self.root.insert("_aws".to_owned(), metadata);
         Value::Object(self.root)
@@ -322,7 +324,7 @@ mod tests {
     fn answered<'a>(facts: &'a Facts, usage: Usage) -> Answered<'a> {
         Answered {
             function: "login",
-            stage: "prod",
+            deployment: "shop-prod",
             method: &Method::POST,
             route: "/api/v1/auth/login",
             status: StatusCode::OK,
@@ -360,14 +362,14 @@ mod tests {
             ..answered(&facts, usage)
         }
         .wide_event();
-        insta::assert_snapshot!(event.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["stage"],["stage","function"]],"Metrics":[{"Name":"requests"},{"Name":"errors"},{"Name":"response_time","Unit":"Milliseconds"}],"Namespace":"Sallyport"},{"Dimensions":[["stage"]],"Metrics":[{"Name":"cold_starts"},{"Name":"dependency_time","Unit":"Milliseconds"},{"Name":"cache_hits"},{"Name":"cache_misses"},{"Name":"security_events_info"},{"Name":"security_events_warning"},{"Name":"security_events_critical"},{"Name":"suspicious_activity"},{"Name":"login_attempts"},{"Name":"login_failures"},{"Name":"login_successes"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"cache_hits":2,"cache_misses":1,"code":"invalid_credentials","cold_starts":0,"dependency_time":12.0,"errors":0,"function":"login","login_attempts":1,"login_failures":1,"login_successes":0,"request_id":"req-1","requests":1,"response_time":34.567,"route":"/api/v1/auth/login","security_events_critical":1,"security_events_info":0,"security_events_warning":2,"stage":"prod","status":401,"suspicious_activity":2}"#);
+        insta::assert_snapshot!(event.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["deployment"],["deployment","function"]],"Metrics":[{"Name":"requests"},{"Name":"errors"}],"Namespace":"Sallyport"},{"Dimensions":[["deployment"]],"Metrics":[{"Name":"response_time","Unit":"Milliseconds"},{"Name":"cold_starts"},{"Name":"dependency_time","Unit":"Milliseconds"},{"Name":"cache_hits"},{"Name":"cache_misses"},{"Name":"security_events_info"},{"Name":"security_events_warning"},{"Name":"security_events_critical"},{"Name":"suspicious_activity"},{"Name":"login_attempts"},{"Name":"login_failures"},{"Name":"login_successes"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"cache_hits":2,"cache_misses":1,"code":"invalid_credentials","cold_starts":0,"dependency_time":12.0,"deployment":"shop-prod","errors":0,"function":"login","login_attempts":1,"login_failures":1,"login_successes":0,"request_id":"req-1","requests":1,"response_time":34.567,"route":"/api/v1/auth/login","security_events_critical":1,"security_events_info":0,"security_events_warning":2,"status":401,"suspicious_activity":2}"#);
     }
 
     #[test]
     fn a_request_without_an_attempt_says_nothing_of_attempts() {
         let facts = Facts::default();
         let event = Answered { cold_start: true, ..answered(&facts, Usage::default()) }.wide_event();
-        insta::assert_snapshot!(event.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["stage"],["stage","function"]],"Metrics":[{"Name":"requests"},{"Name":"errors"},{"Name":"response_time","Unit":"Milliseconds"}],"Namespace":"Sallyport"},{"Dimensions":[["stage"]],"Metrics":[{"Name":"cold_starts"},{"Name":"dependency_time","Unit":"Milliseconds"},{"Name":"cache_hits"},{"Name":"cache_misses"},{"Name":"security_events_info"},{"Name":"security_events_warning"},{"Name":"security_events_critical"},{"Name":"suspicious_activity"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"cache_hits":0,"cache_misses":0,"cold_starts":1,"dependency_time":0.0,"errors":0,"function":"login","request_id":"req-1","requests":1,"response_time":34.567,"route":"/api/v1/auth/login","security_events_critical":0,"security_events_info":0,"security_events_warning":0,"stage":"prod","status":200,"suspicious_activity":0}"#);
+        insta::assert_snapshot!(event.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["deployment"],["deployment","function"]],"Metrics":[{"Name":"requests"},{"Name":"errors"}],"Namespace":"Sallyport"},{"Dimensions":[["deployment"]],"Metrics":[{"Name":"response_time","Unit":"Milliseconds"},{"Name":"cold_starts"},{"Name":"dependency_time","Unit":"Milliseconds"},{"Name":"cache_hits"},{"Name":"cache_misses"},{"Name":"security_events_info"},{"Name":"security_events_warning"},{"Name":"security_events_critical"},{"Name":"suspicious_activity"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"cache_hits":0,"cache_misses":0,"cold_starts":1,"dependency_time":0.0,"deployment":"shop-prod","errors":0,"function":"login","request_id":"req-1","requests":1,"response_time":34.567,"route":"/api/v1/auth/login","security_events_critical":0,"security_events_info":0,"security_events_warning":0,"status":200,"suspicious_activity":0}"#);
     }
 
     #[test]
@@ -375,10 +377,10 @@ mod tests {
         let facts = Facts::default();
         facts.count("active_sessions", 42);
         facts.measure("signing_key_age_days", 12.5);
-        let event = invocation_event("prod", "maintenance", false, &Usage::default(), &facts, AT);
-        insta::assert_snapshot!(event.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["stage"],["stage","function"]],"Metrics":[{"Name":"invocations"},{"Name":"invocation_failures"}],"Namespace":"Sallyport"},{"Dimensions":[["stage"]],"Metrics":[{"Name":"active_sessions"},{"Name":"signing_key_age_days"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"active_sessions":42,"function":"maintenance","invocation_failures":0,"invocations":1,"signing_key_age_days":12.5,"stage":"prod"}"#);
+        let event = invocation_event("shop-prod", "maintenance", false, &Usage::default(), &facts, AT);
+        insta::assert_snapshot!(event.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["deployment"]],"Metrics":[{"Name":"invocations"},{"Name":"invocation_failures"},{"Name":"active_sessions"},{"Name":"signing_key_age_days"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"active_sessions":42,"deployment":"shop-prod","function":"maintenance","invocation_failures":0,"invocations":1,"signing_key_age_days":12.5}"#);
         let usage = Usage { events: Events { warning: 1, ..Events::default() }, ..Usage::default() };
-        let failed = invocation_event("prod", "responder", true, &usage, &Facts::default(), AT);
-        insta::assert_snapshot!(failed.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["stage"],["stage","function"]],"Metrics":[{"Name":"invocations"},{"Name":"invocation_failures"}],"Namespace":"Sallyport"},{"Dimensions":[["stage"]],"Metrics":[{"Name":"security_events_info"},{"Name":"security_events_warning"},{"Name":"security_events_critical"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"function":"responder","invocation_failures":1,"invocations":1,"security_events_critical":0,"security_events_info":0,"security_events_warning":1,"stage":"prod"}"#);
+        let failed = invocation_event("shop-prod", "responder", true, &usage, &Facts::default(), AT);
+        insta::assert_snapshot!(failed.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["deployment"]],"Metrics":[{"Name":"invocations"},{"Name":"invocation_failures"},{"Name":"security_events_info"},{"Name":"security_events_warning"},{"Name":"security_events_critical"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"deployment":"shop-prod","function":"responder","invocation_failures":1,"invocations":1,"security_events_critical":0,"security_events_info":0,"security_events_warning":1}"#);
     }
 }

@@ -132,8 +132,8 @@ impl Trigger {
                 );
             }
         }
-        let stage = &self.platform.config().stage;
-        let event = invocation_event(stage, function, outcome.is_err(), &usage, facts, at);
+        let deployment = &self.platform.config().deployment;
+        let event = invocation_event(deployment, function, outcome.is_err(), &usage, facts, at);
         self.platform.sink().line(&event.to_string());
     }
 }

@@ -34,7 +34,9 @@ async fn never(_: Arc<()>, call: Call) -> Result<Reply, Problem> {
 fn app(lines: Arc<Lines>) -> App {
     let lookup = |name: &str| match name {
         "AWS_REGION" => Some("us-east-1".to_owned()),
-        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" | "SALLYPORT_STAGE" => Some("test".to_owned()),
+        "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" | "SALLYPORT_STAGE" | "SALLYPORT_DEPLOYMENT" => {
+            Some("test".to_owned())
+        }
         name => (name.ends_with("_TABLE") || name.ends_with("_SECRET")).then(|| name.to_lowercase()),
     };
     let config = Config::from_lookup(&lookup).unwrap();

@@ -16,8 +16,8 @@ Resources:
       AlarmName: !Sub "${Deployment}-rate"
       AlarmDescription: "Users wait.\nSeverity: warning\nRunbook: https://example.com/rate.md\nFirst: sallyport doctor"
       Metrics:
-        - {Id: n, ReturnData: false, MetricStat: {Metric: {Namespace: S, MetricName: requests, Dimensions: [{Name: stage, Value: prod}]}, Period: 60, Stat: Sum}}
-        - {Id: e, ReturnData: false, MetricStat: {Metric: {Namespace: S, MetricName: errors, Dimensions: [{Name: stage, Value: prod}]}, Period: 60, Stat: Sum}}
+        - {Id: n, ReturnData: false, MetricStat: {Metric: {Namespace: S, MetricName: requests, Dimensions: [{Name: deployment, Value: shop}]}, Period: 60, Stat: Sum}}
+        - {Id: e, ReturnData: false, MetricStat: {Metric: {Namespace: S, MetricName: errors, Dimensions: [{Name: deployment, Value: shop}]}, Period: 60, Stat: Sum}}
         - {Id: rate, Expression: "IF(n >= 20, 100 * e / n, 0)"}
       EvaluationPeriods: 2
       DatapointsToAlarm: 2
@@ -92,11 +92,11 @@ fn evaluator() -> Evaluator {
     Evaluator::new(Template::load(TEMPLATE, &parameters).unwrap(), 0)
 }
 
-fn datum(namespace: &str, metric: &str, stage: Option<&str>, minute: u64, value: f64) -> Datum {
+fn datum(namespace: &str, metric: &str, deployment: Option<&str>, minute: u64, value: f64) -> Datum {
     Datum {
         namespace: namespace.to_owned(),
         metric: metric.to_owned(),
-        dimensions: stage.map(|stage| ("stage".to_owned(), stage.to_owned())).into_iter().collect(),
+        dimensions: deployment.map(|name| ("deployment".to_owned(), name.to_owned())).into_iter().collect(),
         at: minute * MINUTE_MS + 1,
         value,
         unit: None,
@@ -109,8 +109,8 @@ fn traffic(minute: u64, requests: u32, errors: u32) -> Vec<Datum> {
         .flat_map(|number| {
             let error = f64::from(u8::from(number < errors));
             [
-                datum("S", "requests", Some("prod"), minute, 1.0),
-                datum("S", "errors", Some("prod"), minute, error),
+                datum("S", "requests", Some("shop"), minute, 1.0),
+                datum("S", "errors", Some("shop"), minute, error),
             ]
         })
         .collect()
@@ -145,7 +145,7 @@ fn an_alarm_fires_after_its_periods_and_clears_with_them() {
 #[test]
 fn another_set_of_dimensions_is_another_metric() {
     let mut evaluator = evaluator();
-    let mut both: Dimensions = [("stage".to_owned(), "prod".to_owned())].into();
+    let mut both: Dimensions = [("deployment".to_owned(), "shop".to_owned())].into();
     both.insert("function".to_owned(), "login".to_owned());
     for minute in 1..5 {
         evaluator.add(
@@ -244,8 +244,8 @@ proptest! {
         let data: Vec<Datum> = values
             .iter()
             .map(|(minute, kind, value)| match kind {
-                0 => datum("S", "requests", Some("prod"), *minute, *value),
-                1 => datum("S", "errors", Some("prod"), *minute, *value / 10.0),
+                0 => datum("S", "requests", Some("shop"), *minute, *value),
+                1 => datum("S", "errors", Some("shop"), *minute, *value / 10.0),
                 _ => datum("S", "time", None, *minute, *value),
             })
             .collect();

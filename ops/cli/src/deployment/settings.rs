@@ -15,6 +15,7 @@ use crate::{cli::Target, environment::variable, failure::Failure};
 /// Names of the functions' environment variables.
 pub(crate) mod name {
     pub(crate) const STAGE: &str = "SALLYPORT_STAGE";
+    pub(crate) const DEPLOYMENT: &str = "SALLYPORT_DEPLOYMENT";
     pub(crate) const USERS: &str = "SALLYPORT_USERS_TABLE";
     pub(crate) const SESSIONS: &str = "SALLYPORT_SESSIONS_TABLE";
     pub(crate) const THROTTLE: &str = "SALLYPORT_THROTTLE_TABLE";
@@ -34,8 +35,9 @@ pub(crate) mod name {
     pub(crate) const DOCS_URL: &str = "SALLYPORT_DOCS_URL";
     pub(crate) const LOG_RETENTION: &str = "SALLYPORT_LOG_RETENTION_DAYS";
 
-    pub(crate) const ALL: [&str; 19] = [
+    pub(crate) const ALL: [&str; 20] = [
         STAGE,
+        DEPLOYMENT,
         USERS,
         SESSIONS,
         THROTTLE,

@@ -62,7 +62,11 @@ pub(super) async fn settings(
         .iter()
         .map(|parameter| (parameter.parameter_key(), parameter.parameter_value()));
     let outputs = description.outputs().iter().map(|output| (output.output_key(), output.output_value()));
-    Ok(named(parameters.chain(outputs)))
+    let mut settings = named(parameters.chain(outputs));
+    // As the template has it: `--stack` may also be an ARN.
+    let name = description.stack_name().unwrap_or(stack);
+    settings.insert(name::DEPLOYMENT.to_owned(), name.to_owned());
+    Ok(settings)
 }
 
 fn named<'a>(pairs: impl Iterator<Item = (Option<&'a str>, Option<&'a str>)>) -> BTreeMap<String, String> {

@@ -95,7 +95,7 @@ struct Verifier {
 /// Where the figures of other callers' requests are.
 enum Figures {
     Here(Console),
-    Cloud { client: aws_sdk_cloudwatch::Client, stage: String },
+    Cloud { client: aws_sdk_cloudwatch::Client, deployment: String },
     Nowhere,
 }
 
@@ -115,9 +115,9 @@ impl Verifier {
             let message = "which deployment? Pass --stack NAME or --url URL, or set SALLYPORT_ISSUER";
             Failure::usage("no_deployment", message)
         })?;
-        let figures = match (connection, &target.stack, settings.get(name::STAGE)) {
-            (Some(connection), Some(_), Some(stage)) => {
-                Figures::Cloud { client: connection.cloudwatch, stage: stage.to_owned() }
+        let figures = match (connection, &target.stack, settings.get(name::DEPLOYMENT)) {
+            (Some(connection), Some(_), Some(deployment)) => {
+                Figures::Cloud { client: connection.cloudwatch, deployment: deployment.to_owned() }
             }
             _ if is_loopback(&url) && asked.url.is_none() => Figures::Here(Console::find()?),
             _ => Figures::Nowhere,
@@ -244,7 +244,7 @@ impl Verifier {
         const NAME: &str = "errors of others";
         let figures = match &self.figures {
             Figures::Here(console) => here(console, from, to).await,
-            Figures::Cloud { client, stage } => cloud(client, stage, from, to).await,
+            Figures::Cloud { client, deployment } => cloud(client, deployment, from, to).await,
             Figures::Nowhere => {
                 return Check::skipped(NAME, "pass --stack NAME: the figures are the stack's");
             }
@@ -271,7 +271,7 @@ async fn here(console: &Console, from: Timestamp, to: Timestamp) -> Result<(f64,
     let (mut requests, mut errors) = (0.0, 0.0);
     for line in console.list("logs", "lines").await? {
         let data = line.get("line").map(emf::read_value).and_then(Result::ok).unwrap_or_default();
-        // Of the whole stage: the same value stands a second time for its function.
+        // Of the whole deployment: the same value stands a second time for its function.
         let whole = data.iter().filter(|datum| datum.dimensions.len() == 1);
         for datum in whole.filter(|datum| (from.millis()..=to.millis()).contains(&datum.at)) {
             match datum.metric.as_str() {
@@ -286,7 +286,7 @@ async fn here(console: &Console, from: Timestamp, to: Timestamp) -> Result<(f64,
 
 async fn cloud(
     client: &aws_sdk_cloudwatch::Client,
-    stage: &str,
+    deployment: &str,
     from: Timestamp,
     to: Timestamp,
 ) -> Result<(f64, f64), Failure> {
@@ -296,7 +296,7 @@ async fn cloud(
             .get_metric_statistics()
             .namespace("Sallyport")
             .metric_name(metric)
-            .dimensions(Dimension::builder().name("stage").value(stage).build())
+            .dimensions(Dimension::builder().name("deployment").value(deployment).build())
             .start_time(seconds(from))
             // Periods begin at whole minutes.
             .end_time(seconds(to + Duration::from_secs(60)))
