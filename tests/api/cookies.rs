@@ -66,6 +66,61 @@ async fn a_browser_refreshes_reauthenticates_and_logs_out_by_its_cookies() -> Re
     Ok(())
 }
 
+/// A script that has the access token, and even one that has the password, does not get what `HttpOnly` keeps from it.
+#[tokio::test]
+async fn a_session_of_cookies_answers_by_cookie_however_it_is_asked() -> Result<()> {
+    let backend = Backend::start().await?;
+    let browser = backend.browser(APP_ORIGIN);
+    let account = backend.account_with_totp().await?;
+    let pending = browser.begin_log_in(&account).await?;
+    let session = pending.verify_with_recovery_code(&account.recovery_codes[0]).await?;
+    let script = backend.actor();
+    let by_cookie = |answer: &Answer| {
+        let names: Vec<_> = answer.cookies().into_iter().map(|(name, ..)| name).collect();
+        answer.field("refresh_token").is_null()
+            && answer.field("device_token").is_null()
+            && !answer.text().contains("spr_")
+            && names.first().is_some_and(|name| name == REFRESH)
+    };
+    let code = backend.code(account.factor()).await?;
+    let mut access_token = session.access_token;
+    for proof in [
+        json!({"password": account.password}),
+        json!({"factor_id": account.factor().id, "code": code}),
+        json!({"factor_id": "recovery", "code": account.recovery_codes[1]}),
+    ] {
+        let ask = script.ask("POST", "/api/v1/auth/reauthenticate").bearer(&access_token).json(&proof);
+        let answer = ask.send().await?.expect(200)?;
+        assert!(by_cookie(&answer), "{proof}: {}", answer.text());
+        access_token = answer.string("access_token")?;
+        let (_, refresh_token, _) = answer.cookies().remove(0);
+        browser.set_cookie(REFRESH, &refresh_token);
+    }
+    // Not even to whoever has the token already: twice the same token within the grace, and its successor.
+    let refresh_token = browser.cookie(REFRESH).unwrap();
+    for again in ["rotated", "repeated"] {
+        let answer = script.try_refresh(&refresh_token).await?.expect(200)?;
+        assert!(by_cookie(&answer), "{again}: {}", answer.text());
+    }
+    Ok(())
+}
+
+/// The cookie of one session does not decide of another.
+#[tokio::test]
+async fn a_session_in_the_body_stays_there_beside_the_cookie_of_another() -> Result<()> {
+    let backend = Backend::start().await?;
+    let account = backend.account().await?;
+    let browser = backend.browser(APP_ORIGIN);
+    browser.log_in(&account).await?;
+    let in_jar = browser.cookie(REFRESH).unwrap();
+    let other = backend.actor().log_in(&account).await?;
+    let ask = browser.ask("POST", "/api/v1/auth/reauthenticate").bearer(&other.access_token);
+    let answer = ask.json(&json!({"password": account.password})).send().await?.expect(200)?;
+    assert!(answer.field("refresh_token").is_string() && answer.cookies().is_empty(), "{}", answer.text());
+    assert_eq!(browser.cookie(REFRESH).unwrap(), in_jar);
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_device_cookie_makes_the_browser_a_known_device() -> Result<()> {
     let backend = Backend::start().await?;

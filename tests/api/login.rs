@@ -53,9 +53,10 @@ async fn the_access_token_says_who_how_and_until_when() -> Result<()> {
     assert_eq!(claims["sid"], session.session_id);
     assert_eq!(claims["exp"].as_u64(), claims["iat"].as_u64().map(|iat| iat + 300));
     assert_eq!(claims["auth_time"], claims["iat"]);
+    assert_eq!(claims["proofs"], json!({"pwd": claims["iat"]}));
     insta::assert_json_snapshot!(claims, {
         ".iss" => "[checked]", ".sub" => "[checked]", ".sid" => "[checked]",
-        ".iat" => "[checked]", ".exp" => "[checked]", ".auth_time" => "[checked]",
+        ".iat" => "[checked]", ".exp" => "[checked]", ".auth_time" => "[checked]", ".proofs" => "[checked]",
         ".jti" => insta::dynamic_redaction(|value, _| {
             assert_eq!(value.as_str().unwrap().len(), 22);
             "[22 characters]"
@@ -73,6 +74,7 @@ async fn the_access_token_says_who_how_and_until_when() -> Result<()> {
       "iat": "[checked]",
       "iss": "[checked]",
       "jti": "[22 characters]",
+      "proofs": "[checked]",
       "scope": "account",
       "sid": "[checked]",
       "sub": "[checked]"

@@ -32,6 +32,7 @@ mod naughty;
 mod oauth;
 mod paths;
 mod prelude;
+mod proofs;
 mod recording;
 mod rotation;
 mod sessions;

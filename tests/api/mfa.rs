@@ -422,6 +422,8 @@ async fn a_reauthentication_gives_fresh_tokens_and_spends_those_before() -> Resu
     assert_eq!(session.session_id, before.session_id);
     assert_ne!(session.refresh_token, before.refresh_token);
     let time = |session: &Session| session.claims()["auth_time"].as_u64().unwrap();
+    assert_eq!(time(&session), time(&before), "the second factor is as old as it was");
+    session.step_up(&backend, &account).await?;
     assert!(time(&session) >= time(&before) + 200);
     backend.advance(60).await?;
     assert!(is(&before.try_refresh().await?, (401, "refresh_token_reused")));

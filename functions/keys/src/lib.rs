@@ -57,7 +57,7 @@ async fn discovery(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem
         "id_token_signing_alg_values_supported": [format!("{:?}", keyring.signer().algorithm)],
         "scopes_supported": ["account"],
         "claims_supported": [
-            "iss", "aud", "sub", "client_id", "sid", "aal", "amr", "auth_time", "iat", "exp", "jti", "scope",
+            "iss", "aud", "sub", "client_id", "sid", "aal", "amr", "auth_time", "proofs", "iat", "exp", "jti", "scope",
         ],
     });
     Ok(Reply::json(StatusCode::OK, &document)?.header(header::CACHE_CONTROL, CACHE))

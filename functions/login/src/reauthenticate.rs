@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sallyport_core::login::{Proof, ReauthenticateCommand, ReauthenticateError, reauthenticate};
 use sallyport_http::{
-    Call, Code, Delivery, Problem, REFRESH_COOKIE, Reply,
+    Call, Code, Problem, REFRESH_COOKIE, Reply,
     fields::{CodeField, FactorField, PasswordField, present},
 };
 use serde::Deserialize;
@@ -28,7 +28,7 @@ pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Probl
     let rules = state.platform.rules(&call.context);
     let caller = call.caller(env, &rules.audience)?;
     let request: Request = call.json()?;
-    let delivery = if call.cookie(REFRESH_COOKIE)?.is_some() { Delivery::Cookie } else { Delivery::Body };
+    let cookie = call.cookie(REFRESH_COOKIE)?;
     let proof = match (request.password, request.factor_id, &request.code) {
         (Some(password), None, None) => Proof::Password(password.0),
         (None, Some(FactorField::Factor(factor)), Some(code)) => Proof::Code { factor, code: &code.0 },
@@ -41,13 +41,14 @@ pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Probl
         }
     };
     call.facts.attempt("reauthentications", ["reauthentication_failures"]);
-    let command = ReauthenticateCommand { caller, proof, origin: &call.context.origin };
+    let command =
+        ReauthenticateCommand { caller, proof, cookie: cookie.as_deref(), origin: &call.context.origin };
     let (bucket, outcome) = reauthenticate(state.platform.store(), env, &rules, &state.hasher, command).await;
     let refused =
         matches!(outcome, Err(ReauthenticateError::InvalidCredentials | ReauthenticateError::InvalidCode));
     call.facts.count("reauthentication_failures", u64::from(refused));
     match outcome {
-        Ok(grant) => Ok(Reply::tokens(&grant, delivery)?.limits(bucket)),
+        Ok(grant) => Ok(Reply::tokens(&grant)?.limits(bucket)),
         Err(error) => Err(problem(error).limits(bucket)),
     }
 }

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use http::StatusCode;
 use sallyport_core::{
     login::{MfaChallenge, OfferedFactor, SignInCommand, SignInError, SignedIn, sign_in},
+    sessions::Delivery,
     tokens::MFA_LIFETIME,
 };
 use sallyport_http::{
-    Call, Code, DEVICE_COOKIE, Delivery, Problem, Reply,
+    Call, Code, DEVICE_COOKIE, DeliveryField, Problem, Reply,
     fields::{DeviceTokenField, EmailField, PasswordField, present},
 };
 use serde::{Deserialize, Serialize};
@@ -23,17 +24,18 @@ struct Request {
     #[serde(default, deserialize_with = "present")]
     device_token: Option<DeviceTokenField>,
     #[serde(default)]
-    token_delivery: Delivery,
+    token_delivery: DeliveryField,
 }
 
 pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Problem> {
     let request: Request = call.json()?;
-    if request.token_delivery == Delivery::Cookie {
+    let DeliveryField(delivery) = request.token_delivery;
+    if delivery == Delivery::Cookie {
         call.require_origin()?;
     }
     let device_token = match request.device_token {
         Some(token) => Some(token.0),
-        None if request.token_delivery == Delivery::Cookie => call.cookie(DEVICE_COOKIE)?,
+        None if delivery == Delivery::Cookie => call.cookie(DEVICE_COOKIE)?,
         None => None,
     };
     call.facts.attempt(
@@ -45,7 +47,7 @@ pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Probl
         email: request.email.0,
         password: request.password.0,
         device_token: device_token.as_deref(),
-        cookie_delivery: request.token_delivery == Delivery::Cookie,
+        delivery,
         origin: &call.context.origin,
     };
     let rules = state.platform.rules(&call.context);
@@ -64,7 +66,7 @@ pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Probl
     call.facts.count("limiter_triggers", u64::from(limited));
 
     let outcome = match answer.outcome {
-        Ok(SignedIn::Authenticated(grant)) => Reply::tokens(&grant, request.token_delivery),
+        Ok(SignedIn::Authenticated(grant)) => Reply::tokens(&grant),
         Ok(SignedIn::MfaRequired(challenge)) => mfa_required(&challenge),
         Err(error) => Err(problem(error)),
     };

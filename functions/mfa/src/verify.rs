@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
-use sallyport_core::mfa::{CompleteCommand, CompleteError, FactorChoice, complete_sign_in};
+use sallyport_core::{
+    mfa::{CompleteCommand, CompleteError, FactorChoice, complete_sign_in},
+    sessions::Delivery,
+};
 use sallyport_http::{
-    Call, Code, Delivery, Platform, Problem, Reply,
+    Call, Code, Platform, Problem, Reply,
     fields::{CodeField, FactorField, JwtField},
 };
 use serde::Deserialize;
@@ -24,8 +27,7 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
     let env = platform.env(&keyring);
     let rules = platform.rules(&call.context);
     let claims = crate::pending(env, &rules.audience, &call, &request.mfa_token.0)?;
-    let delivery = if claims.cookie_delivery { Delivery::Cookie } else { Delivery::Body };
-    if delivery == Delivery::Cookie {
+    if claims.delivery == Delivery::Cookie {
         call.require_origin()?;
     }
     let choice = match request.factor_id {
@@ -49,7 +51,7 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
     }
 
     match answer.outcome {
-        Ok(grant) => Ok(Reply::tokens(&grant, delivery)?.limits(answer.bucket)),
+        Ok(grant) => Ok(Reply::tokens(&grant)?.limits(answer.bucket)),
         Err(error) => Err(problem(error).limits(answer.bucket)),
     }
 }

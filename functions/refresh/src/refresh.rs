@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sallyport_core::sessions::{RefreshCommand, RefreshError, refresh};
 use sallyport_http::{
-    Call, Code, DEVICE_COOKIE, Delivery, Platform, Problem, REFRESH_COOKIE, Reply,
+    Call, Code, DEVICE_COOKIE, Platform, Problem, REFRESH_COOKIE, Reply,
     fields::{DeviceTokenField, RefreshTokenField, present},
 };
 use serde::Deserialize;
@@ -20,16 +20,16 @@ struct Request {
 
 pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
     let request: Request = call.optional_json()?;
-    let (refresh_token, delivery) = match request.refresh_token {
-        Some(token) => (token.0, Delivery::Body),
+    let (refresh_token, by_cookie) = match request.refresh_token {
+        Some(token) => (token.0, false),
         None => match call.cookie(REFRESH_COOKIE)? {
-            Some(token) => (token, Delivery::Cookie),
+            Some(token) => (token, true),
             None => return Err(Problem::new(Code::InvalidRefreshToken)),
         },
     };
     let device_token = match request.device_token {
         Some(token) => Some(token.0),
-        None if delivery == Delivery::Cookie => call.cookie(DEVICE_COOKIE)?,
+        None if by_cookie => call.cookie(DEVICE_COOKIE)?,
         None => None,
     };
     call.facts.attempt("refreshes", ["refresh_failures", "refresh_token_reuses"]);
@@ -38,6 +38,7 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
     let command = RefreshCommand {
         refresh_token: &refresh_token,
         device_token: device_token.as_deref(),
+        by_cookie,
         origin: &call.context.origin,
     };
     let outcome =
@@ -51,7 +52,7 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
         call.facts.suspicious();
     }
     match outcome {
-        Ok(grant) => Reply::tokens(&grant, delivery),
+        Ok(grant) => Reply::tokens(&grant),
         Err(RefreshError::Invalid | RefreshError::Forged) => Err(Problem::new(Code::InvalidRefreshToken)),
         Err(RefreshError::Reused) => Err(Problem::new(Code::RefreshTokenReused)),
         Err(RefreshError::Store(error)) => Err(error.into()),

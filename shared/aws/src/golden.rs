@@ -69,6 +69,7 @@ fn every_feature_that_stores_something_has_its_item() {
         "users.factor",
         "users.recovery",
         "sessions.sessions",
+        "sessions.proofs",
         "throttle.address",
         "throttle.login",
         "throttle.factor",

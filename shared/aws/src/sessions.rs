@@ -16,8 +16,8 @@ use sallyport_core::{
     login::Restamp,
     messages::Message,
     sessions::{
-        AddSession, Added, EndSessions, Methods, ReadSessions, RotateSession, Rotation, RotationRequest,
-        Session, UserSessions,
+        AddSession, Added, Delivery, EndSessions, Methods, Proofs, ReadSessions, RotateSession, Rotation,
+        RotationRequest, Session, UserSessions,
     },
     store::StoreResult,
 };
@@ -46,32 +46,86 @@ fn session_of(name: &str) -> Option<SessionId> {
 
 /// Names within a session are one letter long: ten sessions fit into two write units.
 pub(crate) fn write_session(session: &Session) -> AttributeValue {
-    AttributeValue::M(HashMap::from([
+    let mut item = HashMap::from([
         ("c".to_owned(), n(session.counter)),
         ("t".to_owned(), millis(session.created_at)),
-        ("k".to_owned(), millis(session.authenticated_at)),
+        ("k".to_owned(), millis(session.authenticated_at())),
         ("r".to_owned(), millis(session.rotated_at)),
         ("o".to_owned(), b(*session.rotated_by.as_bytes())),
         ("i".to_owned(), millis(session.idle_until)),
         ("a".to_owned(), millis(session.absolute_until)),
-        ("m".to_owned(), n(method_bits(session.methods))),
+        ("m".to_owned(), n(method_bits(session.proofs.methods()))),
         ("d".to_owned(), b(*session.device.as_bytes())),
         ("p".to_owned(), b(session.address.octets())),
         ("g".to_owned(), s(&session.agent)),
-    ]))
+    ]);
+    if let Some(more) = write_more(session) {
+        item.insert("w".to_owned(), b(more));
+    }
+    AttributeValue::M(item)
+}
+
+/// That its refresh token is a cookie, in `w`.
+const COOKIE: u8 = 1 << 3;
+
+/// What `k` and `m`, which the release before reads and writes, can't say: whether the refresh token is a cookie, and when each
+/// method was proven. A byte of flags, and for each method that was proven after the session's creation how many seconds after
+/// it, in three bytes (194 days; a session lasts 90). `None` for what most sessions are: of one proof, in the body.
+fn write_more(session: &Session) -> Option<Vec<u8>> {
+    let Proofs { password, otp, recovery_code } = session.proofs;
+    let later = [password, otp, recovery_code].map(|at| at.filter(|at| *at > session.created_at));
+    let mut more = vec![if session.delivery == Delivery::Cookie { COOKIE } else { 0 }];
+    for (method, at) in later.into_iter().enumerate() {
+        if let (Some(at), Some(flags)) = (at, more.first_mut()) {
+            *flags |= 1 << method;
+            let seconds = u32::try_from(at.since(session.created_at).as_secs()).unwrap_or(u32::MAX);
+            let [_, bytes @ ..] = seconds.min(0x00ff_ffff).to_be_bytes();
+            more.extend(bytes);
+        }
+    }
+    (more != [0]).then_some(more)
+}
+
+/// The release before wrote one time for all methods, which any of them renewed: with a second factor it says nothing of
+/// either, except that neither is older than the session. With the password alone it is the password's.
+fn read_more(reader: Reader<'_>, created_at: Timestamp) -> StoreResult<(Proofs, Delivery)> {
+    let methods = methods_of(reader.number("m")?);
+    let one: Timestamp = reader.instant("k")?;
+    let mut proofs = Proofs::at(methods, created_at);
+    let more = if reader.has("w") { reader.bytes("w")? } else { &[0] };
+    let (flags, mut times) = more.split_first().ok_or_else(|| reader.corrupt("w", "empty"))?;
+    for (method, proof) in
+        [&mut proofs.password, &mut proofs.otp, &mut proofs.recovery_code].into_iter().enumerate()
+    {
+        if flags & (1 << method) != 0 {
+            let (bytes, rest) =
+                times.split_first_chunk::<3>().ok_or_else(|| reader.corrupt("w", "too short"))?;
+            let [high, middle, low] = *bytes;
+            let seconds = u32::from_be_bytes([0, high, middle, low]);
+            *proof = Some(created_at + Duration::from_secs(seconds.into()));
+            times = rest;
+        }
+    }
+    if methods == Methods::PASSWORD {
+        proofs.password = proofs.password.max(Some(one));
+    }
+    let delivery = if flags & COOKIE == 0 { Delivery::Body } else { Delivery::Cookie };
+    Ok((proofs, delivery))
 }
 
 fn read_session(id: SessionId, reader: Reader<'_>) -> StoreResult<Session> {
+    let created_at = reader.instant("t")?;
+    let (proofs, delivery) = read_more(reader, created_at)?;
     Ok(Session {
         id,
         counter: reader.number("c")?,
-        created_at: reader.instant("t")?,
-        authenticated_at: reader.instant("k")?,
+        created_at,
         rotated_at: reader.instant("r")?,
         rotated_by: OperationId::from_bytes(reader.id("o")?),
         idle_until: reader.instant("i")?,
         absolute_until: reader.instant("a")?,
-        methods: methods_of(reader.number("m")?),
+        proofs,
+        delivery,
         device: DeviceId::from_bytes(reader.id("d")?),
         address: ClientAddress::from_octets(reader.bytes("p")?)
             .ok_or_else(|| reader.corrupt("p", "not an address"))?,
@@ -176,10 +230,10 @@ impl Restamp for Store {
     async fn restamp(
         &self,
         request: RotationRequest,
-        epoch: Option<Epoch>,
-        methods: Methods,
+        epoch: Epoch,
+        stamped: &Session,
     ) -> StoreResult<Rotation> {
-        self.rotate_session(request, Some((epoch, methods))).await
+        self.rotate_session(request, Some((epoch, stamped))).await
     }
 }
 
@@ -187,7 +241,7 @@ impl Store {
     async fn rotate_session(
         &self,
         request: RotationRequest,
-        stamp: Option<(Option<Epoch>, Methods)>,
+        stamp: Option<(Epoch, &Session)>,
     ) -> StoreResult<Rotation> {
         let mut expression =
             "SET #s.#counter = :next, #s.#rotated = :now, #s.#operation = :operation, #s.#idle = :idle"
@@ -209,16 +263,27 @@ impl Store {
             .expression_attribute_values(":now", millis(request.now))
             .expression_attribute_values(":idle", millis(request.idle_until))
             .expression_attribute_values(":operation", b(*request.operation.as_bytes()));
-        if let Some((epoch, methods)) = stamp {
-            expression.push_str(", #s.#authenticated = :now, #s.#methods = :methods");
+        if let Some((epoch, stamped)) = stamp {
+            expression.push_str(", #s.#authenticated = :authenticated, #s.#methods = :methods");
+            condition.push_str(" AND epoch = :epoch");
             update = update
                 .expression_attribute_names("#authenticated", "k")
                 .expression_attribute_names("#methods", "m")
-                .expression_attribute_values(":methods", n(method_bits(methods)));
-            if let Some(epoch) = epoch {
-                condition.push_str(" AND epoch = :epoch");
-                update = update.expression_attribute_values(":epoch", n(epoch.0));
+                .expression_attribute_values(":authenticated", millis(stamped.authenticated_at()))
+                .expression_attribute_values(":methods", n(method_bits(stamped.proofs.methods())))
+                .expression_attribute_values(":epoch", n(epoch.0));
+            // The counter vouches for what was read: nothing of the session was written since.
+            if let Some(more) = write_more(stamped) {
+                expression.push_str(", #s.#more = :more");
+                update = update
+                    .expression_attribute_names("#more", "w")
+                    .expression_attribute_values(":more", b(more));
             }
+        } else if request.by_cookie {
+            expression.push_str(", #s.#more = if_not_exists(#s.#more, :cookie)");
+            update = update
+                .expression_attribute_names("#more", "w")
+                .expression_attribute_values(":cookie", b([COOKIE]));
         }
         let sent = update
             .update_expression(expression)

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode};
 use sallyport_core::{
-    sessions::Grant,
+    sessions::{Delivery, Grant},
     throttle::BucketState,
     tokens::{ACCESS_LIFETIME, DEVICE_LIFETIME},
 };
@@ -16,22 +16,19 @@ use crate::{
     reply::Reply,
 };
 
+/// `token_delivery`, as a sign-in asks for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(try_from = "String")]
-pub enum Delivery {
-    #[default]
-    Body,
-    Cookie,
-}
+pub struct DeliveryField(pub Delivery);
 
 /// By way of a text: as an enum serde takes a wrong type for bad syntax, and names no field.
-impl TryFrom<String> for Delivery {
+impl TryFrom<String> for DeliveryField {
     type Error = &'static str;
 
     fn try_from(text: String) -> Result<Self, Self::Error> {
         match text.as_str() {
-            "body" => Ok(Self::Body),
-            "cookie" => Ok(Self::Cookie),
+            "body" => Ok(Self(Delivery::Body)),
+            "cookie" => Ok(Self(Delivery::Cookie)),
             _ => Err("not a delivery"),
         }
     }
@@ -52,15 +49,15 @@ struct TokensAnswer<'a> {
 }
 
 impl Reply {
-    /// 200 with the tokens of a grant.
+    /// 200 with the tokens of a grant, delivered as its session has them: a handler has no say in it.
     ///
     /// # Errors
     /// They do not serialise.
-    pub fn tokens(grant: &Grant, delivery: Delivery) -> Result<Self, Problem> {
+    pub fn tokens(grant: &Grant) -> Result<Self, Problem> {
         // Rounded up: the milliseconds between a session's beginning and its tokens are no second less.
         let left = grant.session.refresh_until().since(grant.granted_at);
         let refresh_lifetime = Duration::from_secs(left.as_secs() + u64::from(left.subsec_nanos() > 0));
-        let in_body = delivery == Delivery::Body;
+        let in_body = grant.session.delivery == Delivery::Body;
         let device_token = grant.device_token.as_ref().map(|token| token.expose().as_str());
         let answer = TokensAnswer {
             status: "authenticated",
@@ -73,7 +70,7 @@ impl Reply {
             device_token: device_token.filter(|_| in_body),
         };
         let mut reply = Self::json(StatusCode::OK, &answer)?;
-        if delivery == Delivery::Cookie {
+        if !in_body {
             reply = reply.cookie(REFRESH_COOKIE, grant.refresh_token.expose(), refresh_lifetime);
             if let Some(token) = device_token {
                 reply = reply.cookie(DEVICE_COOKIE, token, DEVICE_LIFETIME);

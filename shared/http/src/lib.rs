@@ -22,7 +22,7 @@ pub use boot::{BootError, serve, serve_trigger};
 pub use config::{Config, ConfigError};
 pub use context::RequestContext;
 pub use cookies::{DEVICE_COOKIE, REFRESH_COOKIE};
-pub use delivery::Delivery;
+pub use delivery::DeliveryField;
 pub use platform::{Platform, PlatformBuilder};
 pub use problem::{Code, FieldError, Problem};
 pub use reply::Reply;

@@ -95,7 +95,8 @@ async fn f49_claims_are_required_typed_and_compared() -> Result<()> {
     let claims = heist.session.claims();
     for claim in claims.as_object().unwrap().keys() {
         let missing = heist.changed(|_, claims| drop(claims.as_object_mut().unwrap().remove(claim)))?;
-        assert!(!heist.takes(&missing).await?, "without {claim}");
+        // The release before writes no proofs.
+        assert_eq!(heist.takes(&missing).await?, claim == "proofs", "without {claim}");
         let wrong = if claims[claim].is_number() { json!("1") } else { json!(1) };
         let token = heist.changed(|_, claims| claims[claim] = wrong.clone())?;
         assert!(!heist.takes(&token).await?, "{claim} {wrong}");
@@ -116,6 +117,26 @@ async fn f49_claims_are_required_typed_and_compared() -> Result<()> {
         assert_eq!(answer.json(), json!({"active": false}), "{claim} {value}");
         let listed = heist.backend.actor().ask("GET", "/api/v1/mfa/factors").bearer(&token).send().await?;
         assert_eq!(listed.outcome(), outcome(401, "invalid_token"), "{claim} {value}");
+    }
+    Ok(())
+}
+
+/// It says when something was proven, and not what: with a second factor on the account that is not enough.
+#[tokio::test]
+async fn a_token_of_the_release_before_proves_no_second_factor() -> Result<()> {
+    let backend = Backend::start().await?;
+    let account = backend.account_with_totp().await?;
+    let strong = backend.actor().begin_log_in(&account).await?.verify_with_totp(&backend, &account).await?;
+    let weak = backend.actor().log_in(&backend.account().await?).await?;
+    let forger = Forger::of(&backend)?;
+    for (session, expected) in [(strong, outcome(401, "reauthentication_required")), (weak, outcome(200, ""))]
+    {
+        session.list_factors().await?.expect(200)?;
+        let mut claims = session.claims();
+        claims.as_object_mut().unwrap().remove("proofs").context("no proofs")?;
+        let token = forger.sign(&forger.header(), &claims)?;
+        let answer = backend.actor().ask("GET", "/api/v1/mfa/factors").bearer(&token).send().await?;
+        assert_eq!(answer.outcome(), expected, "{}", answer.text());
     }
     Ok(())
 }

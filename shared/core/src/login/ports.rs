@@ -6,7 +6,7 @@ use crate::{
     flags::ClaimWait,
     ids::UserId,
     mfa::FactorPorts,
-    sessions::{AddSession, EndSessions, Methods, ReadSessions, Rotation, RotationRequest},
+    sessions::{AddSession, EndSessions, ReadSessions, Rotation, RotationRequest, Session},
     store::StoreResult,
     throttle::{Attempts, CountAddress, ReopenPool},
 };
@@ -32,12 +32,13 @@ pub trait RenewHash: Send + Sync {
 }
 
 pub trait Restamp: Send + Sync {
-    /// Rotates a session and stamps it as authenticated now with `methods`, under the epoch that the check read.
+    /// Rotates a session and gives it the proofs and the delivery of `stamped`, under the epoch that the check read. The rest
+    /// of `stamped` is not written.
     fn restamp(
         &self,
         request: RotationRequest,
-        epoch: Option<Epoch>,
-        methods: Methods,
+        epoch: Epoch,
+        stamped: &Session,
     ) -> impl Future<Output = StoreResult<Rotation>> + Send;
 }
 

@@ -8,14 +8,15 @@ use super::{ReauthenticationPorts, Restamp, Rules};
 use crate::{
     accounts::{Credential, Epoch, Password, PasswordError, PasswordHasher, Verification},
     audit::{EventKind, Origin, SecurityEvent, Subject},
+    clock::Timestamp,
     env::Env,
     ids::{FactorId, UserId},
     mfa::{self, FactorCheck, FactorChoice},
     random::RandomUnavailable,
-    sessions::{Caller, Grant, Methods, Rotation, RotationRequest, Session, UserSessions, grant},
+    sessions::{Caller, Delivery, Grant, Methods, Rotation, RotationRequest, Session, UserSessions, grant},
     store::StoreError,
     throttle::{self, BucketState, PoolKey, ReserveError},
-    tokens::TokenError,
+    tokens::{TokenError, open_refresh_token},
 };
 
 #[derive(Debug)]
@@ -29,6 +30,8 @@ pub enum Proof<'a> {
 pub struct ReauthenticateCommand<'a> {
     pub caller: Caller,
     pub proof: Proof<'a>,
+    /// The refresh token that the request carries as a cookie. The release before did not note which sessions have one.
+    pub cookie: Option<&'a str>,
     pub origin: &'a Origin,
 }
 
@@ -128,18 +131,39 @@ async fn run<P: ReauthenticationPorts>(
         }
         Proof::Code { factor, code } => {
             check_code(ports, env, rules, &caller, FactorChoice::Totp(factor), code, command.origin).await?;
-            Methods { otp: true, ..Methods::default() }
+            Methods::OTP
         }
         Proof::RecoveryCode(code) => {
             check_code(ports, env, rules, &caller, FactorChoice::RecoveryCode, code, command.origin).await?;
-            Methods { recovery_code: true, ..Methods::default() }
+            Methods::RECOVERY_CODE
         }
     };
-    let (idle, methods) = (rules.sessions.idle, session.methods.with(proved));
-    let restamped = restamp(ports, env, idle, user, &session, held.epoch, methods).await?;
+    let by_cookie = command.cookie.and_then(|text| open_refresh_token(env.keyring, text));
+    let stamp = Stamp {
+        proved,
+        by_cookie: by_cookie.is_some_and(|token| token.user == user && token.session == session.id),
+    };
+    let restamped = restamp(ports, env, rules.sessions.idle, user, session, held.epoch, stamp).await?;
     let event = event(env, EventKind::Reauthenticated, user, command.origin)?.session(restamped.id);
     ports.record(&event).await?;
     Ok(grant(env, &rules.audience, user, restamped)?)
+}
+
+/// What a session is given.
+#[derive(Clone, Copy)]
+struct Stamp {
+    proved: Methods,
+    by_cookie: bool,
+}
+
+impl Stamp {
+    fn on(self, mut session: Session, now: Timestamp) -> Session {
+        session.proofs = session.proofs.renewed(self.proved, now);
+        if self.by_cookie {
+            session.delivery = Delivery::Cookie;
+        }
+        session
+    }
 }
 
 /// How many refreshes of the session may come in between, one after the other.
@@ -150,24 +174,24 @@ async fn restamp<P: Restamp>(
     env: Env<'_>,
     idle: Duration,
     user: UserId,
-    session: &Session,
+    mut session: Session,
     epoch: Epoch,
-    methods: Methods,
+    stamp: Stamp,
 ) -> Result<Session, ReauthenticateError> {
     let now = env.now();
-    let mut presented = session.counter;
-    // Refreshes in other tabs may come in between, and their new counters are taken up: each lost round is a refresh that came
+    // Refreshes in other tabs may come in between, and what they left is taken up: each lost round is a refresh that came
     // through.
     for _ in 0..ROUNDS {
         let request = RotationRequest {
             user,
             session: session.id,
-            presented,
+            presented: session.counter,
             now,
             idle_until: now + idle,
             operation: env.operation()?,
+            by_cookie: false,
         };
-        match ports.restamp(request, Some(epoch), methods).await? {
+        match ports.restamp(request, epoch, &stamp.on(session.clone(), now)).await? {
             Rotation::Rotated(session) => return Ok(session),
             Rotation::Refused(held) => {
                 let held =
@@ -176,7 +200,7 @@ async fn restamp<P: Restamp>(
                 if held.rotated_by == request.operation {
                     return Ok(held.clone());
                 }
-                presented = held.counter;
+                session = held.clone();
             }
         }
     }
@@ -283,10 +307,10 @@ mod tests {
     use super::*;
     use crate::{
         address::ClientAddress,
-        clock::Timestamp,
         ids::{DeviceId, OperationId, SessionId},
         interleaving::{Counting, ManualClock, finish},
         keyring::tests::keyring,
+        sessions::Proofs,
         store::StoreResult,
     };
 
@@ -299,12 +323,12 @@ mod tests {
             id: SessionId::from_bytes([2; 16]),
             counter: 7,
             created_at: START,
-            authenticated_at: START,
             rotated_at: START,
             rotated_by: OperationId::from_bytes([3; 16]),
             idle_until: START + IDLE,
             absolute_until: START + IDLE,
-            methods: Methods::PASSWORD,
+            proofs: Proofs::at(Methods::PASSWORD, START),
+            delivery: Delivery::Body,
             device: DeviceId::from_bytes([4; 16]),
             address: ClientAddress::unknown(),
             agent: String::new(),
@@ -321,8 +345,8 @@ mod tests {
         async fn restamp(
             &self,
             request: RotationRequest,
-            epoch: Option<Epoch>,
-            methods: Methods,
+            epoch: Epoch,
+            stamped: &Session,
         ) -> StoreResult<Rotation> {
             let (mut held, mut refreshes) = (self.held.lock().unwrap(), self.refreshes.lock().unwrap());
             if *refreshes > 0 {
@@ -331,10 +355,10 @@ mod tests {
             }
             if held.counter != request.presented {
                 let sessions = vec![held.clone()];
-                return Ok(Rotation::Refused(Some(UserSessions { epoch: epoch.unwrap(), sessions })));
+                return Ok(Rotation::Refused(Some(UserSessions { epoch, sessions })));
             }
             held.counter += 1;
-            held.methods = methods;
+            held.proofs = stamped.proofs;
             Ok(Rotation::Rotated(held.clone()))
         }
     }
@@ -345,8 +369,8 @@ mod tests {
         let env = Env { clock: &clock, random: &random, keyring: &keyring };
         for refreshes in [0, 1, 3, 12, 39] {
             let busy = Busy { held: Mutex::new(session()), refreshes: Mutex::new(refreshes) };
-            let restamped =
-                finish(restamp(&busy, env, IDLE, USER, &session(), Epoch(1), Methods::PASSWORD)).unwrap();
+            let stamp = Stamp { proved: Methods::PASSWORD, by_cookie: false };
+            let restamped = finish(restamp(&busy, env, IDLE, USER, session(), Epoch(1), stamp)).unwrap();
             assert_eq!(usize::try_from(restamped.counter).unwrap(), 8 + refreshes);
         }
     }

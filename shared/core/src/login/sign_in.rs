@@ -20,7 +20,7 @@ use crate::{
     ids::{DeviceId, FactorId},
     random::RandomUnavailable,
     secret::Secret,
-    sessions::{self, Grant, Methods, NewSession, grant},
+    sessions::{self, Delivery, Grant, Methods, NewSession, grant},
     store::{StoreError, StoreResult},
     throttle::{self, BucketState, Pool, PoolKey, Reservation, ReserveError},
     tokens::{DeviceToken, MfaClaims, TokenError, issue_device_token, issue_mfa_token, open_device_token},
@@ -31,8 +31,8 @@ pub struct SignInCommand<'a> {
     pub email: Email,
     pub password: Password,
     pub device_token: Option<&'a str>,
-    /// Remembered for the second factor, whose answer holds the tokens.
-    pub cookie_delivery: bool,
+    /// Remembered by the session, and for the second factor, whose answer holds the tokens.
+    pub delivery: Delivery,
     pub origin: &'a Origin,
 }
 
@@ -353,8 +353,13 @@ impl Attempt<'_> {
             settled.and(recorded).and(renewed)?;
             return Ok(SignedIn::MfaRequired(challenge));
         }
-        let new =
-            NewSession { user: record.user, device, methods: Methods::PASSWORD, origin: self.command.origin };
+        let new = NewSession {
+            user: record.user,
+            device,
+            methods: Methods::PASSWORD,
+            delivery: self.command.delivery,
+            origin: self.command.origin,
+        };
         let session = new.build(env, &rules.sessions)?;
         let event = self.event(env, EventKind::SignedIn, Some(&record))?.session(session.id);
         let reopened = self.event(env, EventKind::PoolReopened, Some(&record))?;
@@ -396,7 +401,7 @@ impl Attempt<'_> {
             device,
             known_device: self.known.is_some(),
             account: self.account,
-            cookie_delivery: self.command.cookie_delivery,
+            delivery: self.command.delivery,
             id: env.operation()?,
             issued_at: env.now(),
         };

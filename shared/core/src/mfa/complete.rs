@@ -131,10 +131,11 @@ async fn run<P: CompletePorts>(
     let (held, strangers) = (held?, strangers?);
 
     let methods = match choice {
-        FactorChoice::Totp(_) => Methods { otp: true, ..Methods::PASSWORD },
-        FactorChoice::RecoveryCode => Methods { recovery_code: true, ..Methods::PASSWORD },
+        FactorChoice::Totp(_) => Methods::PASSWORD.with(Methods::OTP),
+        FactorChoice::RecoveryCode => Methods::PASSWORD.with(Methods::RECOVERY_CODE),
     };
-    let session = NewSession { user, device: claims.device, methods, origin }.build(env, &rules.sessions)?;
+    let new = NewSession { user, device: claims.device, methods, delivery: claims.delivery, origin };
+    let session = new.build(env, &rules.sessions)?;
     let surplus = held.surplus(session.id, rules.sessions.limit, env.now());
     let mut events = vec![event(env, EventKind::SignedIn, &claims, origin)?.session(session.id)];
     if choice == FactorChoice::RecoveryCode {

@@ -658,7 +658,7 @@ async fn attempt<P: DrillPorts>(ports: &P, drill: DrillEnv<'_>, scratch: &Scratc
         email: canary_email().map_err(told)?,
         password: canary_password(drill.env, &canary).map_err(told)?,
         device_token: None,
-        cookie_delivery: false,
+        delivery: crate::sessions::Delivery::Body,
         origin: &origin,
     };
     let store = ports.scratch_store(scratch);

@@ -1,6 +1,6 @@
 //! Beginning a session.
 
-use super::{AddSession, Added, EndSessions, Methods, Session, SessionPolicy};
+use super::{AddSession, Added, Delivery, EndSessions, Methods, Proofs, Session, SessionPolicy};
 use crate::{
     accounts::Epoch,
     audit::{EventKind, Origin, SecurityEvent, Subject},
@@ -16,6 +16,7 @@ pub struct NewSession<'a> {
     pub user: UserId,
     pub device: DeviceId,
     pub methods: Methods,
+    pub delivery: Delivery,
     pub origin: &'a Origin,
 }
 
@@ -30,12 +31,12 @@ impl NewSession<'_> {
             id: SessionId::generate(env.random)?,
             counter: 0,
             created_at: now,
-            authenticated_at: now,
             rotated_at: now,
             rotated_by: OperationId::generate(env.random)?,
             idle_until: now + policy.idle,
             absolute_until: now + policy.absolute,
-            methods: self.methods,
+            proofs: Proofs::at(self.methods, now),
+            delivery: self.delivery,
             device: self.device,
             address: self.origin.address,
             agent: self.origin.agent.chars().take(Session::AGENT).collect(),

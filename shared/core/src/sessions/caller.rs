@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::ReadSessions;
+use super::{Methods, Proofs, ReadSessions};
 use crate::{
     clock::Timestamp,
     env::Env,
@@ -20,8 +20,7 @@ pub struct Caller {
     pub user: UserId,
     pub session: SessionId,
     /// What the token says, not what the session has become since: a step-up counts for the tokens it was answered with.
-    pub authenticated_at: Timestamp,
-    pub assurance_level: u8,
+    pub proofs: Proofs,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -42,8 +41,11 @@ impl Caller {
         Ok(Self {
             user: claims.sub.parse().map_err(|_| TokenError::Invalid("sub"))?,
             session: claims.sid.parse().map_err(|_| TokenError::Invalid("sid"))?,
-            authenticated_at: Timestamp::from_seconds(claims.auth_time),
-            assurance_level: claims.aal,
+            // The release before put one time into its tokens, which a password alone may have renewed.
+            proofs: claims.proofs.map_or_else(
+                || Proofs::at(Methods::PASSWORD, Timestamp::from_seconds(claims.auth_time)),
+                Proofs::from,
+            ),
         })
     }
 
@@ -57,16 +59,16 @@ impl Caller {
         held.live(self.session, env.now()).map(drop).ok_or(CallerError::InvalidToken)
     }
 
-    /// Whether the authentication is recent enough, and strong enough for an account that has a second factor.
+    /// Whether what the account demands was proven recently: a second factor where it has one, anything where it has none.
+    /// A proof of the one is none of the other.
     ///
     /// # Errors
     /// [`CallerError::ReauthenticationRequired`].
     pub fn require_recent(&self, now: Timestamp, account_has_factor: bool) -> Result<(), CallerError> {
-        let strong = self.assurance_level >= 2 || !account_has_factor;
-        if strong && now.since(self.authenticated_at) <= RECENT {
-            Ok(())
-        } else {
-            Err(CallerError::ReauthenticationRequired)
+        let proven = if account_has_factor { self.proofs.second_factor() } else { self.proofs.latest() };
+        match proven {
+            Some(at) if now.since(at) <= RECENT => Ok(()),
+            _ => Err(CallerError::ReauthenticationRequired),
         }
     }
 }

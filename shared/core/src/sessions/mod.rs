@@ -14,7 +14,7 @@ pub use begin::{NewSession, begin};
 pub use caller::{Caller, CallerError, is_current};
 pub use end::{EndScope, end_sessions, revoke_token};
 pub use grant::{Grant, GrantError, grant};
-pub use model::{Methods, Session, SessionPolicy, Surplus, UserSessions};
+pub use model::{Delivery, Methods, Proofs, Session, SessionPolicy, Surplus, UserSessions};
 pub use ports::{AddSession, Added, EndSessions, ReadSessions, RotateSession, Rotation, RotationRequest};
 pub use refresh::{RefreshCommand, RefreshError, refresh};
 

@@ -30,7 +30,7 @@ impl Default for SessionPolicy {
     }
 }
 
-/// What was proved at the last authentication.
+/// How somebody proved who they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Methods {
     pub password: bool,
@@ -41,18 +41,8 @@ pub struct Methods {
 impl Methods {
     pub const PASSWORD: Self = Self { password: true, otp: false, recovery_code: false };
 
-    /// NIST SP 800-63B: two factors are AAL2. (A recovery code stands for the factor that was lost.)
-    pub const fn assurance_level(self) -> u8 {
-        if self.password && (self.otp || self.recovery_code) { 2 } else { 1 }
-    }
-
-    /// Authentication method references after RFC 8176; it has no value for a recovery code.
-    pub fn references(self) -> impl Iterator<Item = &'static str> {
-        let level = self.assurance_level();
-        [(self.password, "pwd"), (self.otp, "otp"), (level > 1, "mfa")]
-            .into_iter()
-            .filter_map(|(holds, name)| holds.then_some(name))
-    }
+    pub const OTP: Self = Self { password: false, otp: true, recovery_code: false };
+    pub const RECOVERY_CODE: Self = Self { password: false, otp: false, recovery_code: true };
 
     /// Both proofs together.
     #[must_use]
@@ -65,6 +55,83 @@ impl Methods {
     }
 }
 
+/// When each method was last proven in a session. One time for all of them would let a new proof of one renew another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Proofs {
+    pub password: Option<Timestamp>,
+    pub otp: Option<Timestamp>,
+    pub recovery_code: Option<Timestamp>,
+}
+
+impl Proofs {
+    /// These methods, all proven at one time.
+    pub fn at(methods: Methods, at: Timestamp) -> Self {
+        Self::default().renewed(methods, at)
+    }
+
+    /// These proofs, with `methods` proven anew. The others stay as old as they are.
+    #[must_use]
+    pub fn renewed(self, methods: Methods, at: Timestamp) -> Self {
+        let renew = |proven: bool, before: Option<Timestamp>| if proven { Some(at) } else { before };
+        Self {
+            password: renew(methods.password, self.password),
+            otp: renew(methods.otp, self.otp),
+            recovery_code: renew(methods.recovery_code, self.recovery_code),
+        }
+    }
+
+    pub const fn methods(self) -> Methods {
+        Methods {
+            password: self.password.is_some(),
+            otp: self.otp.is_some(),
+            recovery_code: self.recovery_code.is_some(),
+        }
+    }
+
+    /// When a second factor was last proven. (A recovery code stands for the factor that was lost.)
+    pub fn second_factor(self) -> Option<Timestamp> {
+        self.otp.max(self.recovery_code)
+    }
+
+    /// When anything was last proven.
+    pub fn latest(self) -> Option<Timestamp> {
+        self.password.max(self.second_factor())
+    }
+
+    /// NIST SP 800-63B: two factors are AAL2.
+    pub fn assurance_level(self) -> u8 {
+        if self.password.is_some() && self.second_factor().is_some() { 2 } else { 1 }
+    }
+
+    /// When the assurance level was last proven in full: at AAL2 the older one of both factors' proofs, so that neither makes
+    /// the other look younger than it is.
+    pub fn authenticated_at(self) -> Option<Timestamp> {
+        match (self.password, self.second_factor()) {
+            (Some(password), Some(second)) => Some(password.min(second)),
+            (one, other) => one.max(other),
+        }
+    }
+
+    /// Authentication method references after RFC 8176, which has no value for a recovery code: the methods that were proven
+    /// at [`Self::authenticated_at`] or later.
+    pub fn references(self) -> impl Iterator<Item = &'static str> {
+        let since = self.authenticated_at();
+        let holds = |at: Option<Timestamp>| at.is_some() && at >= since;
+        [(holds(self.password), "pwd"), (holds(self.otp), "otp"), (self.assurance_level() > 1, "mfa")]
+            .into_iter()
+            .filter_map(|(holds, name)| holds.then_some(name))
+    }
+}
+
+/// How a session's refresh token reaches its client. What was asked for at the sign-in holds for as long as the session: a
+/// script that may not read the cookie must not be told its content by another route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    #[default]
+    Body,
+    Cookie,
+}
+
 /// One sign-in on one device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Session {
@@ -72,14 +139,14 @@ pub struct Session {
     /// The counter of the one refresh token that is good now.
     pub counter: u32,
     pub created_at: Timestamp,
-    pub authenticated_at: Timestamp,
     /// When the counter last went up.
     pub rotated_at: Timestamp,
     /// Which operation put it up: how a rotation whose reply was lost knows itself.
     pub rotated_by: OperationId,
     pub idle_until: Timestamp,
     pub absolute_until: Timestamp,
-    pub methods: Methods,
+    pub proofs: Proofs,
+    pub delivery: Delivery,
     pub device: DeviceId,
     /// Where it was created from, for its owner to see.
     pub address: ClientAddress,
@@ -93,6 +160,11 @@ impl Session {
 
     pub fn is_live(&self, now: Timestamp) -> bool {
         now < self.idle_until && now < self.absolute_until
+    }
+
+    /// When its assurance level was last proven in full. A session begins with a proof.
+    pub fn authenticated_at(&self) -> Timestamp {
+        self.proofs.authenticated_at().unwrap_or(self.created_at)
     }
 
     /// When the current refresh token stops working, if it is not used.

@@ -39,6 +39,8 @@ pub struct RotationRequest {
     pub now: Timestamp,
     pub idle_until: Timestamp,
     pub operation: OperationId,
+    /// The token came as a cookie: a session of which the release before noted no delivery is one of cookies.
+    pub by_cookie: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

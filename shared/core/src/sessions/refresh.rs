@@ -1,7 +1,8 @@
 //! Rotation of refresh tokens (RFC 9700 4.14.2), safe against lost replies and parallel use.
 
 use super::{
-    EndSessions, Grant, RotateSession, Rotation, RotationRequest, Session, SessionPolicy, UserSessions, grant,
+    Delivery, EndSessions, Grant, RotateSession, Rotation, RotationRequest, Session, SessionPolicy,
+    UserSessions, grant,
 };
 use crate::{
     audit::{EventKind, Origin, SecurityEvent, Subject},
@@ -20,6 +21,8 @@ use crate::{
 pub struct RefreshCommand<'a> {
     pub refresh_token: &'a str,
     pub device_token: Option<&'a str>,
+    /// Whether the refresh token came as a cookie.
+    pub by_cookie: bool,
     pub origin: &'a Origin,
 }
 
@@ -81,15 +84,23 @@ where
         now,
         idle_until: now + policy.idle,
         operation,
+        by_cookie: command.by_cookie,
+    };
+    // What came as a cookie goes back as one, also where the session does not know it (yet).
+    let answer = |mut session: Session| {
+        if command.by_cookie {
+            session.delivery = Delivery::Cookie;
+        }
+        grant(env, audience, token.user, session)
     };
     let held = match ports.rotate(request).await? {
-        Rotation::Rotated(session) => return Ok(grant(env, audience, token.user, session)?),
+        Rotation::Rotated(session) => return Ok(answer(session)?),
         Rotation::Refused(held) => held.ok_or(RefreshError::Invalid)?,
     };
     let device = command.device_token.and_then(|text| open_device_token(env.keyring, text, now));
     let known = |session: &Session| device.is_some_and(|device| device.device == session.device);
     match classify(&held, token, operation, now, policy, known) {
-        Refusal::Repeat(session) => Ok(grant(env, audience, token.user, session.clone())?),
+        Refusal::Repeat(session) => Ok(answer(session.clone())?),
         Refusal::Gone => Err(RefreshError::Invalid),
         Refusal::Reuse(session) => {
             let subject = Subject::User(token.user);

@@ -144,7 +144,13 @@ impl Scene {
 
     fn sign_in(&self) -> SessionId {
         let origin = origin();
-        let new = NewSession { user: USER, device: DEVICE, methods: Methods::PASSWORD, origin: &origin };
+        let new = NewSession {
+            user: USER,
+            device: DEVICE,
+            methods: Methods::PASSWORD,
+            delivery: Delivery::Body,
+            origin: &origin,
+        };
         let session = new.build(self.env(), &self.policy).unwrap();
         let epoch = self.store().held.epoch;
         assert!(
@@ -156,7 +162,7 @@ impl Scene {
     fn refresh_with(&self, refresh_token: &str, device_token: Option<&str>, replies: Vec<Reply>) -> Answer {
         let port = Port::of(0, &self.store, replies);
         let origin = origin();
-        let command = RefreshCommand { refresh_token, device_token, origin: &origin };
+        let command = RefreshCommand { refresh_token, device_token, by_cookie: false, origin: &origin };
         answer(finish(refresh(&port, self.env(), &self.policy, &AUDIENCE, command)), self.now())
     }
 
@@ -186,7 +192,7 @@ fn a_refresh_answers_the_next_token_and_puts_the_idle_end_off() {
         let session = scene.session().unwrap();
         assert_eq!(session.idle_until, scene.now() + DAY * 14);
         assert_eq!(session.absolute_until, START + DAY * 90);
-        assert_eq!(session.authenticated_at, START, "a refresh proves nothing anew");
+        assert_eq!(session.authenticated_at(), START, "a refresh proves nothing anew");
     }
 }
 
@@ -429,7 +435,13 @@ fn a_sign_in_under_an_epoch_that_has_passed_begins_no_session() {
     let scene = Scene::empty(policy(10));
     scene.store().held.epoch = Epoch(4);
     let origin = origin();
-    let new = NewSession { user: USER, device: DEVICE, methods: Methods::PASSWORD, origin: &origin };
+    let new = NewSession {
+        user: USER,
+        device: DEVICE,
+        methods: Methods::PASSWORD,
+        delivery: Delivery::Body,
+        origin: &origin,
+    };
     let session = new.build(scene.env(), &scene.policy).unwrap();
     for (epoch, begins) in [(Epoch(3), false), (Epoch(5), false), (Epoch(4), true)] {
         let begun = finish(begin(&scene.port(), scene.env(), &scene.policy, USER, epoch, &session, &origin));
@@ -474,37 +486,63 @@ fn plain(id: u8) -> Session {
         id: SessionId::from_bytes([id; 16]),
         counter: 0,
         created_at: START,
-        authenticated_at: START,
         rotated_at: START,
         rotated_by: crate::ids::OperationId::from_bytes([id; 16]),
         idle_until: START + DAY * 14,
         absolute_until: START + DAY * 90,
-        methods: Methods::PASSWORD,
+        proofs: Proofs::at(Methods::PASSWORD, START),
+        delivery: Delivery::Body,
         device: DEVICE,
         address: ClientAddress::unknown(),
         agent: String::new(),
     }
 }
 
+/// Every combination of what was proven when with what the account has: a proof of one method is none of another.
 #[test]
-fn a_step_up_is_needed_after_ten_minutes_or_without_the_second_factor() {
-    let caller = |assurance_level| Caller {
-        user: USER,
-        session: DEVICE_SESSION,
-        authenticated_at: START,
-        assurance_level,
-    };
-    let recent = START + SECOND * 600;
-    assert!(caller(1).require_recent(recent, false).is_ok());
-    assert!(caller(2).require_recent(recent, true).is_ok());
-    for (level, now, has_factor) in [(1, recent, true), (1, recent + MILLI, false), (2, recent + MILLI, true)]
+fn a_recent_proof_is_one_of_what_the_account_demands() {
+    let now = START + DAY;
+    let ages = [None, Some(Duration::ZERO), Some(SECOND * 600), Some(SECOND * 600 + MILLI), Some(DAY)];
+    let recent = |at: Option<Timestamp>| at.is_some_and(|at| at >= now.minus(SECOND * 600));
+    for (password, otp, recovery) in ages
+        .iter()
+        .flat_map(|one| ages.iter().map(move |two| (*one, *two)))
+        .flat_map(|(one, two)| ages.iter().map(move |three| (one, two, *three)))
     {
-        let refused = caller(level).require_recent(now, has_factor);
-        assert!(
-            matches!(refused, Err(CallerError::ReauthenticationRequired)),
-            "{level} {now:?} {has_factor}"
-        );
+        let at = |age: Option<Duration>| age.map(|age| now.minus(age));
+        let proofs = Proofs { password: at(password), otp: at(otp), recovery_code: at(recovery) };
+        let caller = Caller { user: USER, session: DEVICE_SESSION, proofs };
+        let second = recent(proofs.otp) || recent(proofs.recovery_code);
+        let with_factor = caller.require_recent(now, true).is_ok();
+        let without = caller.require_recent(now, false).is_ok();
+        assert_eq!(with_factor, second, "{proofs:?}");
+        assert_eq!(without, second || recent(proofs.password), "{proofs:?}");
+        // What a token says of it: both factors of AAL2 were proven at its time or later, and so was each method it names.
+        if proofs.assurance_level() == 2 {
+            let time = proofs.authenticated_at().unwrap();
+            assert!(
+                proofs.password.unwrap() >= time && proofs.second_factor().unwrap() >= time,
+                "{proofs:?}"
+            );
+        }
+        for (name, proven) in [("pwd", proofs.password), ("otp", proofs.otp)] {
+            let named = proofs.references().any(|reference| reference == name);
+            assert!(!named || proven >= proofs.authenticated_at(), "{proofs:?}");
+        }
+        assert_eq!(proofs.references().any(|reference| reference == "mfa"), proofs.assurance_level() == 2);
     }
+}
+
+#[test]
+fn a_new_proof_of_one_method_renews_no_other() {
+    let signed_in = Proofs::at(Methods::PASSWORD.with(Methods::OTP), START);
+    let (later, latest) = (START + DAY, START + DAY * 2);
+    let password = signed_in.renewed(Methods::PASSWORD, later);
+    assert_eq!(password, Proofs { password: Some(later), ..signed_in });
+    assert_eq!((password.assurance_level(), password.authenticated_at()), (2, Some(START)));
+    let both = password.renewed(Methods::RECOVERY_CODE, latest);
+    assert_eq!(both.authenticated_at(), Some(later), "the older one of the two factors");
+    assert_eq!(both.references().collect::<Vec<_>>(), ["pwd", "mfa"], "its one-time code is older than that");
 }
 
 /// The rules again, in the words of the design, over a session that is three numbers.
@@ -663,7 +701,12 @@ async fn play(
     match act {
         Act::Refresh | Act::RefreshRepeated | Act::Replay => {
             let text = token(session, u32::from(act != Act::Replay));
-            let command = RefreshCommand { refresh_token: &text, device_token: None, origin: &origin };
+            let command = RefreshCommand {
+                refresh_token: &text,
+                device_token: None,
+                by_cookie: false,
+                origin: &origin,
+            };
             let outcome = refresh(&port, env, &policy, &AUDIENCE, command).await;
             if let Ok(grant) = outcome {
                 let given = open_refresh_token(&KEYRING, grant.refresh_token.expose()).unwrap();
@@ -677,7 +720,13 @@ async fn play(
             port.store().ended.insert(session);
         }
         Act::SignIn => {
-            let new = NewSession { user: USER, device: DEVICE, methods: Methods::PASSWORD, origin: &origin };
+            let new = NewSession {
+                user: USER,
+                device: DEVICE,
+                methods: Methods::PASSWORD,
+                delivery: Delivery::Body,
+                origin: &origin,
+            };
             let built = new.build(env, &policy).unwrap();
             if begin(&port, env, &policy, USER, Epoch(0), &built, &origin).await.unwrap() {
                 let given = RefreshToken { user: USER, session: built.id, counter: 0 };

@@ -5,7 +5,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{ACCESS_LIFETIME, TokenError, jwt};
 use crate::{
-    clock::Timestamp, ids::UserId, keyring::Keyring, random::Random, secret::Secret, sessions::Session,
+    clock::Timestamp,
+    ids::UserId,
+    keyring::Keyring,
+    random::Random,
+    secret::Secret,
+    sessions::{Proofs, Session},
 };
 
 const TYP: &str = "at+jwt";
@@ -35,6 +40,40 @@ pub struct AccessClaims {
     pub exp: u64,
     pub jti: String,
     pub scope: String,
+    /// What the routes ask that want a recent proof of one method in particular. The release before does not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proofs: Option<ProofClaims>,
+}
+
+/// When each method was last proven, in seconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ProofClaims {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pwd: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub otp: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<u64>,
+}
+
+impl From<Proofs> for ProofClaims {
+    fn from(proofs: Proofs) -> Self {
+        Self {
+            pwd: proofs.password.map(Timestamp::seconds),
+            otp: proofs.otp.map(Timestamp::seconds),
+            recovery: proofs.recovery_code.map(Timestamp::seconds),
+        }
+    }
+}
+
+impl From<ProofClaims> for Proofs {
+    fn from(claims: ProofClaims) -> Self {
+        Self {
+            password: claims.pwd.map(Timestamp::from_seconds),
+            otp: claims.otp.map(Timestamp::from_seconds),
+            recovery_code: claims.recovery.map(Timestamp::from_seconds),
+        }
+    }
 }
 
 /// Issues an access token for a session.
@@ -56,13 +95,14 @@ pub fn issue_access_token(
         sub: user.to_string(),
         client_id: CLIENT_ID.to_owned(),
         sid: session.id.to_string(),
-        aal: session.methods.assurance_level(),
-        amr: session.methods.references().map(str::to_owned).collect(),
-        auth_time: session.authenticated_at.seconds(),
+        aal: session.proofs.assurance_level(),
+        amr: session.proofs.references().map(str::to_owned).collect(),
+        auth_time: session.authenticated_at().seconds(),
         iat: now.seconds(),
         exp: (now + ACCESS_LIFETIME).seconds(),
         jti: URL_SAFE_NO_PAD.encode(jti),
         scope: "account".to_owned(),
+        proofs: Some(session.proofs.into()),
     };
     jwt::sign(keyring, TYP, &claims)
 }

@@ -9,6 +9,7 @@ use crate::{
     ids::{DeviceId, OperationId, UserId},
     keyring::Keyring,
     secret::Secret,
+    sessions::Delivery,
 };
 
 const TYP: &str = "mfa+jwt";
@@ -24,8 +25,8 @@ pub struct MfaClaims {
     pub known_device: bool,
     /// The account's key, for the device token to come.
     pub account: crate::accounts::AccountKey,
-    /// Whether the sign-in asked for its tokens as cookies.
-    pub cookie_delivery: bool,
+    /// What the sign-in asked for.
+    pub delivery: Delivery,
     /// Names the token: it can be spent once.
     pub id: OperationId,
     pub issued_at: Timestamp,
@@ -65,7 +66,7 @@ pub fn issue_mfa_token(
         device: claims.device.to_string(),
         known: claims.known_device,
         account: claims.account.to_string(),
-        cookie: claims.cookie_delivery,
+        cookie: claims.delivery == Delivery::Cookie,
     };
     jwt::sign(keyring, TYP, &wire)
 }
@@ -89,7 +90,7 @@ pub fn verify_mfa_token(
         device: wire.device.parse().map_err(|_| TokenError::Invalid("device"))?,
         known_device: wire.known,
         account: wire.account.parse().map_err(|_| TokenError::Invalid("account"))?,
-        cookie_delivery: wire.cookie,
+        delivery: if wire.cookie { Delivery::Cookie } else { Delivery::Body },
         id: wire.jti.parse().map_err(|_| TokenError::Invalid("jti"))?,
         issued_at: Timestamp::from_seconds(wire.iat),
     })

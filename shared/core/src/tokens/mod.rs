@@ -7,7 +7,7 @@ mod mfa;
 mod opaque;
 mod refresh;
 
-pub use access::{AccessClaims, Audience, CLIENT_ID, issue_access_token, verify_access_token};
+pub use access::{AccessClaims, Audience, CLIENT_ID, ProofClaims, issue_access_token, verify_access_token};
 pub use device::{DeviceToken, issue_device_token, open_device_token};
 pub use jwt::TokenError;
 pub use mfa::{MfaClaims, issue_mfa_token, verify_mfa_token};

@@ -88,10 +88,10 @@ impl SessionReport {
             device: session.device.to_string(),
             agent: session.agent.clone(),
             address: session.address.to_string(),
-            aal: session.methods.assurance_level(),
+            aal: session.proofs.assurance_level(),
             created_at: session.created_at.seconds(),
             last_used_at: session.rotated_at.seconds(),
-            authenticated_at: session.authenticated_at.seconds(),
+            authenticated_at: session.authenticated_at().seconds(),
             ends_at: session.refresh_until().seconds(),
         }
     }
