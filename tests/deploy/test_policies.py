@@ -55,7 +55,15 @@ ONLY_ON_EMULATORS = {
 
 def statements(function):
     for policy in (functions() | hooks())[function]["Policies"]:
-        yield from policy["Statement"]
+        yield from (statement for statement in policy["Statement"] if statement["Effect"] == "Allow")
+
+
+@pytest.mark.parametrize("function", sorted(functions() | hooks()))
+def test_nothing_is_denied_but_to_make_log_groups(function):
+    denied = [s for p in (functions() | hooks())[function]["Policies"] for s in p["Statement"] if s["Effect"] != "Allow"]
+    (statement,) = denied
+    assert statement["Action"] == ["logs:CreateLogGroup"]
+    assert statement["Resource"] == {"Fn::Sub": ARN.format("logs", "log-group:/sallyport/${AWS::StackName}/*")}
 
 
 def target(resource):
@@ -145,7 +153,7 @@ def test_key_serves_the_secrets_and_nothing_else(function):
     assert set().union(*(s["Action"] for s in key)) == needed
     for statement in key:
         via = statement["Condition"]["StringEquals"]["kms:ViaService"]
-        assert via == {"Fn::Sub": "secretsmanager.${AWS::Region}.amazonaws.com"}
+        assert via == {"Fn::Sub": "secretsmanager.${AWS::Region}.${AWS::URLSuffix}"}
 
 
 def test_only_keys_and_rotation_write_the_keyring():

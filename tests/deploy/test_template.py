@@ -74,8 +74,58 @@ def test_sizes_and_times():
 
 @pytest.mark.parametrize("function", sorted(functions()))
 def test_function_has_a_log_group_that_forgets(function):
-    group = functions()[function]["LoggingConfig"]["LogGroup"]["Ref"]
-    assert resources("AWS::Logs::LogGroup")[group]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+    nested, output = functions()[function]["LoggingConfig"]["LogGroup"]["Fn::GetAtt"]
+    group = load("infra/logs.yaml")["Outputs"][output.removeprefix("Outputs.")]["Value"]["Ref"]
+    assert nested == "Logs" and group == output.removeprefix("Outputs.")
+    properties = load("infra/logs.yaml")["Resources"][group]["Properties"]
+    assert properties["LogGroupName"] == {"Fn::Sub": f"/sallyport/${{Deployment}}/{function}"}
+
+
+@pytest.mark.parametrize("template", ["infra/logs.yaml", "infra/api-log.yaml"])
+def test_logs_are_kept_as_long_as_was_said_and_with_the_data(template):
+    for group in load(template)["Resources"].values():
+        assert group["Type"] == "AWS::Logs::LogGroup"
+        assert group["Properties"]["RetentionInDays"] == {"Ref": "LogRetentionDays"}
+        assert group["DeletionPolicy"] == group["UpdateReplacePolicy"] == {"Ref": "RetentionPolicy"}
+        assert group["Properties"]["KmsKeyId"] == {"Fn::If": ["HasKey", {"Ref": "LogKeyArn"}, {"Ref": "AWS::NoValue"}]}
+    (stack,) = (r for r in load()["Resources"].values() if r.get("Properties", {}).get("TemplateURL") == template)
+    passed = stack["Properties"]["Parameters"]
+    assert passed["RetentionPolicy"] == {"Fn::If": ["DataIsProtected", "Retain", "Delete"]}
+    assert set(passed) == set(load(template)["Parameters"])
+
+
+def test_a_domain_is_the_only_way_in_and_speaks_tls_1_2():
+    domain = load("infra/domain.yaml")["Resources"]
+    assert domain["Domain"]["Properties"]["SecurityPolicy"] == "TLS_1_2"
+    assert API["DisableExecuteApiEndpoint"] == {"Fn::If": ["HasDomain", True, False]}
+    # The root of the domain: nothing of the paths changes.
+    assert "BasePath" not in domain["Mapping"]["Properties"]
+    records = [r["Properties"] for r in domain.values() if r["Type"] == "AWS::Route53::RecordSet"]
+    assert {record["Type"] for record in records} == {"A", "AAAA"}
+    assert all(r["Condition"] == "HasZone" for r in domain.values() if r["Type"] == "AWS::Route53::RecordSet")
+    passed = load()["Resources"]["Domain"]["Properties"]["Parameters"]
+    assert set(passed) == set(load("infra/domain.yaml")["Parameters"])
+    # The stage and not its name: a mapping is of a stage that is there.
+    assert passed["ApiStage"] == {"Ref": "Api.Stage"}
+
+
+def test_the_issuer_is_what_was_said_or_the_domain():
+    issuer = load()["Globals"]["Function"]["Environment"]["Variables"]["SALLYPORT_ISSUER"]
+    domain = {"Fn::Sub": "https://${DomainName}"}
+    assert issuer == {"Fn::If": ["HasIssuer", {"Ref": "Issuer"}, {"Fn::If": ["HasDomain", domain, ""]}]}
+    told = load()["Outputs"]["Issuer"]["Value"]["Fn::If"]
+    assert told[:2] == issuer["Fn::If"][:2] and told[2]["Fn::If"][:2] == issuer["Fn::If"][2]["Fn::If"][:2]
+
+
+def test_the_apis_own_address_refuses_old_tls():
+    """Of a regional API, TLS_1_0 is the default: https://docs.aws.amazon.com/apigateway/latest/developerguide/apigateway-security-policies-list.html"""
+    assert API["SecurityPolicy"].startswith("SecurityPolicy_TLS13_1_2_")
+    assert API["EndpointAccessMode"] == "BASIC"
+
+
+def test_no_metrics_are_billed_by_method():
+    """Five of each method at the price of one of our own: AWS/ApiGateway's by ApiName and Stage are free, and are those in use."""
+    assert [s for s in API["MethodSettings"] if s.get("MetricsEnabled")] == []
 
 
 def test_no_log_level_that_would_drop_the_metrics():
@@ -144,6 +194,12 @@ def test_gateway_answers_in_the_shape_of_the_functions(kind):
     assert body.get("status") == STATUS[kind]
     if STATUS[kind] in (429, 503):
         assert headers["Retry-After"] == f"'{body['retry_after']}'"
+
+
+def test_the_outputs_name_the_next_command():
+    assert load()["Outputs"]["NextStep"]["Value"] == {
+        "Fn::Sub": "sallyport --region ${AWS::Region} setup --stack ${AWS::StackName}",
+    }
 
 
 def test_parameters_explain_themselves():

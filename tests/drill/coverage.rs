@@ -164,6 +164,8 @@ const PLATFORM: [(&str, &str, &[&str]); 12] = [
     ("AWS/Logs", "EMFValidationErrors", &["LogGroupName"]),
 ];
 
+const LOG_GROUPS: &str = include_str!("../../infra/logs.yaml");
+
 fn is_published(series: &Series) -> bool {
     let names: Vec<&str> = series.dimensions.keys().map(String::as_str).collect();
     let known = PLATFORM.iter().any(|(namespace, metric, dimensions)| {
@@ -178,7 +180,7 @@ fn is_published(series: &Series) -> bool {
         }
         "LogGroupName" => {
             let function = value.strip_prefix("/sallyport/sallyport-local/").unwrap_or_default();
-            TEMPLATE.contains(&format!("LogGroupName: !Sub \"/sallyport/${{AWS::StackName}}/{function}\""))
+            LOG_GROUPS.contains(&format!("LogGroupName: !Sub \"/sallyport/${{Deployment}}/{function}\""))
         }
         "TableName" => {
             let table = value.strip_prefix("sallyport-local-").unwrap_or_default();

@@ -156,7 +156,7 @@ mod tests {
     fn the_event_has_the_members_of_the_probe_in_the_template() {
         let template = include_str!("../../../template.yaml");
         let (_, rest) = template.split_once("Input: >-\n              {\"resource\"").unwrap();
-        let (input, _) = rest.split_once("\n  HealthLog:").unwrap();
+        let (input, _) = rest.split_once("\n\n").unwrap();
         let input: String = input.lines().map(str::trim).collect();
         let probe: Value = serde_json::from_str(&format!("{{\"resource\"{input}")).unwrap();
         let members =
