@@ -156,7 +156,7 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
     functions.prepare().await;
     let gateway = Gateway {
         routes: Routes::of(&functions.handlers)?,
-        refusals: Refusals::of_the_stack(&config.docs_url)?,
+        refusals: Refusals::of_the_stack(&config.docs_url, &config.allowed_origins)?,
         clock: Arc::clone(&clock),
         lambda: Arc::clone(&lambda),
         port: address.port(),

@@ -53,6 +53,8 @@ async fn every_answer_carries_the_security_headers() -> Result<()> {
         assert_eq!(transport, "max-age=63072000; includeSubDomains", "{what}");
         assert_eq!(answer.header("x-content-type-options"), "nosniff", "{what}");
         assert_eq!(answer.header("referrer-policy"), "no-referrer", "{what}");
+        let policy = answer.header("content-security-policy");
+        assert_eq!(policy, "default-src 'none'; frame-ancestors 'none'", "{what}");
         for header in ["server", "x-powered-by", "via", "x-aspnet-version"] {
             assert!(!answer.has_header(header), "{what}: {header}");
         }

@@ -1,6 +1,7 @@
 //! Which calls each function makes: what the statements of template.yaml must allow, and no more.
 //!
-//! The deploy suite compares `sallyport-calls.json` in the target directory with the template.
+//! The deploy suite compares `sallyport-calls.json` in the target directory with the template, and `sallyport-items.json`,
+//! which says of which kinds the items were.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -46,12 +47,20 @@ async fn record() -> Result<()> {
     calls.extend(first_start().await?);
 
     let mut recorded = BTreeMap::<String, BTreeSet<String>>::new();
+    let mut items = BTreeMap::<String, BTreeSet<String>>::new();
     for call in &calls {
         let Some(function) = call["function"].as_str().filter(|name| *name != "operator") else { continue };
         let made = recorded.entry(function.to_owned()).or_default();
         for part in call["parts"].as_array().into_iter().flatten() {
             let table = logical(part["table"].as_str().unwrap_or_default());
-            made.insert(format!("dynamodb:{} {table}", part["action"].as_str().unwrap_or_default()));
+            let action = part["action"].as_str().unwrap_or_default();
+            made.insert(format!("dynamodb:{action} {table}"));
+            if let Some(kind) = part["kind"].as_str() {
+                items
+                    .entry(function.to_owned())
+                    .or_default()
+                    .insert(format!("dynamodb:{action} {table} {kind}"));
+            }
         }
         if call["service"] == "dynamodb" && call["parts"].as_array().is_none_or(Vec::is_empty) {
             // Calls about a table.
@@ -87,10 +96,9 @@ async fn record() -> Result<()> {
         functions,
         ["health", "keys", "login", "maintenance", "mfa", "refresh", "responder", "rotation", "smoke"]
     );
-    std::fs::write(
-        target_directory()?.join("sallyport-calls.json"),
-        serde_json::to_string_pretty(&recorded)?,
-    )?;
+    for (file, recorded) in [("sallyport-calls.json", &recorded), ("sallyport-items.json", &items)] {
+        std::fs::write(target_directory()?.join(file), serde_json::to_string_pretty(recorded)?)?;
+    }
     Ok(())
 }
 

@@ -7,11 +7,12 @@ The recording comes from the black-box suite (tests/api), which writes each func
 
 import json
 import os
+import re
 
 import pytest
 
 from deployment import target_directory
-from template import functions, hooks
+from template import ROOT, functions, hooks
 
 # What a secret's key must allow for a call on the secret: nothing more, and only through Secrets Manager.
 KEY_ACTIONS = {
@@ -189,6 +190,62 @@ def test_health_reads_only_what_it_probes_with():
     probed = {grant.split()[1] for grant in granted("health", {"dynamodb"})} - {"Ops"}
     told = {"Ops FLAGS", "Ops INCIDENT", "Ops INCIDENT_CAUSE"}
     assert leading_keys("health") == {f"{table} HEALTH" for table in probed} | told
+
+
+# What the walk does not come to: nothing is mitigated by itself unless a deployment says so.
+UNRECORDED_ITEMS = {"responder": {"dynamodb:PutItem Ops FLAGS"}}
+# Read or removed when there is something of that age, or asked by a probe that the table answers without an item.
+IDLE_ITEMS = {"health": {"- Sessions HEALTH"}, "maintenance": {"- Ops INCIDENT_CAUSE"}}
+
+
+def reserved(function):
+    """Statement → the kinds of items that it is for, of those that say so, by table and action."""
+    found = {}
+    for statement in statements(function):
+        conditions = statement.get("Condition", {})
+        keys = [
+            key for operator in ("ForAllValues:StringEquals", "ForAllValues:StringLike")
+            for key in conditions.get(operator, {}).get("dynamodb:LeadingKeys", [])
+        ]
+        for action in statement["Action"] if keys else []:
+            found.setdefault(f"{action} {target(statement['Resource'])}", set()).update(key.split("#")[0] for key in keys)
+    return found
+
+
+@pytest.fixture(scope="module")
+def items(recorded):
+    return json.loads((target_directory() / "sallyport-items.json").read_text())
+
+
+@pytest.mark.parametrize("function", sorted(functions()))
+def test_items_that_a_statement_is_for_are_those_that_are_asked_for(function, items):
+    made = {}
+    for entry in set(items.get(function, [])) | UNRECORDED_ITEMS.get(function, set()):
+        call, kind = entry.rsplit(" ", 1)
+        made.setdefault(call, set()).add(kind)
+    reserved_for = reserved(function)
+    # Of what is asked for nothing is refused.
+    refused = {call: kinds - reserved_for[call] for call, kinds in made.items() if call in reserved_for}
+    assert {call: kinds for call, kinds in refused.items() if kinds} == {}
+    # And no kind is there that no call of the function asks for.
+    kinds = {(call.split()[1], kind) for call, of in made.items() for kind in of}
+    idle = {(call.split()[1], kind) for call, of in reserved_for.items() for kind in of} - kinds
+    assert idle - {(entry.split()[1], entry.split()[2]) for entry in IDLE_ITEMS.get(function, set())} == set()
+
+
+def test_who_writes_for_the_deployment_writes_into_nobodys_events():
+    for function in ("keys", "rotation", "responder"):
+        assert reserved(function)["dynamodb:PutItem Audit"] == {"DEPLOYMENT"}
+
+
+def test_the_responder_reaches_no_client_and_a_drill_no_factor():
+    assert "CLIENT" not in set().union(*(kinds for call, kinds in reserved("responder").items() if call.endswith(" Ops")))
+    (profile,) = (s for s in statements("maintenance") if s["Sid"] == "CanaryProfile")
+    attributes = profile["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"]
+    source = (ROOT / "shared/aws/src/accounts.rs").read_text().split("fn write_profile(")[1].split("\n}\n")[0]
+    assert set(attributes) == {"pk", "sk", *re.findall(r'item\.insert\("(\w+)"', source)}
+    # Of a factor and of a login record, what makes somebody else able to sign in.
+    assert not {"secret", "seed", "password", "codes", "confirmed", "user_id"} & set(attributes)
 
 
 def test_of_the_operators_table_functions_read_flags_and_refresh_clients_besides():

@@ -3,6 +3,7 @@
 import json
 import re
 
+import jsonschema
 import pytest
 
 from template import ROOT, functions, load, resources, routes
@@ -164,36 +165,116 @@ def test_bodies_are_never_logged():
     assert [s for s in API["MethodSettings"] if s.get("DataTraceEnabled") or s.get("LoggingLevel", "OFF") != "OFF"] == []
 
 
+# The status that API Gateway gives what it answers itself; of the two families, as many as they stand for:
+# https://docs.aws.amazon.com/apigateway/latest/developerguide/supported-gateway-response-types.html
 STATUS = {
-    "DEFAULT_4XX": None, "DEFAULT_5XX": 500, "MISSING_AUTHENTICATION_TOKEN": 404, "RESOURCE_NOT_FOUND": 404,
-    "UNSUPPORTED_MEDIA_TYPE": 415, "REQUEST_TOO_LARGE": 413, "THROTTLED": 429, "QUOTA_EXCEEDED": 429,
-    "INTEGRATION_TIMEOUT": 503, "INTEGRATION_FAILURE": 503,
+    "ACCESS_DENIED": 403, "API_CONFIGURATION_ERROR": 500, "DEFAULT_4XX": None, "DEFAULT_5XX": None, "INTEGRATION_FAILURE": 504,
+    "INTEGRATION_TIMEOUT": 504, "INVALID_SIGNATURE": 403, "MISSING_AUTHENTICATION_TOKEN": 403, "QUOTA_EXCEEDED": 429,
+    "REQUEST_TOO_LARGE": 413, "RESOURCE_NOT_FOUND": 404, "THROTTLED": 429, "UNSUPPORTED_MEDIA_TYPE": 415, "WAF_FILTERED": 403,
 }
+# What this API asks no authorizer, key or model about cannot be answered so.
+NEVER = {
+    "AUTHORIZER_CONFIGURATION_ERROR", "AUTHORIZER_FAILURE", "BAD_REQUEST_BODY", "BAD_REQUEST_PARAMETERS", "EXPIRED_TOKEN",
+    "INVALID_API_KEY", "UNAUTHORIZED",
+}
+ORIGINS = {"none": "", "one": "https://app.example.com", "two": "https://app.example.com,https://admin.example.com:8443"}
+DOCUMENT = json.loads((ROOT / "functions/keys/openapi.json").read_text())
+
+
+def resolved(value, parameters):
+    """What CloudFormation makes of a value, `None` where the property goes; with the conditions of the template itself."""
+    def holds(condition):
+        (function, of), = condition.items()
+        if function == "Condition":
+            return holds(load()["Conditions"][of])
+        if function == "Fn::And":
+            return all(holds(part) for part in of)
+        if function == "Fn::Not":
+            return not holds(of[0])
+        assert function == "Fn::Equals", function
+        return resolved(of[0], parameters) == resolved(of[1], parameters)
+
+    if not isinstance(value, dict):
+        return value
+    (function, of), = value.items()
+    if function == "Fn::If":
+        return resolved(of[1] if holds({"Condition": of[0]}) else of[2], parameters)
+    if function == "Fn::Sub":
+        return re.sub(r"\$\{(\w+)\}", lambda match: parameters[match[1]], of)
+    if function == "Fn::Split":
+        return resolved(of[1], parameters).split(of[0])
+    if function == "Fn::Join":
+        return of[0].join(resolved(of[1], parameters))
+    return None if of == "AWS::NoValue" else parameters[of]
+
+
+def rendered(kind, origins=""):
+    """(status or None, headers, body) of an answer of the gateway's own."""
+    parameters = {"AllowedOrigins": origins, "DocsUrl": "https://docs.example.com/errors"}
+    response = API["GatewayResponses"][kind]
+    headers = {n: resolved(v, parameters) for n, v in response["ResponseParameters"]["Headers"].items()}
+    headers = {
+        name: "the-id" if value == "context.requestId" else re.fullmatch("'(.*)'", value)[1]
+        for name, value in headers.items() if value is not None
+    }
+    body = resolved(response["ResponseTemplates"]["application/json"], parameters)
+    return response.get("StatusCode", STATUS[kind]), headers, json.loads(body.replace("$context.requestId", "the-id"))
 
 
 def test_gateway_responses_are_complete():
     assert set(API["GatewayResponses"]) == set(STATUS)
+    assert not NEVER & set(STATUS)
 
 
 @pytest.mark.parametrize("kind", sorted(STATUS))
 def test_gateway_answers_in_the_shape_of_the_functions(kind):
-    response = API["GatewayResponses"][kind]
-    headers = response["ResponseParameters"]["Headers"]
-    assert headers["Content-Type"] == "'application/problem+json'"
-    assert headers["X-Request-Id"] == "context.requestId"
-    assert {"Cache-Control", "Referrer-Policy", "Strict-Transport-Security", "X-Content-Type-Options"} <= set(headers)
-    assert response.get("StatusCode") == STATUS[kind]
-
-    body = json.loads(response["ResponseTemplates"]["application/json"]["Fn::Sub"])
-    assert {"type", "title", "detail", "code", "request_id"} <= set(body)
-    assert body["type"] == f"${{DocsUrl}}/{body['code']}.md"
+    status, headers, body = rendered(kind)
+    problem = {"$ref": "#/components/schemas/Problem", "components": DOCUMENT["components"]}
+    jsonschema.Draft202012Validator(problem).validate(body)
+    assert headers["X-Request-Id"] == body["request_id"] == "the-id"
+    assert body["type"] == f"https://docs.example.com/errors/{body['code']}.md"
+    # Absent where the gateway alone knows it, and never another one than is sent.
+    assert body.get("status") == status
+    assert (status is None) == (kind == "DEFAULT_5XX")
     # The title is the code's, whoever says it; what happened in detail only the gateway knows.
-    status, title = (ROOT / f"docs/errors/{body['code']}.md").read_text().splitlines()[2].split(" · ")
+    page = (ROOT / f"docs/errors/{body['code']}.md").read_text()
+    own, title = page.splitlines()[2].split(" · ")
     assert body["title"] == title
-    assert body.get("status") in (None, int(status.strip("`")))
-    assert body.get("status") == STATUS[kind]
-    if STATUS[kind] in (429, 503):
-        assert headers["Retry-After"] == f"'{body['retry_after']}'"
+    assert status in (None, int(own.strip("`"))) or f"`{status}`" in page, f"the page of {body['code']} has no {status}"
+    assert headers.get("Retry-After") == (str(body["retry_after"]) if "retry_after" in body else None)
+    assert ("retry_after" in body) == (status in (429, 503, 504))
+
+
+@pytest.mark.parametrize("kind", sorted(STATUS))
+def test_gateway_answers_with_the_headers_of_the_functions(kind):
+    _, headers, _ = rendered(kind)
+    functions_own = (ROOT / "shared/http/src/app.rs").read_text()
+    for name in ("Content-Security-Policy", "Referrer-Policy", "Strict-Transport-Security", "X-Content-Type-Options"):
+        assert f'"{headers[name]}"' in functions_own, name
+    assert (headers["Content-Type"], headers["Cache-Control"]) == ("application/problem+json", "no-store")
+
+
+@pytest.mark.parametrize("kind", sorted(STATUS))
+@pytest.mark.parametrize("allowed", sorted(ORIGINS))
+def test_gateway_lets_allowed_origins_read_its_answers_and_gives_no_other_credentials(kind, allowed):
+    _, headers, _ = rendered(kind, ORIGINS[allowed])
+    origin = headers.get("Access-Control-Allow-Origin")
+    credentials = headers.get("Access-Control-Allow-Credentials")
+    exposed = headers.get("Access-Control-Expose-Headers")
+    assert headers["Vary"] == "Origin"
+    if allowed == "none":
+        assert (origin, credentials, exposed) == (None, None, None)
+        return
+    assert f'"{exposed}"' in (ROOT / "shared/http/src/cors.rs").read_text()
+    # A browser takes no credentials to the wildcard, and the one origin is nobody else's. Never the request's own word.
+    assert (origin, credentials) == {"one": (ORIGINS["one"], "true"), "two": ("*", None)}[allowed]
+
+
+@pytest.mark.parametrize("kind", sorted(kind for kind in STATUS if (STATUS[kind] or 500) >= 500 and kind != "DEFAULT_4XX"))
+def test_a_fault_keeps_the_status_of_api_gateway(kind):
+    """One that a template changes is counted as a 4XXError, and the alarm on faults does not see it:
+    https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html"""
+    assert "StatusCode" not in API["GatewayResponses"][kind]
 
 
 def test_the_outputs_name_the_next_command():

@@ -51,11 +51,12 @@ struct Wording {
 }
 
 impl Refusals {
-    /// Reads the template; `docs_url` is the base of the error pages.
+    /// Reads the template as deployed with these parameters: `docs_url` is the base of the error pages, `origins` are those
+    /// that are allowed.
     ///
     /// # Errors
     /// When a response that is needed here is missing or misshapen.
-    pub(crate) fn of_the_stack(docs_url: &str) -> anyhow::Result<Self> {
+    pub(crate) fn of_the_stack(docs_url: &str, origins: &[String]) -> anyhow::Result<Self> {
         let documents = YamlLoader::load_from_str(TEMPLATE).context("template.yaml")?;
         let document = documents.first().context("template.yaml is empty")?;
         let responses = &document["Resources"]["Api"]["Properties"]["GatewayResponses"];
@@ -69,7 +70,7 @@ impl Refusals {
         ];
         let read = |refusal: Refusal| {
             let (name, status) = refusal.response_type();
-            let wording = wording(&responses[name], status, docs_url);
+            let wording = wording(&responses[name], status, docs_url, origins);
             Ok((refusal, wording.with_context(|| format!("template.yaml, gateway response {name}"))?))
         };
         Ok(Self(all.into_iter().map(read).collect::<anyhow::Result<_>>()?))
@@ -93,16 +94,15 @@ impl Refusals {
     }
 }
 
-fn wording(response: &Yaml, status: StatusCode, docs_url: &str) -> anyhow::Result<Wording> {
+fn wording(
+    response: &Yaml,
+    status: StatusCode,
+    docs_url: &str,
+    origins: &[String],
+) -> anyhow::Result<Wording> {
     let body = response["ResponseTemplates"]["application/json"].as_str().context("has no body")?;
     let headers = response["ResponseParameters"]["Headers"].as_hash().context("has no headers")?;
-    let headers = headers.iter().map(|(name, value)| {
-        let name = name.as_str().context("a header has no name")?.parse()?;
-        let value = value.as_str().context("a header has no value")?;
-        // The two forms that are understood here.
-        anyhow::ensure!(value.starts_with('\'') || value == "context.requestId", "header {name}: {value}");
-        Ok((name, value.to_owned()))
-    });
+    let headers = headers.iter().filter_map(|(name, value)| header(name, value, origins).transpose());
     let status = match response["StatusCode"].as_i64() {
         Some(code) => StatusCode::from_u16(u16::try_from(code)?)?,
         None => status,
@@ -114,13 +114,38 @@ fn wording(response: &Yaml, status: StatusCode, docs_url: &str) -> anyhow::Resul
     })
 }
 
+/// A header with the expression of its value, or none where the parameters leave it out.
+fn header(name: &Yaml, value: &Yaml, origins: &[String]) -> anyhow::Result<Option<(HeaderName, String)>> {
+    let name: HeaderName = name.as_str().context("a header has no name")?.parse()?;
+    let mut value = value;
+    // `!If [CONDITION, THEN, ELSE]`: the reader drops the tag and keeps the list.
+    while let Some(choice) = value.as_vec() {
+        let [condition, then, otherwise] = choice.as_slice() else {
+            anyhow::bail!("header {name}: no choice of two");
+        };
+        let holds = match condition.as_str() {
+            Some("HasOrigins") => !origins.is_empty(),
+            Some("OneOrigin") => origins.len() == 1,
+            other => anyhow::bail!("header {name}: condition {other:?}"),
+        };
+        value = if holds { then } else { otherwise };
+    }
+    let value = value.as_str().with_context(|| format!("header {name} has no value"))?;
+    if value == "AWS::NoValue" {
+        return Ok(None);
+    }
+    // The two forms that are understood here.
+    anyhow::ensure!(value.starts_with('\'') || value == "context.requestId", "header {name}: {value}");
+    Ok(Some((name, value.replace("${AllowedOrigins}", &origins.join(",")))))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[tokio::test]
     async fn an_unknown_route_is_the_templates_not_found() {
-        let refusals = Refusals::of_the_stack("https://docs.example").unwrap();
+        let refusals = Refusals::of_the_stack("https://docs.example", &[]).unwrap();
         let response = refusals.response(Refusal::UnknownRoute, "the-id");
         assert_eq!(response.status(), 404);
         assert_eq!(response.headers()["content-type"], "application/problem+json");
@@ -134,12 +159,36 @@ mod tests {
 
     #[test]
     fn every_refusal_has_the_status_of_its_kind() {
-        let refusals = Refusals::of_the_stack("").unwrap();
+        let refusals = Refusals::of_the_stack("", &[]).unwrap();
         let status = |refusal| refusals.response(refusal, "id").status().as_u16();
         assert_eq!(status(Refusal::Malformed), 400);
         assert_eq!(status(Refusal::TooLarge), 413);
-        assert_eq!(status(Refusal::Broken), 500);
+        assert_eq!(status(Refusal::Broken), 502);
         assert_eq!(status(Refusal::Throttled), 500);
-        assert_eq!(status(Refusal::TimedOut), 503);
+        assert_eq!(status(Refusal::TimedOut), 504);
+    }
+
+    #[test]
+    fn a_page_reads_a_refusal_where_its_origin_is_allowed() {
+        let given = |origins: &[&str]| {
+            let origins: Vec<_> = origins.iter().map(|&origin| origin.to_owned()).collect();
+            let response = Refusals::of_the_stack("", &origins).unwrap().response(Refusal::TimedOut, "id");
+            let header =
+                |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+            assert_eq!(header("vary").as_deref(), Some("Origin"));
+            assert_eq!(header("retry-after").as_deref(), Some("1"));
+            (
+                header("access-control-allow-origin"),
+                header("access-control-allow-credentials"),
+                header("access-control-expose-headers").is_some_and(|names| names.contains("Retry-After")),
+            )
+        };
+        let one = Some("https://one.example".to_owned());
+        assert_eq!(given(&[]), (None, None, false));
+        assert_eq!(given(&["https://one.example"]), (one, Some("true".to_owned()), true));
+        assert_eq!(
+            given(&["https://one.example", "https://two.example"]),
+            (Some("*".to_owned()), None, true)
+        );
     }
 }

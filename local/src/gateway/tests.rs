@@ -41,7 +41,7 @@ async fn serve() -> (String, stop::Stopper) {
     let functions: [Arc<dyn Function>; 1] = [Arc::new(Mirror)];
     let gateway = Gateway {
         routes: Routes::of(&functions).unwrap(),
-        refusals: Refusals::of_the_stack("https://docs.example").unwrap(),
+        refusals: Refusals::of_the_stack("https://docs.example", &[]).unwrap(),
         clock: Arc::default(),
         lambda: Arc::default(),
         port: address.port(),
@@ -107,6 +107,6 @@ async fn a_body_over_the_limit_is_answered_and_one_at_the_limit_passes() {
 async fn a_function_that_breaks_is_an_error_of_the_gateway() {
     let (url, _stopper) = serve().await;
     let response = reqwest::get(format!("{url}/break")).await.unwrap();
-    assert_eq!(response.status(), 500);
+    assert_eq!(response.status(), 502);
     assert_eq!(response.headers()["content-type"], "application/problem+json");
 }

@@ -197,6 +197,9 @@ struct RequestBody<'a> {
     key: Option<Key<'a>>,
     #[serde(borrow)]
     item: Option<Key<'a>>,
+    /// Of a query.
+    #[serde(borrow)]
+    expression_attribute_values: Option<Values<'a>>,
     #[serde(borrow, default)]
     transact_items: Vec<BTreeMap<Cow<'a, str>, TableOf<'a>>>,
     #[serde(borrow, default)]
@@ -221,36 +224,47 @@ struct Key<'a> {
     pk: Option<Text<'a>>,
 }
 
+/// The values of a query: every one of ours names its partition so.
+#[derive(Deserialize)]
+struct Values<'a> {
+    #[serde(rename = ":pk", borrow)]
+    pk: Option<Text<'a>>,
+}
+
 #[derive(Deserialize)]
 struct Text<'a> {
     #[serde(rename = "S", borrow)]
     text: Option<Cow<'a, str>>,
 }
 
-impl Key<'_> {
+impl Text<'_> {
     fn kind(&self) -> Option<String> {
-        let key = self.pk.as_ref()?.text.as_ref()?;
+        let key = self.text.as_ref()?;
         match key.split_once('#') {
             Some((kind, _)) => Some(kind.to_owned()),
             // A key without an id, such as FLAGS: the kind alone.
-            None => key.bytes().all(|byte| byte.is_ascii_uppercase()).then(|| key.clone().into_owned()),
+            None => key
+                .bytes()
+                .all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+                .then(|| key.clone().into_owned()),
         }
     }
 }
 
 impl RequestBody<'_> {
     fn parts(&self, operation: &str) -> Vec<Part> {
-        let part = |action: &str, table: &str, key: Option<&Key<'_>>| Part {
+        let part = |action: &str, table: &str, key: Option<&Text<'_>>| Part {
             action: action.to_owned(),
             table: table.to_owned(),
-            kind: key.and_then(Key::kind),
+            kind: key.and_then(Text::kind),
         };
-        let own = self.key.as_ref().or(self.item.as_ref());
+        let own = self.key.as_ref().or(self.item.as_ref()).and_then(|key| key.pk.as_ref());
+        let queried = self.expression_attribute_values.as_ref().and_then(|values| values.pk.as_ref());
         if let Some(table) = &self.table_name {
             return match operation {
-                "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" | "Query" | "Scan" => {
-                    vec![part(operation, table, own)]
-                }
+                "GetItem" | "PutItem" | "UpdateItem" | "DeleteItem" => vec![part(operation, table, own)],
+                "Query" => vec![part(operation, table, queried)],
+                "Scan" => vec![part(operation, table, None)],
                 _ => Vec::new(),
             };
         }
@@ -263,7 +277,8 @@ impl RequestBody<'_> {
                 "ConditionCheck" => "ConditionCheckItem",
                 other => other,
             };
-            part(action, &item.table_name, item.key.as_ref().or(item.item.as_ref()))
+            let key = item.key.as_ref().or(item.item.as_ref());
+            part(action, &item.table_name, key.and_then(|key| key.pk.as_ref()))
         });
         transaction.chain(self.request_items.keys().map(|table| part(operation, table, None))).collect()
     }
@@ -355,7 +370,14 @@ mod tests {
             Call::describe(&request("X.GetItem", &body)).parts[0].kind.clone()
         };
         assert_eq!(kind("FLAGS").as_deref(), Some("FLAGS"));
+        assert_eq!(kind("INCIDENT_CAUSE").as_deref(), Some("INCIDENT_CAUSE"));
         assert_eq!(kind("usr_AAAA"), None);
+    }
+
+    #[test]
+    fn a_query_tells_the_kind_of_its_partition() {
+        let body = r#"{"TableName":"Users","KeyConditionExpression":"pk = :pk","ExpressionAttributeValues":{":pk":{"S":"USER#usr_x"}}}"#;
+        assert_eq!(Call::describe(&request("X.Query", body)).parts[0].kind.as_deref(), Some("USER"));
     }
 
     #[test]
