@@ -44,7 +44,6 @@ pub(crate) fn of(template: &Template, services: &str, api: &str, overrides: &Env
     }
     set("SALLYPORT_ALARM_TOPICS", &TOPICS.map(topic).join(","));
     set("SALLYPORT_SCRATCH_PREFIX", "sallyport-local-drill");
-    set("SALLYPORT_SMOKE_VERSIONS", &hook::versions());
     set("SALLYPORT_FUNCTIONS", &hook::names());
     set("SALLYPORT_ISSUER", api);
     set("SALLYPORT_ALLOWED_ORIGINS", api);
@@ -106,11 +105,6 @@ export SALLYPORT_OUTBOX_TABLE='sallyport-local-outbox'
 export SALLYPORT_PROVIDERS_SECRET='sallyport-local-providers'
 export SALLYPORT_SCRATCH_PREFIX='sallyport-local-drill'
 export SALLYPORT_SESSIONS_TABLE='sallyport-local-sessions'
-export SALLYPORT_SMOKE_VERSIONS='login=arn:aws:lambda:us-east-1:000000000000:function:sallyport-local-login:1,\
-refresh=arn:aws:lambda:us-east-1:000000000000:function:sallyport-local-refresh:1,\
-mfa=arn:aws:lambda:us-east-1:000000000000:function:sallyport-local-mfa:1,\
-keys=arn:aws:lambda:us-east-1:000000000000:function:sallyport-local-keys:1,\
-health=arn:aws:lambda:us-east-1:000000000000:function:sallyport-local-health:1'
 export SALLYPORT_STAGE='local'
 export SALLYPORT_THROTTLE_TABLE='sallyport-local-throttle'
 export SALLYPORT_USERS_TABLE='sallyport-local-users'

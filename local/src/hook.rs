@@ -27,16 +27,6 @@ use crate::{
 /// The one version of every function here.
 const VERSION: &str = "1";
 
-/// The ARN of a function here, without a version.
-fn arn(function: &str) -> String {
-    format!("arn:aws:lambda:us-east-1:000000000000:function:{DEPLOYMENT}-{function}")
-}
-
-/// The versions of all functions, as the template of a gradual deployment names them to its hook.
-pub(crate) fn versions() -> String {
-    FUNCTIONS.map(|function| format!("{function}={}:{VERSION}", arn(function))).join(",")
-}
-
 /// Their names.
 pub(crate) fn names() -> String {
     FUNCTIONS.map(|function| format!("{DEPLOYMENT}-{function}")).join(",")
@@ -57,6 +47,30 @@ impl Deployments {
     /// What was told, by the id of the step.
     pub(crate) fn told(&self) -> Value {
         json!(*self.locked())
+    }
+
+    /// The deployment of an id such as `d-login` or `d-login-2`: of that function, to that version, without a number to the
+    /// one that there is.
+    ///
+    /// # Errors
+    /// Name and message of CodeDeploy's exception.
+    fn get(request: &Value) -> Result<Value, (&'static str, &'static str)> {
+        let id = request.get("deploymentId").and_then(Value::as_str).unwrap_or_default();
+        let mut parts = id.splitn(3, '-');
+        let (Some("d"), Some(function)) = (parts.next(), parts.next()) else {
+            return Err(("DeploymentDoesNotExistException", "The deployment does not exist"));
+        };
+        let specification = json!({"version": 0.0, "Resources": [{"Alias": {
+            "Type": "AWS::Lambda::Function", "Properties": {
+                "Name": format!("{DEPLOYMENT}-{function}"), "Alias": "live", "CurrentVersion": "0",
+                "TargetVersion": parts.next().unwrap_or(VERSION),
+            },
+        }}]});
+        let content = json!({"content": specification.to_string()});
+        Ok(json!({"deploymentInfo": {
+            "deploymentId": id, "status": "InProgress",
+            "revision": {"revisionType": "AppSpecContent", "appSpecContent": content},
+        }}))
     }
 
     /// # Errors
@@ -128,7 +142,7 @@ pub(crate) fn returned(answer: &lambda_http::Response<Body>) -> Value {
 }
 
 async fn invoke(State(hook): State<Arc<Hook>>, Path(name): Path<String>, event: String) -> Response {
-    let named = |handler: &&Arc<dyn Function>| name == format!("{}:{VERSION}", arn(handler.name()));
+    let named = |handler: &&Arc<dyn Function>| name == format!("{DEPLOYMENT}-{}:{VERSION}", handler.name());
     let Some(handler) = hook.handlers.iter().find(named).cloned() else {
         let body = json!({"Type": "User", "Message": format!("Function not found: {name}")});
         return refused(StatusCode::NOT_FOUND, "ResourceNotFoundException", body);
@@ -175,13 +189,17 @@ fn refused(status: StatusCode, kind: &'static str, body: Value) -> Response {
 
 async fn report(State(hook): State<Arc<Hook>>, headers: HeaderMap, body: Bytes) -> Response {
     let target = headers.get("x-amz-target").and_then(|target| target.to_str().ok()).unwrap_or_default();
-    let told = if target == "CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus" {
-        hook.deployments.tell(&serde_json::from_slice(&body).unwrap_or_default())
-    } else {
-        Err(("UnknownOperationException", "There is no such operation here"))
+    let request = serde_json::from_slice(&body).unwrap_or_default();
+    let answer = match target {
+        "CodeDeploy_20141006.GetDeployment" => Deployments::get(&request),
+        "CodeDeploy_20141006.PutLifecycleEventHookExecutionStatus" => {
+            let told = hook.deployments.tell(&request);
+            told.map(|execution| json!({"lifecycleEventHookExecutionId": execution}))
+        }
+        _ => Err(("UnknownOperationException", "There is no such operation here")),
     };
-    match told {
-        Ok(execution) => Json(json!({"lifecycleEventHookExecutionId": execution})).into_response(),
+    match answer {
+        Ok(answer) => Json(answer).into_response(),
         Err((kind, message)) => {
             (StatusCode::BAD_REQUEST, Json(json!({"__type": kind, "message": message}))).into_response()
         }

@@ -94,7 +94,9 @@ impl Registry {
             let within = || series.seconds.range(since.saturating_add(1)..).map(|(_, second)| second);
             match known_metric(name).map(|metric| metric.kind) {
                 Some(Kind::Count) => {
-                    figures.counts.insert((*name, *function), within().map(|second| second.sum).sum());
+                    // Rust's sum of no numbers is -0.0, which would be shown.
+                    let sum = 0.0 + within().map(|second| second.sum).sum::<f64>();
+                    figures.counts.insert((*name, *function), sum);
                 }
                 Some(Kind::Time) => {
                     let mut values: Vec<_> = within().flat_map(|second| second.values.clone()).collect();

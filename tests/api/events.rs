@@ -20,6 +20,7 @@ const OF_OPERATORS: &[EventKind] = &[
     EventKind::MigrationReverted,
     EventKind::KeyringRotated,
     EventKind::KeyringRevoked,
+    EventKind::ReleaseRolledBack,
     EventKind::ModeSet,
     EventKind::ModeCleared,
     EventKind::BlockAdded,

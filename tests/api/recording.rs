@@ -79,7 +79,7 @@ async fn record() -> Result<()> {
         if call["service"] == "lambda" {
             let invoked = call["invoked"].as_str().unwrap_or_default();
             made.insert(if call["operation"] == "Invoke" {
-                // An ARN with its version.
+                // A name with its version.
                 let name = invoked.rsplit(':').nth(1).unwrap_or_default();
                 format!("lambda:InvokeFunction {}", name.rsplit('-').next().unwrap_or_default())
             } else {

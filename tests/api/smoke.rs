@@ -1,10 +1,13 @@
-//! The hook of a gradual deployment: what CodeDeploy is told of versions that are sound, closed, broken or not there.
+//! The hook of a deployment: what CodeDeploy is told of a version that is sound, closed, broken or not there. Each function's
+//! deployment has a hook of its own; here a deployment `d-login` hands the calls of `login` to the one version that there is.
 
 use crate::{logs::alone, prelude::*};
 
+const FUNCTIONS: [&str; 5] = ["keys", "health", "login", "refresh", "mfa"];
+
 /// Calls the hook as CodeDeploy does.
-async fn call(backend: &Backend, execution: &str) -> Result<Answer> {
-    let event = json!({"DeploymentId": "d-A1B2C3D4E", "LifecycleEventHookExecutionId": execution});
+async fn call(backend: &Backend, deployment: &str, execution: &str) -> Result<Answer> {
+    let event = json!({"DeploymentId": deployment, "LifecycleEventHookExecutionId": execution});
     backend.invoke("smoke", &event).await
 }
 
@@ -13,22 +16,35 @@ async fn told(backend: &Backend) -> Result<Value> {
     Ok(backend.console("GET", "deployments", None).await?.expect(200)?.json()["deployments"].clone())
 }
 
-fn verdict(execution: &str, status: &str) -> Value {
-    json!({execution: {"deployment": "d-A1B2C3D4E", "status": status}})
+fn verdict(deployment: &str, execution: &str, status: &str) -> Value {
+    json!({execution: {"deployment": deployment, "status": status}})
 }
 
-/// The findings of a release that fails.
-async fn failing(backend: &Backend) -> Result<String> {
-    let done = call(backend, "e-1").await?.expect(200)?.field("result").clone();
-    assert_eq!(told(backend).await?, verdict("e-1", "Failed"), "{done}");
-    assert_eq!(done["passed"], false);
-    done["findings"].as_str().map(str::to_owned).context("no findings")
+/// Whether the version of a function passes, and what is found of it. CodeDeploy is told the same.
+async fn tried(backend: &Backend, deployment: &str) -> Result<(bool, String)> {
+    let execution = format!("e-{deployment}");
+    let done = call(backend, deployment, &execution).await?.expect(200)?.field("result").clone();
+    let passed = done["passed"].as_bool().context("no verdict")?;
+    let status = if passed { "Succeeded" } else { "Failed" };
+    let told = told(backend).await?;
+    assert_eq!(told[&execution], json!({"deployment": deployment, "status": status}), "{done}");
+    Ok((passed, done["findings"].as_str().context("no findings")?.to_owned()))
 }
 
-/// The functions that a finding speaks against.
-fn blamed(findings: &str) -> Vec<&str> {
-    let against = findings.split("; ").filter(|finding| finding.contains(" instead of "));
-    against.filter_map(|finding| finding.split(':').next()).collect()
+/// The functions whose deployments go back, with what is found of them.
+async fn refused(backend: &Backend) -> Result<Vec<(&'static str, String)>> {
+    let mut refused = Vec::new();
+    for function in FUNCTIONS {
+        let (passed, findings) = tried(backend, &format!("d-{function}")).await?;
+        if !passed {
+            refused.push((function, findings));
+        }
+    }
+    Ok(refused)
+}
+
+fn names<'a>(refused: &[(&'a str, String)]) -> Vec<&'a str> {
+    refused.iter().map(|(function, _)| *function).collect()
 }
 
 /// A backend whose functions start under a fault, as new versions do: none has a copy of anything.
@@ -49,11 +65,16 @@ async fn a_release_that_answers_goes_on_and_nobody_was_touched() -> Result<()> {
         Ok(all)
     };
     let before = items().await?;
-    let done = call(&backend, "e-1").await?.expect(200)?.field("result").clone();
-    let findings = "keys: 200; health: 200; login: 401 invalid_token; refresh: 401 invalid_token; \
-                    mfa: 401 invalid_token";
-    assert_eq!(done, json!({"passed": true, "findings": findings}));
-    assert_eq!(told(&backend).await?, verdict("e-1", "Succeeded"));
+    for (function, answer) in [
+        ("keys", "200"),
+        ("health", "200"),
+        ("login", "401 invalid_token"),
+        ("refresh", "401 invalid_token"),
+        ("mfa", "401 invalid_token"),
+    ] {
+        let found = tried(&backend, &format!("d-{function}")).await?;
+        assert_eq!(found, (true, format!("sallyport-local-{function}:1: {answer}")));
+    }
     assert_eq!(items().await?, before);
     let lines: Vec<_> = backend.logs().await?.into_iter().map(|line| line["line"].clone()).collect();
     for attempt in ["login_attempts", "reauthentications", "mfa_attempts", "refreshes"] {
@@ -67,23 +88,21 @@ async fn a_release_that_answers_goes_on_and_nobody_was_touched() -> Result<()> {
 }
 
 #[test]
-fn one_line_names_the_deployment_and_what_every_function_answered() -> Result<()> {
-    alone("smoke::one_line_names_the_deployment_and_what_every_function_answered", async {
+fn one_line_names_the_deployment_and_what_the_version_answered() -> Result<()> {
+    alone("smoke::one_line_names_the_deployment_and_what_the_version_answered", async {
         let backend = Backend::start().await?;
-        call(&backend, "e-0").await?.expect(200)?;
+        call(&backend, "d-login", "e-0").await?.expect(200)?;
         backend.function_fault(json!({"kind": "crash", "function": "login"})).await?;
-        let done = call(&backend, "e-1").await?.expect(200)?.field("result").clone();
+        let done = call(&backend, "d-login", "e-1").await?.expect(200)?.field("result").clone();
         let lines: Vec<_> = backend.logs().await?.into_iter().map(|line| line["line"].clone()).collect();
         for (message, level) in
             [("the release answers", "INFO"), ("the release does not answer as it should", "ERROR")]
         {
             let told: Vec<_> = lines.iter().filter(|line| line["message"] == message).collect();
             assert_eq!(told.len(), 1, "{message}");
-            assert_eq!((&told[0]["level"], &told[0]["deployment"]), (&json!(level), &json!("d-A1B2C3D4E")));
-            for function in ["keys", "health", "login", "refresh", "mfa"] {
-                let findings = told[0]["findings"].as_str().unwrap_or_default();
-                assert!(findings.contains(&format!("{function}: ")), "{findings}");
-            }
+            assert_eq!((&told[0]["level"], &told[0]["deployment"]), (&json!(level), &json!("d-login")));
+            let findings = told[0]["findings"].as_str().unwrap_or_default();
+            assert!(findings.starts_with("sallyport-local-login:1: "), "{findings}");
         }
         assert!(lines.iter().any(|line| line["findings"] == done["findings"]));
         Ok(())
@@ -95,23 +114,20 @@ async fn a_release_goes_on_while_the_service_is_closed() -> Result<()> {
     let backend = Backend::start().await?;
     backend.set_mode("maintenance", 3600).await?;
     backend.advance(10).await?;
-    let done = call(&backend, "e-1").await?.expect(200)?.field("result").clone();
-    let findings = done["findings"].as_str().unwrap_or_default();
-    assert!(
-        findings.ends_with("login: 503 maintenance; refresh: 503 maintenance; mfa: 503 maintenance"),
-        "{findings}"
-    );
-    assert_eq!(told(&backend).await?, verdict("e-1", "Succeeded"));
+    for function in ["login", "refresh", "mfa"] {
+        let (passed, findings) = tried(&backend, &format!("d-{function}")).await?;
+        assert!(passed && findings.ends_with("503 maintenance"), "{findings}");
+    }
     Ok(())
 }
 
 #[tokio::test]
 async fn a_release_that_does_not_reach_the_keyring_goes_back() -> Result<()> {
     let backend = started_under(json!({"kind": "refuse", "service": "secretsmanager"})).await?;
-    let findings = failing(&backend).await?;
-    assert_eq!(blamed(&findings), ["keys", "health", "login", "refresh", "mfa"], "{findings}");
-    assert!(findings.contains("login: 503 keyring_unavailable instead of 401 invalid_token"), "{findings}");
-    assert!(findings.contains("health: 503 (keyring down) instead of 200 and ready"), "{findings}");
+    let refused = refused(&backend).await?;
+    assert_eq!(names(&refused), FUNCTIONS, "{refused:?}");
+    assert!(refused[1].1.contains("503 (keyring down) instead of 200 and ready"), "{refused:?}");
+    assert!(refused[2].1.contains("503 keyring_unavailable instead of 401 invalid_token"), "{refused:?}");
     Ok(())
 }
 
@@ -124,43 +140,46 @@ async fn a_release_whose_tables_do_not_answer_goes_back_and_says_which() -> Resu
         ("throttle", vec!["health"]),
     ] {
         let backend = started_under(json!({"kind": "refuse", "table": table})).await?;
-        let findings = failing(&backend).await?;
-        assert_eq!(blamed(&findings), culprits, "{table}: {findings}");
+        let refused = refused(&backend).await?;
+        assert_eq!(names(&refused), culprits, "{table}: {refused:?}");
         if culprits == ["health"] {
-            assert!(findings.contains(&format!("503 ({table} down)")), "{findings}");
+            assert!(refused[0].1.contains(&format!("503 ({table} down)")), "{refused:?}");
         }
     }
     Ok(())
 }
 
 #[tokio::test]
-async fn a_function_that_crashes_or_may_not_run_sends_the_release_back_and_is_named() -> Result<()> {
+async fn a_function_that_crashes_or_may_not_run_sends_its_release_back_and_is_named() -> Result<()> {
     for (kind, said) in [("crash", "Unhandled"), ("timeout", "Unhandled"), ("throttle", "TooManyRequests")] {
-        for function in ["keys", "health", "login", "refresh", "mfa"] {
+        for function in FUNCTIONS {
             let backend = Backend::start().await?;
             backend.function_fault(json!({"kind": kind, "function": function})).await?;
-            let findings = failing(&backend).await?;
-            assert_eq!(blamed(&findings), [function], "{kind}: {findings}");
-            assert!(findings.contains(said), "{kind}: {findings}");
+            let refused = refused(&backend).await?;
+            assert_eq!(names(&refused), [function], "{kind}: {refused:?}");
+            assert!(refused[0].1.contains(said), "{kind}: {refused:?}");
         }
     }
     Ok(())
 }
 
+/// Were it one that the environment names, an old version could be tried in place of the new one.
 #[tokio::test]
-async fn a_version_that_is_not_there_or_not_named_sends_the_release_back() -> Result<()> {
-    let arn = |function: &str, version: u8| {
-        format!(
-            "{function}=arn:aws:lambda:us-east-1:000000000000:function:sallyport-local-{function}:{version}"
-        )
-    };
-    let named = [arn("keys", 1), arn("health", 1), arn("login", 2), arn("refresh", 1)].join(",");
-    let environment = [("SALLYPORT_SMOKE_VERSIONS".to_owned(), named)].into();
+async fn the_version_that_codedeploy_shifts_to_is_tried_whatever_the_environment_names() -> Result<()> {
+    let environment =
+        [("SALLYPORT_SMOKE_VERSIONS".to_owned(), "login=sallyport-local-login:1".to_owned())].into();
     let backend = Backend::start_as(local::Options { environment, ..local::Options::default() }).await?;
-    let findings = failing(&backend).await?;
-    assert_eq!(blamed(&findings), ["login", "mfa"], "{findings}");
+    let (passed, findings) = tried(&backend, "d-login-2").await?;
+    assert!(!passed && findings.starts_with("sallyport-local-login:2: no answer"), "{findings}");
     assert!(findings.contains("ResourceNotFoundException"), "{findings}");
-    assert!(findings.contains("mfa: no answer instead of 401 invalid_token to GET /api/v1/mfa/factors: no version of it is named"), "{findings}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_deployment_of_nothing_that_answers_callers_goes_back() -> Result<()> {
+    let backend = Backend::start().await?;
+    let (passed, findings) = tried(&backend, "d-responder").await?;
+    assert!(!passed && findings.ends_with("no function that answers callers"), "{findings}");
     Ok(())
 }
 
@@ -169,9 +188,9 @@ async fn an_event_without_ids_is_refused_and_nobody_is_asked_or_told() -> Result
     let backend = Backend::start().await?;
     for event in [
         json!({}),
-        json!({"DeploymentId": "d-1"}),
+        json!({"DeploymentId": "d-login"}),
         json!({"LifecycleEventHookExecutionId": "e-1"}),
-        json!({"DeploymentId": "d-1", "LifecycleEventHookExecutionId": ""}),
+        json!({"DeploymentId": "d-login", "LifecycleEventHookExecutionId": ""}),
         json!({"DeploymentId": 1, "LifecycleEventHookExecutionId": "e-1"}),
         json!({"task": "tick"}),
     ] {
@@ -184,14 +203,35 @@ async fn an_event_without_ids_is_refused_and_nobody_is_asked_or_told() -> Result
 }
 
 #[tokio::test]
+async fn a_deployment_that_codedeploy_does_not_show_is_not_judged() -> Result<()> {
+    let backend = Backend::start().await?;
+    for kind in ["error_500", "drop_before", "throttle"] {
+        let fault = json!({"kind": kind, "service": "codedeploy", "operation": "GetDeployment", "count": 4});
+        backend.fault(fault).await?;
+        let failed = call(&backend, "d-login", kind).await?.expect(500)?.json();
+        assert_eq!(failed["error"]["code"], "dependency_unavailable", "{failed}");
+        assert_eq!(told(&backend).await?.get(kind), None);
+        call(&backend, "d-login", kind).await?.expect(200)?;
+        assert_eq!(told(&backend).await?[kind]["status"], "Succeeded");
+    }
+    let failed = call(&backend, "unknown", "e-1").await?.expect(500)?.json();
+    assert_eq!(failed["error"]["code"], "dependency_unavailable", "{failed}");
+    assert_eq!(told(&backend).await?.get("e-1"), None);
+    Ok(())
+}
+
+const TELL: &str = "PutLifecycleEventHookExecutionStatus";
+
+#[tokio::test]
 async fn a_verdict_that_codedeploy_does_not_take_fails_the_call_and_the_next_one_tells_it() -> Result<()> {
     let backend = Backend::start().await?;
     for kind in ["error_500", "drop_before", "throttle"] {
-        backend.fault(json!({"kind": kind, "service": "codedeploy", "count": 4})).await?;
-        let failed = call(&backend, kind).await?.expect(500)?.json();
+        let fault = json!({"kind": kind, "service": "codedeploy", "operation": TELL, "count": 4});
+        backend.fault(fault).await?;
+        let failed = call(&backend, "d-login", kind).await?.expect(500)?.json();
         assert_eq!(failed["error"]["code"], "dependency_unavailable", "{failed}");
         assert_eq!(told(&backend).await?.get(kind), None);
-        call(&backend, kind).await?.expect(200)?;
+        call(&backend, "d-login", kind).await?.expect(200)?;
         assert_eq!(told(&backend).await?[kind]["status"], "Succeeded");
     }
     Ok(())
@@ -200,13 +240,13 @@ async fn a_verdict_that_codedeploy_does_not_take_fails_the_call_and_the_next_one
 #[tokio::test]
 async fn a_verdict_whose_reply_was_lost_is_told_once_and_stands() -> Result<()> {
     let backend = Backend::start().await?;
-    backend.fault(json!({"kind": "drop_after", "service": "codedeploy"})).await?;
-    call(&backend, "e-1").await?.expect(200)?;
-    assert_eq!(told(&backend).await?, verdict("e-1", "Succeeded"));
+    backend.fault(json!({"kind": "drop_after", "service": "codedeploy", "operation": TELL})).await?;
+    call(&backend, "d-login", "e-1").await?.expect(200)?;
+    assert_eq!(told(&backend).await?, verdict("d-login", "e-1", "Succeeded"));
     // Lambda repeats a call that it lost sight of, by when the release may look different.
     backend.function_fault(json!({"kind": "crash", "function": "login"})).await?;
-    call(&backend, "e-1").await?.expect(200)?;
-    assert_eq!(told(&backend).await?, verdict("e-1", "Succeeded"));
+    call(&backend, "d-login", "e-1").await?.expect(200)?;
+    assert_eq!(told(&backend).await?, verdict("d-login", "e-1", "Succeeded"));
     Ok(())
 }
 
@@ -215,7 +255,7 @@ async fn one_refused_call_of_lambda_does_not_send_a_release_back() -> Result<()>
     let backend = Backend::start().await?;
     for kind in ["throttle", "error_500", "drop_before", "drop_after"] {
         backend.fault(json!({"kind": kind, "service": "lambda"})).await?;
-        let done = call(&backend, kind).await?.expect(200)?.field("result").clone();
+        let done = call(&backend, "d-login", kind).await?.expect(200)?.field("result").clone();
         assert_eq!(done["passed"], true, "{kind}: {done}");
     }
     Ok(())

@@ -13,8 +13,6 @@ use serde_json::{Value, json};
 struct State {
     versions: LambdaVersions,
     deployer: CodeDeployHooks,
-    /// What is to be tried, as the template names it.
-    named: Vec<String>,
 }
 
 /// The function.
@@ -22,7 +20,6 @@ pub fn trigger(platform: &Platform) -> Trigger {
     let state = State {
         versions: LambdaVersions::new(platform.clients()),
         deployer: CodeDeployHooks::new(platform.clients()),
-        named: platform.config().smoke_versions.clone(),
     };
     Trigger::new("smoke", platform, &Arc::new(state), handle)
 }
@@ -43,7 +40,7 @@ async fn handle(state: Arc<State>, event: Event) -> Result<Value, TriggerError> 
     if hook.deployment.is_empty() || hook.execution.is_empty() {
         return Err(TriggerError::Unknown("an empty id".to_owned()));
     }
-    let verdict = try_release(&state.versions, &state.named).await;
+    let verdict = try_release(&state.versions, &state.deployer, &hook).await?;
     let (deployment, passed, findings) = (hook.deployment.as_str(), verdict.passed(), verdict.to_string());
     if passed {
         tracing::info!(target: "request", deployment, findings, "the release answers");

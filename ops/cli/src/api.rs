@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use reqwest::{RequestBuilder, StatusCode, header::HeaderMap};
+use reqwest::{Certificate, RequestBuilder, StatusCode, header::HeaderMap};
 use sallyport_aws::system::SystemClock;
 use sallyport_core::clock::{Clock as _, Timestamp};
 use serde_json::Value;
@@ -68,13 +68,19 @@ impl Answered {
 }
 
 impl Api {
+    /// `bundle` are the certificates to trust in place of the system's, as PEM.
+    ///
     /// # Errors
     /// There is no TLS here.
-    pub(crate) fn at(url: &str) -> Result<Self, Failure> {
-        let builder = reqwest::Client::builder().timeout(PATIENCE);
+    pub(crate) fn at(url: &str, bundle: Option<&[u8]>) -> Result<Self, Failure> {
+        let unusable = |error: reqwest::Error| Failure::dependency("runtime", error.to_string());
+        let mut builder = reqwest::Client::builder().timeout(PATIENCE);
+        if let Some(pem) = bundle {
+            builder = builder.tls_certs_only(Certificate::from_pem_bundle(pem).map_err(unusable)?);
+        }
         // A proxy of the surroundings does not know this machine.
         let builder = if is_loopback(url) { builder.no_proxy() } else { builder };
-        let http = builder.build().map_err(|error| Failure::dependency("runtime", error.to_string()))?;
+        let http = builder.build().map_err(unusable)?;
         Ok(Self { http, url: url.trim_end_matches('/').to_owned(), clock: SystemClock })
     }
 

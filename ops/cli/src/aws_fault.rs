@@ -73,12 +73,32 @@ fn unanswered(operation: &str, reason: &str) -> Failure {
             ),
         )
     } else if reason.contains("timeout") || reason.contains("timed out") {
-        Failure::dependency("timeout", format!("{operation}: no answer in time"))
+        let from = endpoint(reason).map(|endpoint| format!(" from {endpoint}")).unwrap_or_default();
+        Failure::dependency("timeout", format!("{operation}: no answer in time{from}"))
     } else if reason.starts_with("dispatch failure") {
-        Failure::dependency("unreachable", format!("{operation}: can't reach the endpoint: {innermost}"))
+        let endpoint = endpoint(reason).unwrap_or("the endpoint");
+        let why = if reason.contains("certificate") || reason.contains("UnknownIssuer") {
+            format!("{innermost} (AWS_CA_BUNDLE names the certificates to trust)")
+        } else {
+            innermost.to_owned()
+        };
+        Failure::dependency("unreachable", format!("{operation}: can't reach {endpoint}: {why}"))
     } else {
         Failure::dependency("dependency_unavailable", format!("{operation}: {}", one_line(reason)))
     }
+}
+
+/// Where the call went, as the transport says it: `at http://127.0.0.1:8000`.
+fn endpoint(reason: &str) -> Option<&str> {
+    let (_, rest) = reason.split_once(": at http")?;
+    let start = reason.len() - rest.len() - "http".len();
+    let end = reason.get(start..)?.find(": ").map_or(reason.len(), |at| start + at);
+    reason.get(start..end)
+}
+
+/// The address in a line of [`unanswered`], or of a request to the API.
+pub(crate) fn address_of(message: &str) -> Option<&str> {
+    message.split(' ').find(|word| word.starts_with("http://") || word.starts_with("https://"))
 }
 
 fn one_line(text: &str) -> String {
@@ -93,7 +113,7 @@ mod tests {
     const DENIED: &str = "service error (AccessDeniedException): User: arn:aws:iam::1:user/eve is not authorized to perform: \
         dynamodb:GetItem";
 
-    const REFUSED: &str = "dispatch failure: io error: client error (Connect): tcp connect error: Connection refused (os \
+    const REFUSED: &str = "dispatch failure: io error: at http://127.0.0.1:8000: io error: client error (Connect): tcp connect error: Connection refused (os \
         error 111)";
 
     #[test]
@@ -108,7 +128,10 @@ mod tests {
     fn an_endpoint_that_nobody_listens_on_is_named_as_such() {
         let failure = from_text("read the keyring", REFUSED);
         assert_eq!(failure.code, "unreachable");
-        insta::assert_snapshot!(failure.message, @"read the keyring: can't reach the endpoint: Connection refused (os error 111)");
+        insta::assert_snapshot!(failure.message, @"read the keyring: can't reach http://127.0.0.1:8000: Connection refused (os error 111)");
+        assert_eq!(address_of(&failure.message), Some("http://127.0.0.1:8000:"));
+        let failure = from_text("read", "dispatch failure: io error: Connection refused");
+        assert_eq!(failure.message, "read: can't reach the endpoint: Connection refused");
     }
 
     #[test]

@@ -11,11 +11,6 @@ use aws_sdk_dynamodb::config::{
     AppName, BehaviorVersion, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig,
     retry::RetryConfig, timeout::TimeoutConfig,
 };
-#[cfg(feature = "profile")]
-use aws_smithy_http_client::{
-    Builder,
-    tls::{Provider, rustls_provider::CryptoMode},
-};
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
@@ -221,60 +216,9 @@ fn time_limits(attempt: Duration) -> TimeoutConfig {
 }
 
 /// The SDK's first wait of up to a second is longer than a caller waits for a login.
-fn retries() -> RetryConfig {
+pub(crate) fn retries() -> RetryConfig {
     RetryConfig::standard()
         .with_max_attempts(4)
         .with_initial_backoff(Duration::from_millis(25))
         .with_max_backoff(Duration::from_millis(200))
-}
-
-/// What an operator may say about where to go and as whom.
-#[cfg(feature = "profile")]
-#[derive(Debug, Clone, Default)]
-pub struct ProfileOptions {
-    pub profile: Option<String>,
-    pub region: Option<String>,
-    /// For all services.
-    pub endpoint: Option<String>,
-}
-
-#[cfg(feature = "profile")]
-impl Clients {
-    /// Connects as the SDK's own configuration says: environment, profiles, SSO, processes.
-    pub async fn from_profile(options: ProfileOptions) -> Self {
-        let config = shared_config(options).await;
-        let dynamodb = aws_sdk_dynamodb::config::Builder::from(&config)
-            .retry_classifier(TransactionConflicts)
-            .interceptor(CallMeter)
-            .build();
-        Self {
-            dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb),
-            secrets: aws_sdk_secretsmanager::Client::new(&config),
-            #[cfg(any(feature = "responder", feature = "maintenance", feature = "smoke"))]
-            shared: None,
-            #[cfg(feature = "cloudwatch")]
-            cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
-        }
-    }
-}
-
-/// The SDK's configuration under the operator's options, for further clients.
-#[cfg(feature = "profile")]
-pub async fn shared_config(options: ProfileOptions) -> aws_config::SdkConfig {
-    let https = Builder::new().tls_provider(Provider::Rustls(CryptoMode::AwsLc)).build_https();
-    let mut loader =
-        aws_config::defaults(BehaviorVersion::latest()).http_client(https).retry_config(retries());
-    if let Ok(name) = AppName::new("sallyport") {
-        loader = loader.app_name(name);
-    }
-    if let Some(profile) = options.profile {
-        loader = loader.profile_name(profile);
-    }
-    if let Some(region) = options.region {
-        loader = loader.region(Region::new(region));
-    }
-    if let Some(endpoint) = options.endpoint {
-        loader = loader.endpoint_url(endpoint);
-    }
-    loader.load().await
 }

@@ -24,6 +24,8 @@ pub mod meter;
 #[cfg(feature = "cloudwatch")]
 mod metrics;
 mod mfa;
+#[cfg(feature = "profile")]
+mod profile;
 mod proofs;
 mod providers;
 mod recovery;
@@ -46,13 +48,13 @@ mod validate;
 
 pub use cause::cause;
 pub use connection::{ATTEMPT_TIMEOUT, Clients, ConnectError, Endpoints};
-#[cfg(feature = "profile")]
-pub use connection::{ProfileOptions, shared_config};
 pub use flags::FlagsCache;
 pub use gauge::session_ends;
 pub use keyring::{KeyMaker, KeyringCache, KeyringVault, SecretsKeyring, generate_keyring};
 #[cfg(feature = "cloudwatch")]
 pub use metrics::CloudWatchMetrics;
+#[cfg(feature = "profile")]
+pub use profile::{ProfileError, ProfileOptions, shared_config, trusted_bundle};
 pub use providers::SecretsProviders;
 pub use retries::TransactionConflicts;
 #[cfg(feature = "smoke")]

@@ -115,7 +115,13 @@ pub struct Figures {
 impl Figures {
     /// A count, over all functions.
     pub fn total(&self, name: &str) -> f64 {
-        self.counts.iter().filter(|((counted, _), _)| *counted == name).map(|(_, value)| value).sum()
+        // Rust's sum of no numbers is -0.0, which would be shown.
+        0.0 + self
+            .counts
+            .iter()
+            .filter(|((counted, _), _)| *counted == name)
+            .map(|(_, value)| value)
+            .sum::<f64>()
     }
 
     /// Requests a second.
@@ -180,6 +186,14 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), METRICS.len());
+    }
+
+    #[test]
+    fn what_nothing_was_counted_of_is_nought_and_not_less() {
+        for nothing in [figures(&[]), figures(&[("requests", Some("login"), -0.0)])] {
+            let shown = [nothing.total("requests"), nothing.throughput(), nothing.error_rate()];
+            assert_eq!(shown.map(|figure| figure.to_string()), ["0", "0", "0"]);
+        }
     }
 
     #[test]

@@ -126,78 +126,100 @@ pub struct Hook {
     pub execution: String,
 }
 
+/// What a deployment is about to hand calls to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The function, as the provider names it: `prod-login`.
+    pub function: String,
+    /// The number of the version.
+    pub version: String,
+}
+
+impl Target {
+    /// The version, as [`AskVersion`] takes it.
+    pub fn qualified(&self) -> String {
+        format!("{}:{}", self.function, self.version)
+    }
+
+    /// The question for it, by the last part of the function's name.
+    fn trial(&self) -> Option<&'static Trial> {
+        let name = self.function.rsplit([':', '-']).next().unwrap_or_default();
+        TRIALS.iter().find(|trial| trial.function == name)
+    }
+}
+
 /// Whoever shifts the calls.
 pub trait TellDeployer: Send + Sync {
+    /// What the deployment shifts calls to. `None`: its specification names no version of a function.
+    fn target(&self, hook: &Hook) -> impl Future<Output = StoreResult<Option<Target>>> + Send;
+
     /// Tells that the deployment may go on, or must go back. A verdict that was told before stands, and is no error: it is
     /// this one whose reply was lost, or that of an earlier try.
     fn tell(&self, hook: &Hook, passed: bool) -> impl Future<Output = StoreResult<()>> + Send;
 }
 
-/// What came of a trial.
+/// What came of the trial.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Finding {
-    pub trial: Trial,
-    pub came: Result<Answer, String>,
+pub enum Verdict {
+    /// The deployment names nothing that could be tried.
+    Untried(String),
+    Tried {
+        target: Target,
+        trial: Trial,
+        came: Result<Answer, String>,
+    },
 }
-
-impl Finding {
-    pub fn passed(&self) -> bool {
-        self.came.as_ref().is_ok_and(|answer| self.trial.expected.is_met(answer))
-    }
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Trial { function, method, path, expected } = self.trial;
-        match &self.came {
-            Ok(answer) if self.passed() => write!(f, "{function}: {answer}"),
-            Ok(answer) => write!(f, "{function}: {answer} instead of {expected} to {method} {path}"),
-            Err(fault) => {
-                write!(f, "{function}: no answer instead of {expected} to {method} {path}: {fault}")
-            }
-        }
-    }
-}
-
-/// What came of all trials.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Verdict(pub Vec<Finding>);
 
 impl Verdict {
     pub fn passed(&self) -> bool {
-        self.0.iter().all(Finding::passed)
+        match self {
+            Self::Untried(_) => false,
+            Self::Tried { trial, came, .. } => {
+                came.as_ref().is_ok_and(|answer| trial.expected.is_met(answer))
+            }
+        }
     }
 }
 
 /// One line: what passed in short, what failed with what was expected.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let findings: Vec<_> = self.0.iter().map(ToString::to_string).collect();
-        f.write_str(&findings.join("; "))
-    }
-}
-
-/// Asks the version of every function, as `versions` name them: `login=arn:…:7`.
-///
-/// One after the other: each function's deployment has its own hook, they run side by side, and a new account may run ten
-/// functions at once. A fault does not end it, so that one verdict names all that is wrong.
-pub async fn try_release<P: AskVersion>(ports: &P, versions: &[String]) -> Verdict {
-    let mut findings = Vec::with_capacity(TRIALS.len());
-    for trial in TRIALS {
-        let named = versions.iter().find_map(|version| {
-            let (function, version) = version.split_once('=')?;
-            (function == trial.function).then_some(version)
-        });
-        let came = match named {
-            Some(version) => ports.ask(version, &trial).await.map_err(|error| said(&error)),
-            None => Err("no version of it is named".to_owned()),
+        let (target, trial, came) = match self {
+            Self::Untried(why) => return f.write_str(why),
+            Self::Tried { target, trial, came } => (target.qualified(), trial, came),
         };
-        findings.push(Finding { trial, came });
+        let Trial { method, path, expected, .. } = trial;
+        match came {
+            Ok(answer) if self.passed() => write!(f, "{target}: {answer}"),
+            Ok(answer) => write!(f, "{target}: {answer} instead of {expected} to {method} {path}"),
+            Err(fault) => write!(f, "{target}: no answer instead of {expected} to {method} {path}: {fault}"),
+        }
     }
-    Verdict(findings)
 }
 
-/// Longer messages of functions that crash are cut: five of them are one line.
+/// Asks the version that the deployment is about to hand calls to. Each function's deployment has a hook of its own.
+///
+/// The deployer says which version that is: whoever guesses it (from an environment that the same deployment changes) may
+/// try the one before.
+///
+/// # Errors
+/// The deployer does not say what it deploys.
+pub async fn try_release<V: AskVersion, D: TellDeployer>(
+    versions: &V,
+    deployer: &D,
+    hook: &Hook,
+) -> StoreResult<Verdict> {
+    let Some(target) = deployer.target(hook).await? else {
+        return Ok(Verdict::Untried("the deployment names no version of a function".to_owned()));
+    };
+    let Some(trial) = target.trial().copied() else {
+        return Ok(Verdict::Untried(format!("{}: no function that answers callers", target.qualified())));
+    };
+    let came = versions.ask(&target.qualified(), &trial).await.map_err(|error| said(&error));
+    Ok(Verdict::Tried { target, trial, came })
+}
+
+/// Longer messages of functions that crash are cut: they are one line.
 const LONGEST: usize = 300;
 
 fn said(error: &StoreError) -> String {
@@ -206,91 +228,127 @@ fn said(error: &StoreError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::sync::Mutex;
 
     use serde_json::json;
 
     use super::*;
     use crate::interleaving::finish;
 
-    /// Answers by version.
-    struct Deployed(BTreeMap<&'static str, StoreResult<Answer>>);
+    /// One version that answers, by its name, and a deployer that says what it deploys.
+    struct Deployed {
+        target: StoreResult<Option<Target>>,
+        answer: StoreResult<Answer>,
+        asked: Mutex<Vec<String>>,
+    }
 
     impl AskVersion for Deployed {
-        async fn ask(&self, version: &str, _: &Trial) -> StoreResult<Answer> {
-            let absent = StoreError::Unavailable { operation: "invoke", reason: "not found".to_owned() };
-            self.0.get(version).cloned().unwrap_or(Err(absent))
+        async fn ask(&self, version: &str, trial: &Trial) -> StoreResult<Answer> {
+            self.asked.lock().unwrap().push(format!("{version} {} {}", trial.method, trial.path));
+            self.answer.clone()
         }
+    }
+
+    impl TellDeployer for Deployed {
+        async fn target(&self, _: &Hook) -> StoreResult<Option<Target>> {
+            self.target.clone()
+        }
+
+        async fn tell(&self, _: &Hook, _: bool) -> StoreResult<()> {
+            Ok(())
+        }
+    }
+
+    fn target(function: &str) -> Target {
+        Target { function: format!("prod-{function}"), version: "7".to_owned() }
     }
 
     fn answer(status: u16, body: Value) -> StoreResult<Answer> {
         Ok(Answer { status, body })
     }
 
-    fn refused() -> StoreResult<Answer> {
-        answer(401, json!({"code": "invalid_token"}))
+    fn lost() -> StoreError {
+        StoreError::Unavailable { operation: "invoke", reason: "not found".to_owned() }
     }
 
-    fn sound() -> Deployed {
-        Deployed(BTreeMap::from([
-            ("k:1", answer(200, json!({"keys": [{"kid": "1"}]}))),
-            ("h:1", answer(200, json!({"status": "ready"}))),
-            ("l:1", refused()),
-            ("r:1", refused()),
-            ("m:1", refused()),
-        ]))
+    /// The verdict on a version of the function that answers so, and what was asked of it.
+    fn tried(
+        target: StoreResult<Option<Target>>,
+        answer: StoreResult<Answer>,
+    ) -> (StoreResult<Verdict>, Vec<String>) {
+        let deployed = Deployed { target, answer, asked: Mutex::default() };
+        let hook = Hook { deployment: "d-1".to_owned(), execution: "e-1".to_owned() };
+        let verdict = finish(try_release(&deployed, &deployed, &hook));
+        (verdict, deployed.asked.into_inner().unwrap())
     }
 
-    fn versions() -> Vec<String> {
-        ["login=l:1", "refresh=r:1", "mfa=m:1", "keys=k:1", "health=h:1"].map(str::to_owned).to_vec()
-    }
-
-    fn verdict(deployed: &Deployed, versions: &[String]) -> Verdict {
-        finish(try_release(deployed, versions))
+    fn verdict(function: &str, answer: StoreResult<Answer>) -> Verdict {
+        tried(Ok(Some(target(function))), answer).0.unwrap()
     }
 
     #[test]
-    fn a_release_passes_when_every_function_answers_as_it_is_documented_to() {
-        let verdict = verdict(&sound(), &versions());
-        assert!(verdict.passed());
-        let said = "keys: 200; health: 200; login: 401 invalid_token; refresh: 401 invalid_token; \
-                    mfa: 401 invalid_token";
-        assert_eq!(verdict.to_string(), said);
+    fn the_version_that_the_deployment_names_is_asked_and_no_other() {
+        for trial in TRIALS {
+            let sound = match trial.expected {
+                Expected::Ready => answer(200, json!({"status": "ready"})),
+                Expected::Keys => answer(200, json!({"keys": [{"kid": "1"}]})),
+                Expected::Refusal => answer(401, json!({"code": "invalid_token"})),
+            };
+            let (verdict, asked) = tried(Ok(Some(target(trial.function))), sound);
+            assert!(verdict.unwrap().passed(), "{}", trial.function);
+            assert_eq!(asked, [format!("prod-{}:7 {} {}", trial.function, trial.method, trial.path)]);
+        }
     }
 
     #[test]
     fn a_service_that_is_closed_passes_and_one_that_is_down_does_not() {
-        let mut deployed = sound();
-        deployed.0.insert("l:1", answer(503, json!({"code": "maintenance"})));
-        assert!(verdict(&deployed, &versions()).passed());
-        deployed.0.insert("l:1", answer(503, json!({"code": "dependency_unavailable"})));
-        assert!(!verdict(&deployed, &versions()).passed());
+        let closed = || answer(503, json!({"code": "maintenance"}));
+        assert!(verdict("login", closed()).passed());
+        assert!(!verdict("login", answer(503, json!({"code": "dependency_unavailable"}))).passed());
         // What has no gate has no maintenance either.
-        let mut deployed = sound();
-        deployed.0.insert("k:1", answer(503, json!({"code": "maintenance"})));
-        assert!(!verdict(&deployed, &versions()).passed());
+        assert!(!verdict("keys", closed()).passed());
     }
 
     #[test]
-    fn each_fault_fails_the_release_and_is_named_beside_the_others() {
+    fn a_fault_is_named_with_what_was_expected() {
         let down = json!({"status": "unavailable", "checks": {"users": {"status": "down"}, "keyring": {"status": "up"}}});
-        let mut deployed = sound();
-        deployed.0.insert("h:1", answer(503, down));
-        deployed.0.insert("k:1", answer(200, json!({"keys": []})));
-        deployed.0.insert("r:1", answer(200, json!({"access_token": "secret"})));
-        deployed.0.remove("m:1");
-        let mut versions = versions();
-        versions.retain(|version| !version.starts_with("login="));
-        let verdict = verdict(&deployed, &versions);
-        assert!(verdict.0.iter().all(|finding| !finding.passed()));
-        let said = [
-            "keys: 200 instead of 200 and a key to GET /.well-known/jwks.json",
-            "health: 503 (users down) instead of 200 and ready to GET /health/ready",
-            "login: no answer instead of 401 invalid_token to POST /api/v1/auth/reauthenticate: no version of it is named",
-            "refresh: 200 instead of 401 invalid_token to POST /api/v1/auth/logout",
-            "mfa: no answer instead of 401 invalid_token to GET /api/v1/mfa/factors: invoke failed: not found",
-        ];
-        assert_eq!(verdict.to_string(), said.join("; "));
+        for (verdict, said) in [
+            (
+                verdict("health", answer(503, down)),
+                "prod-health:7: 503 (users down) instead of 200 and ready to GET /health/ready",
+            ),
+            (
+                verdict("keys", answer(200, json!({"keys": []}))),
+                "prod-keys:7: 200 instead of 200 and a key to GET /.well-known/jwks.json",
+            ),
+            (
+                verdict("refresh", answer(200, json!({"access_token": "secret"}))),
+                "prod-refresh:7: 200 instead of 401 invalid_token to POST /api/v1/auth/logout",
+            ),
+            (
+                verdict("mfa", Err(lost())),
+                "prod-mfa:7: no answer instead of 401 invalid_token to GET /api/v1/mfa/factors: invoke failed: not found",
+            ),
+        ] {
+            assert!(!verdict.passed());
+            assert_eq!(verdict.to_string(), said);
+        }
+    }
+
+    #[test]
+    fn a_deployment_that_names_nothing_to_try_goes_back() {
+        let right = || answer(401, json!({"code": "invalid_token"}));
+        for (deploys, said) in [
+            (None, "the deployment names no version of a function"),
+            (Some(target("responder")), "prod-responder:7: no function that answers callers"),
+        ] {
+            let (verdict, asked) = tried(Ok(deploys), right());
+            let verdict = verdict.unwrap();
+            assert!(!verdict.passed() && asked.is_empty());
+            assert_eq!(verdict.to_string(), said);
+        }
+        // Nothing is known of the version: no verdict, and the hook is called again.
+        assert!(tried(Err(lost()), right()).0.is_err());
     }
 
     #[test]

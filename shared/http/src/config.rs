@@ -67,8 +67,6 @@ pub struct Config {
     pub log_retention_days: Option<u32>,
     /// Names of the functions that answer callers: for who tells when they were deployed.
     pub functions: Vec<String>,
-    /// The versions that a deployment is about to shift calls to, as `login=arn:…:7`.
-    pub smoke_versions: Vec<String>,
 }
 
 const RUNBOOK_URL: &str = "https://github.com/sallyport/sallyport/blob/main/ops/runbooks";
@@ -164,7 +162,6 @@ impl Config {
                 days => Some(days),
             },
             functions: read.list("SALLYPORT_FUNCTIONS"),
-            smoke_versions: read.list("SALLYPORT_SMOKE_VERSIONS"),
         })
     }
 

@@ -6,7 +6,8 @@ use serde::Serialize;
 
 use super::config::{Finding, Severity};
 use crate::{
-    deployment::Deployment,
+    aws_fault::address_of,
+    deployment::{Deployment, is_loopback},
     failure::{Exit, Failure},
     output::{Answer, count, plain},
 };
@@ -71,11 +72,10 @@ impl Check {
 
     /// The call that would have told failed: that says nothing of others, which are made all the same.
     pub(super) fn unanswered(name: impl Into<String>, failure: &Failure) -> Self {
+        let fix = remedy(failure);
         match failure.code {
-            "access_denied" => {
-                Self::warning(name, &failure.message, "run this with a role that may look at it")
-            }
-            _ => Self::fault(name, &failure.message, "sallyport explain request ID, or the AWS status page"),
+            "access_denied" => Self::warning(name, &failure.message, fix),
+            _ => Self::fault(name, &failure.message, fix),
         }
     }
 
@@ -84,6 +84,27 @@ impl Check {
             Severity::Error => Self::fault(finding.subject, finding.problem, finding.fix),
             Severity::Warning => Self::warning(finding.subject, finding.problem, finding.fix),
         }
+    }
+}
+
+/// What helps against a call that failed, by why it did.
+fn remedy(failure: &Failure) -> &'static str {
+    let here = address_of(&failure.message).is_some_and(|address| is_loopback(address.trim_end_matches(':')));
+    match failure.code {
+        "access_denied" => "run this with a role that may look at it",
+        "unreachable" | "timeout" if here => {
+            "does the backend run, and on this port? cargo run -p local, then in this shell: eval \"$(cargo run -q -p local -- env)\""
+        }
+        "unreachable" => "is this machine online, and does HTTPS_PROXY fit? Then the AWS status page",
+        "timeout" => "try again; then the AWS status page",
+        "throttled" => "try again in a minute",
+        "no_credentials" | "credentials_refused" => "aws sso login, or another --profile",
+        "resource_not_found" | "stack_not_found" => "look at --stack, --region and the account",
+        "keyring_empty" => "sallyport keys init",
+        "keyring_unusable" => "sallyport runbook show key-compromise, or restore the secret's version before",
+        "corrupt_item" => "sallyport migrate validate",
+        "console_refused" => "is this backend of the same release? Start it again: cargo run -p local",
+        _ => "sallyport runbook show application; then the AWS status page",
     }
 }
 
@@ -134,6 +155,38 @@ impl fmt::Display for Report {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_helps_against_a_failed_call_fits_why_it_failed() {
+        // The codes of src/aws_fault.rs and src/failure.rs that a call can fail with.
+        let of = |code| remedy(&Failure::dependency(code, "read the table: it is so"));
+        let codes = [
+            "access_denied",
+            "unreachable",
+            "timeout",
+            "throttled",
+            "no_credentials",
+            "resource_not_found",
+            "keyring_empty",
+            "keyring_unusable",
+            "corrupt_item",
+            "console_refused",
+            "aws_error",
+        ];
+        let fixes: std::collections::BTreeSet<_> = codes.into_iter().map(of).collect();
+        assert_eq!(fixes.len(), codes.len(), "each has its own");
+        assert_eq!(of("credentials_refused"), of("no_credentials"));
+        // Nobody can run a placeholder.
+        assert!(fixes.iter().all(|fix| !fix.split([' ', ',']).any(|word| word == "ID")));
+        for (message, runs_here) in [
+            ("describe the table: can't reach http://127.0.0.1:8999: Connection refused", true),
+            ("http://localhost:3000/health/ready: can't be reached", true),
+            ("describe the table: can't reach https://dynamodb.eu-central-1.amazonaws.com: dns error", false),
+        ] {
+            let fix = remedy(&Failure::dependency("unreachable", message));
+            assert_eq!(fix.contains("cargo run -p local"), runs_here, "{message}");
+        }
+    }
 
     #[test]
     fn a_finding_stands_with_its_fix_and_a_warning_counts_only_when_asked() {

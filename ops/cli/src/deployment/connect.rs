@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use aws_config::{Region, SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
-use sallyport_aws::{ProfileOptions, TransactionConflicts, shared_config};
+use sallyport_aws::{ProfileError, ProfileOptions, TransactionConflicts, shared_config, trusted_bundle};
 
-use super::name;
+use super::{Settings, name, settings::not_chosen};
 use crate::{cli::Target, environment::variable, failure::Failure};
 
 /// Clients of the services that the command calls.
@@ -16,9 +16,12 @@ pub(crate) struct Connection {
     pub(crate) cloudformation: aws_sdk_cloudformation::Client,
     pub(crate) cloudwatch: aws_sdk_cloudwatch::Client,
     pub(crate) lambda: aws_sdk_lambda::Client,
+    pub(crate) codedeploy: aws_sdk_codedeploy::Client,
     pub(crate) sns: aws_sdk_sns::Client,
     pub(crate) logs: aws_sdk_cloudwatchlogs::Client,
     pub(crate) region: String,
+    /// Certificates to trust in place of the system's, as PEM.
+    pub(crate) ca_bundle: Option<Vec<u8>>,
 }
 
 impl Connection {
@@ -49,24 +52,29 @@ impl Connection {
             cloudformation: aws_sdk_cloudformation::Client::new(&config),
             cloudwatch: aws_sdk_cloudwatch::Client::new(&config),
             lambda: aws_sdk_lambda::Client::new(&config),
+            codedeploy: aws_sdk_codedeploy::Client::new(&config),
             sns: aws_sdk_sns::Client::new(&config),
             logs: aws_sdk_cloudwatchlogs::Client::new(&config),
             region,
+            ca_bundle: trusted_bundle(target.profile.as_deref()).await?,
         })
     }
 }
 
 async fn configuration(target: &Target) -> Result<(SdkConfig, String), Failure> {
+    let at_home = is_local(target);
     let options = ProfileOptions {
         profile: target.profile.clone(),
         region: target.region.clone(),
         endpoint: target.endpoint.clone(),
+        direct: at_home,
     };
-    let config = shared_config(options).await;
-    let at_home = is_local(target);
+    let config = shared_config(options).await?;
     let region = match config.region() {
         Some(region) => region.to_string(),
         None if at_home => "us-east-1".to_owned(),
+        // Whoever has chosen none lacks more than a region.
+        None if target.stack.is_none() && Settings::from_environment().is_empty() => return Err(not_chosen()),
         None => {
             return Err(Failure::usage(
                 "no_region",
@@ -81,6 +89,16 @@ async fn configuration(target: &Target) -> Result<(SdkConfig, String), Failure> 
         builder = builder.credentials_provider(SharedCredentialsProvider::new(credentials));
     }
     Ok((builder.build(), region))
+}
+
+impl From<ProfileError> for Failure {
+    fn from(error: ProfileError) -> Self {
+        let code = match &error {
+            ProfileError::NoProfile { .. } | ProfileError::Unreadable(_) => "no_profile",
+            ProfileError::Bundle { .. } | ProfileError::NoCertificate { .. } => "ca_bundle_unusable",
+        };
+        Self::usage(code, error.to_string())
+    }
 }
 
 /// An operator waits longer than a function does, and not forever.

@@ -96,6 +96,15 @@ impl std::fmt::Display for Source {
     }
 }
 
+/// Nothing says which deployment: both ways to say it.
+pub(super) fn not_chosen() -> Failure {
+    Failure::usage(
+        "no_deployment",
+        "no deployment chosen: pass --stack NAME (with --region or --profile) for one on AWS; for a backend on this machine: \
+         eval \"$(cargo run -q -p local -- env)\"",
+    )
+}
+
 impl Settings {
     /// Those of the stack, if one is named; otherwise the environment's. Never a mixture: half of a wrong stack is worse
     /// than none.
@@ -122,6 +131,11 @@ impl Settings {
         Self { source: Source::Environment, values: values.collect() }
     }
 
+    /// Nothing is set that a deployment would set.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.values.values().all(String::is_empty)
+    }
+
     /// A value that is set and not empty.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.values.get(name).map(String::as_str).filter(|value| !value.is_empty())
@@ -132,6 +146,9 @@ impl Settings {
     pub(crate) fn tables(&self) -> Result<Tables, Failure> {
         let required = TABLES.iter().map(|(_, name)| *name).chain([name::KEYRING]);
         let missing: Vec<_> = required.filter(|name| self.get(name).is_none()).collect();
+        if self.is_empty() && self.source == Source::Environment {
+            return Err(not_chosen());
+        }
         if !missing.is_empty() {
             let missing = missing.join(", ");
             return Err(Failure::usage(
@@ -244,6 +261,15 @@ mod tests {
         let failure =
             settings(&[(name::USERS, "u"), (name::SESSIONS, ""), (name::OPS, "o")]).tables().unwrap_err();
         insta::assert_snapshot!(failure.message, @"which deployment? Pass --stack NAME, or set SALLYPORT_SESSIONS_TABLE, SALLYPORT_THROTTLE_TABLE, SALLYPORT_OUTBOX_TABLE, SALLYPORT_AUDIT_TABLE, SALLYPORT_KEYRING_SECRET");
+    }
+
+    #[test]
+    fn whoever_has_chosen_no_deployment_is_told_both_ways() {
+        for nothing in [settings(&[]), settings(&[(name::USERS, "")])] {
+            let failure = nothing.tables().unwrap_err();
+            assert_eq!(failure.code, "no_deployment");
+            assert!(failure.message.contains("--stack NAME") && failure.message.contains("-p local -- env"));
+        }
     }
 
     #[test]

@@ -46,11 +46,21 @@ fn what_is_not_understood_is_code_2_in_text_and_in_json() -> anyhow::Result<()> 
 
 #[test]
 fn without_region_or_deployment_one_line_says_what_to_pass() -> anyhow::Result<()> {
+    for line in
+        ["keys list --json", "user show ada@example.com --json", "keys list --region eu-central-1 --json"]
+    {
+        let (code, message) = run(line)?.error(2)?;
+        assert_eq!(code, "no_deployment", "{line}");
+        for way in ["pass --stack NAME", "eval \"$(cargo run -q -p local -- env)\""] {
+            assert!(message.contains(way), "{line}: {message}");
+        }
+    }
     assert_eq!(
-        run("keys list")?.stderr,
+        run("keys list --stack prod")?.stderr,
         "error: no AWS region: pass --region, or set AWS_REGION or a profile\n"
     );
-    let (code, message) = run("keys list --region eu-central-1 --json")?.error(2)?;
+    let half = Shell::new([("SALLYPORT_OPS_TABLE".to_owned(), "o".to_owned())].into())?;
+    let (code, message) = half.run("keys list --region eu-central-1 --json")?.error(2)?;
     assert_eq!(code, "no_deployment");
     assert!(
         message.starts_with("which deployment? Pass --stack NAME, or set SALLYPORT_USERS_TABLE,"),

@@ -130,6 +130,8 @@ kinds! {
     KeyringRevoked = "keyring.revoked", Critical;
     MigrationApplied = "migration.applied", Warning;
     MigrationReverted = "migration.reverted", Warning;
+    /// An operator gave the calls back to the versions before.
+    ReleaseRolledBack = "release.rolled_back", Warning;
     ModeSet = "mode.set", Warning;
     ModeCleared = "mode.cleared", Warning;
     BlockAdded = "block.added", Warning;

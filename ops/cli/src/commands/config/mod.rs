@@ -4,7 +4,7 @@ mod keyring;
 mod rules;
 mod tables;
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use clap::Subcommand;
 use serde::Serialize;
@@ -13,7 +13,7 @@ use crate::{
     cli::Target,
     deployment::{Connection, Settings, name},
     failure::{Exit, Failure},
-    output::{Answer, count},
+    output::{Answer, count, plain},
 };
 
 #[derive(Debug, Subcommand)]
@@ -103,6 +103,8 @@ struct Validated {
     region: Option<String>,
     checks: usize,
     findings: Vec<Finding>,
+    /// Lists, as the functions read them.
+    lists: BTreeMap<&'static str, Vec<String>>,
 }
 
 impl fmt::Display for Validated {
@@ -113,6 +115,10 @@ impl fmt::Display for Validated {
                 Severity::Warning => "warning",
             };
             writeln!(f, "{severity}: {subject}: {problem}. Fix: {fix}.")?;
+        }
+        for (list, members) in &self.lists {
+            let members = if members.is_empty() { "none".to_owned() } else { members.join(", ") };
+            writeln!(f, "{list}: {}", plain(&members))?;
         }
         let number = |severity| self.findings.iter().filter(|finding| finding.severity == severity).count();
         let errors = count(number(Severity::Error), "error");
@@ -127,7 +133,7 @@ async fn validate(target: &Target) -> Result<Answer, Failure> {
     findings.checked();
     let connection = match Connection::open(target).await {
         Ok(connection) => Some(connection),
-        Err(failure) if failure.code == "no_region" && target.stack.is_none() => {
+        Err(failure) if ["no_region", "no_deployment"].contains(&failure.code) && target.stack.is_none() => {
             findings.error("AWS_REGION", "no region is set", "pass --region, or set AWS_REGION or a profile");
             None
         }
@@ -149,6 +155,7 @@ async fn validate(target: &Target) -> Result<Answer, Failure> {
         region: connection.map(|connection| connection.region),
         checks: findings.checks,
         findings: findings.found,
+        lists: rules::lists(&settings),
     };
     Ok(Answer::of(&report)?.exit(if ok { Exit::Done } else { Exit::Findings }))
 }
@@ -208,10 +215,12 @@ mod tests {
             region: Some("eu-central-1".to_owned()),
             checks: findings.checks,
             findings: findings.found,
+            lists: [("SALLYPORT_ALLOWED_ORIGINS", vec!["https://app.example.com".to_owned()])].into(),
         };
         insta::assert_snapshot!(report, @r"
         error: SALLYPORT_STAGE: is not set. Fix: set it to dev.
         warning: keyring: is empty. Fix: run `sallyport keys init`.
+        SALLYPORT_ALLOWED_ORIGINS: https://app.example.com
         1 check of the environment in eu-central-1: 1 error, 1 warning
         ");
     }

@@ -1,5 +1,7 @@
 //! The settings, one rule each. The ranges are template.yaml's; a test holds them together.
 
+use std::collections::BTreeMap;
+
 use sallyport_core::accounts::HashParameters;
 
 use super::{Findings, is_local};
@@ -103,9 +105,18 @@ fn audience(settings: &Settings, findings: &mut Findings) {
     }
 }
 
+/// Settings that are lists, member by member, as the functions split them.
+pub(super) fn lists(settings: &Settings) -> BTreeMap<&'static str, Vec<String>> {
+    let members = |name: &str| {
+        let list = settings.get(name).into_iter().flat_map(|list| list.split(','));
+        list.map(str::trim).filter(|member| !member.is_empty()).map(str::to_owned).collect()
+    };
+    [name::ALLOWED_ORIGINS].into_iter().map(|name| (name, members(name))).collect()
+}
+
 fn origins(settings: &Settings, findings: &mut Findings) {
     findings.checked();
-    for origin in settings.get(name::ALLOWED_ORIGINS).into_iter().flat_map(|list| list.split(',')) {
+    for origin in lists(settings).into_values().flatten() {
         let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
         let sound = host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ', '@']));
         if !sound {
@@ -160,6 +171,16 @@ mod tests {
             (name::PASSWORD_ITERATIONS, "1"),
         ];
         assert_eq!(faults(&all), [""; 0]);
+    }
+
+    #[test]
+    fn a_list_is_shown_as_the_functions_read_it() {
+        let read = |value: &'static str| {
+            lists(&Settings::from_lookup(|name| (name == name::ALLOWED_ORIGINS).then(|| value.to_owned())))
+        };
+        let two = vec!["https://a.example.com".to_owned(), "https://b.example.com".to_owned()];
+        assert_eq!(read(" https://a.example.com,, https://b.example.com ")[name::ALLOWED_ORIGINS], two);
+        assert!(read("")[name::ALLOWED_ORIGINS].is_empty());
     }
 
     #[test]

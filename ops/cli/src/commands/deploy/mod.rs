@@ -1,7 +1,9 @@
 //! `sallyport deploy`: is the deployment fit to take a release, did the release arrive, and back again.
 
+mod aliases;
 mod preflight;
 mod rollback;
+mod settle;
 mod template;
 mod verify;
 
@@ -35,6 +37,9 @@ pub(crate) enum DeployCommand {
         /// The file to write, in the same directory: paths in it are relative.
         #[arg(long, value_name = "FILE", default_value = "gradual.yaml")]
         to: PathBuf,
+        /// Without CodeDeploy: the aliases move when the stack is updated. Rolling back works all the same.
+        #[arg(long)]
+        at_once: bool,
         #[command(flatten)]
         change: Change,
     },
@@ -50,8 +55,16 @@ pub(crate) enum DeployCommand {
         #[arg(long, value_name = "MS", default_value_t = 2_000, value_parser = clap::value_parser!(u64).range(1..=60_000))]
         within: u64,
     },
-    /// Point every function of the last release at the version before it. Item formats stay as they are.
+    /// End a canary that runs, or point every function of the last release at the version before. Item formats stay.
     Rollback {
+        #[command(flatten)]
+        change: Change,
+    },
+    /// After a rollback: write the stack's template with the versions that serve, so that the next release begins with them.
+    Settle {
+        /// The file to write.
+        #[arg(long, value_name = "FILE", default_value = "settled.json")]
+        to: PathBuf,
         #[command(flatten)]
         change: Change,
     },
@@ -63,14 +76,19 @@ impl DeployCommand {
     pub(crate) async fn run(self, target: &Target, format: Format) -> Result<Answer, Failure> {
         match self {
             Self::Preflight { strict } => preflight::run(target, strict).await,
-            Self::Template { from, to, change } => {
-                template::run(&from, to, change.dry_run, SystemClock.now())
+            Self::Template { from, to, at_once, change } => {
+                if !at_once && target.stack.is_some() {
+                    aliases::refuse_moved(target).await?;
+                }
+                let pace = if at_once { template::Pace::AtOnce } else { template::Pace::Gradual };
+                template::run(&from, to, pace, change.dry_run, SystemClock.now())
             }
             Self::Verify { watch, url, within } => {
                 let limit = Duration::from_millis(within);
                 verify::run(target, format, verify::Asked { watch, url, limit }).await
             }
             Self::Rollback { change } => rollback::run(target, change).await,
+            Self::Settle { to, change } => settle::run(target, to, change).await,
         }
     }
 }

@@ -1,15 +1,17 @@
-//! `sallyport deploy rollback`: aliases go back to the versions before.
+//! `sallyport deploy rollback`: the versions before serve again. A canary that runs is ended first, since CodeDeploy would go on
+//! and point the alias at the release after all; where none runs the aliases are moved.
 
-use std::{collections::HashMap, fmt, time::Duration};
+use std::{fmt, time::Duration};
 
-use aws_sdk_cloudformation::{Client as CloudFormation, error::ProvideErrorMetadata as _};
-use aws_sdk_lambda::{Client as Lambda, types::AliasRoutingConfiguration};
+use aws_sdk_codedeploy::{error::ProvideErrorMetadata as _, types::DeploymentStatus};
+use sallyport_core::audit::EventKind;
 use serde::Serialize;
 
+use super::aliases::{Alias, Running, Shifting, point};
 use crate::{
     aws_fault,
     cli::{Change, Target},
-    deployment::Connection,
+    deployment::{Connection, Deployment},
     failure::Failure,
     output::{Answer, Table},
 };
@@ -17,38 +19,16 @@ use crate::{
 /// The versions of one deployment are published within minutes of one another.
 const ONE_RELEASE: Duration = Duration::from_secs(60 * 60);
 
-/// An alias with what it points at and could point at.
-#[derive(Debug, Clone, Default)]
-struct Alias {
-    function: String,
-    name: String,
-    /// For compare-and-swap: somebody else may be at it.
-    revision: Option<String>,
-    /// Where most calls go.
-    version: u64,
-    /// A canary that runs: where the other calls go.
-    canary: Option<u64>,
-    /// Published versions, with when (epoch seconds).
-    versions: Vec<(u64, i64)>,
-}
-
-impl Alias {
-    fn published(&self, version: u64) -> Option<i64> {
-        self.versions.iter().find(|(known, _)| *known == version).map(|(_, at)| *at)
-    }
-
-    /// The newest version that serves calls.
-    fn serving(&self) -> u64 {
-        self.canary.unwrap_or_default().max(self.version)
-    }
-}
+/// CodeDeploy needs a few seconds to give the calls back.
+const PATIENCE: Duration = Duration::from_secs(3 * 60);
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Step {
+pub(super) struct Step {
     function: String,
     from: u64,
     to: u64,
-    /// `would roll back`, `rolled back`, `stays`.
+    /// `would roll back`, `rolled back`, `stays`, `goes back with the stack`.
     outcome: &'static str,
     why: String,
 }
@@ -80,7 +60,13 @@ fn plan(aliases: &[Alias]) -> Vec<(usize, Step)> {
 #[derive(Serialize)]
 struct Report {
     steps: Vec<Step>,
+    /// Deployments of CodeDeploy that ran.
+    stopped: Vec<String>,
+    /// Whether an event tells of it.
+    recorded: bool,
     dry_run: bool,
+    #[serde(skip)]
+    stack: String,
 }
 
 impl fmt::Display for Report {
@@ -97,11 +83,23 @@ impl fmt::Display for Report {
         }
         write!(f, "{table}")?;
         if self.dry_run {
-            writeln!(f, "\nNothing was changed.")
+            return writeln!(f, "\nNothing was changed.");
+        }
+        if !self.recorded {
+            writeln!(f, "\nNo event tells of it: the Audit table does not take one.")?;
+        }
+        writeln!(f, "\nNext: sallyport deploy verify.")?;
+        if self.stopped.is_empty() {
+            writeln!(
+                f,
+                "The stack's record still has the release: before the next one, sallyport deploy settle --stack {}.",
+                self.stack
+            )
         } else {
             writeln!(
                 f,
-                "\nNext: sallyport deploy verify. The stack itself still names the release: deploy the repaired one."
+                "CloudFormation takes the stack back: aws cloudformation wait stack-rollback-complete --stack-name {}",
+                self.stack
             )
         }
     }
@@ -120,17 +118,61 @@ pub(super) async fn run(target: &Target, change: Change) -> Result<Answer, Failu
         ));
     };
     let connection = Connection::open(target).await?;
-    let mut aliases = Vec::new();
-    for (function, name) in aliases_of(&connection.cloudformation, stack, &connection.region).await? {
-        aliases.push(read(&connection.lambda, function, name).await?);
-    }
+    let shifting = Shifting::of(&connection, stack).await?;
+    let aliases = shifting.aliases(&connection).await?;
     if aliases.is_empty() {
         return Err(nothing(format!(
-            "nothing to roll back: stack {stack} has no aliases, it was deployed without `sallyport deploy template`: deploy the release before"
+            "nothing to roll back: stack {stack} has no aliases, it was deployed without `sallyport deploy template`: deploy the release before (sallyport runbook show rollback)"
         )));
     }
+    let running = shifting.running(&connection).await?;
+    let mut steps = if running.is_empty() {
+        not_while_it_changes(&connection, stack).await?;
+        back(&connection, &aliases, stack, change).await?
+    } else {
+        end(&connection, &running, &aliases, change).await?
+    };
+    steps.sort_by(|one, other| one.function.cmp(&other.function));
+    let recorded = change.dry_run || record(target, &steps).await.is_ok();
+    let stopped = running.into_iter().map(|deployment| deployment.id).collect();
+    Answer::of(&Report { steps, stopped, recorded, dry_run: change.dry_run, stack: stack.clone() })
+}
+
+/// An alias that is moved under an update makes CloudFormation's own way back fail.
+async fn not_while_it_changes(connection: &Connection, stack: &str) -> Result<(), Failure> {
+    let asked = connection.cloudformation.describe_stacks().stack_name(stack).send().await;
+    let answer = asked.map_err(|error| aws_fault::from_sdk("describe the stack", &error))?;
+    let status = answer.stacks().first().and_then(|stack| stack.stack_status());
+    let status = status.map_or("unknown", aws_sdk_cloudformation::types::StackStatus::as_str);
+    let next = match status {
+        // What is left to do is to delete what is not used any more.
+        "UPDATE_COMPLETE_CLEANUP_IN_PROGRESS" => return Ok(()),
+        "UPDATE_IN_PROGRESS" => {
+            format!("aws cloudformation cancel-update-stack --stack-name {stack} takes it back")
+        }
+        _ if status.contains("ROLLBACK") && status.ends_with("_IN_PROGRESS") => {
+            format!(
+                "it goes back already: aws cloudformation wait stack-rollback-complete --stack-name {stack}"
+            )
+        }
+        _ if status.ends_with("_IN_PROGRESS") => "wait until that is over".to_owned(),
+        _ => return Ok(()),
+    };
+    Err(Failure::conflict(
+        "stack_busy",
+        format!("stack {stack} is {status}, and nothing was changed: {next}"),
+    ))
+}
+
+/// Moves the aliases of the last release to the versions before.
+async fn back(
+    connection: &Connection,
+    aliases: &[Alias],
+    stack: &str,
+    change: Change,
+) -> Result<Vec<Step>, Failure> {
     let mut steps = Vec::new();
-    let planned = plan(&aliases);
+    let planned = plan(aliases);
     if planned.iter().all(|(_, step)| step.outcome == "stays") {
         return Err(nothing(format!(
             "nothing to roll back: no function of {stack} has a version before its own"
@@ -141,12 +183,105 @@ pub(super) async fn run(target: &Target, change: Change) -> Result<Answer, Failu
             && !change.dry_run
             && let Some(alias) = aliases.get(place)
         {
-            update(&connection.lambda, alias, step.to).await.map_err(|failure| partly(&failure, &steps))?;
+            point(&connection.lambda, alias, step.to).await.map_err(|failure| partly(&failure, &steps))?;
             step.outcome = "rolled back";
         }
         steps.push(step);
     }
-    Answer::of(&Report { steps, dry_run: change.dry_run })
+    Ok(steps)
+}
+
+/// Ends the deployments that run, and waits until every alias gives all calls to the version before. CodeDeploy moves the
+/// aliases, and CloudFormation, whose update fails by it, takes the rest of the stack back.
+async fn end(
+    connection: &Connection,
+    running: &[Running],
+    before: &[Alias],
+    change: Change,
+) -> Result<Vec<Step>, Failure> {
+    if !change.dry_run {
+        for deployment in running {
+            stop(connection, deployment).await?;
+        }
+        for deployment in running {
+            ended(connection, &deployment.id).await?;
+        }
+    }
+    let mut steps = Vec::new();
+    for alias in before {
+        let step = |to, outcome, why: &str| Step {
+            function: alias.function.clone(),
+            from: alias.serving(),
+            to,
+            outcome,
+            why: why.to_owned(),
+        };
+        steps.push(match alias.canary {
+            Some(_) if change.dry_run => {
+                step(alias.version, "would roll back", "its deployment would be stopped")
+            }
+            Some(_) => step(alias.version, "rolled back", "its deployment was stopped"),
+            None => step(alias.version, "goes back with the stack", "if the release has reached it"),
+        });
+    }
+    Ok(steps)
+}
+
+async fn stop(connection: &Connection, deployment: &Running) -> Result<(), Failure> {
+    let asked = connection.codedeploy.stop_deployment().deployment_id(&deployment.id);
+    match asked.auto_rollback_enabled(true).send().await {
+        Ok(_) => Ok(()),
+        // It ended meanwhile: how, the alias says.
+        Err(error) if error.code() == Some("DeploymentAlreadyCompletedException") => Ok(()),
+        Err(error) => Err(aws_fault::from_sdk("stop the deployment", &error)),
+    }
+}
+
+/// Waits until a deployment has ended, and the one that takes it back.
+async fn ended(connection: &Connection, id: &str) -> Result<(), Failure> {
+    let mut waited = Duration::ZERO;
+    let mut id = id.to_owned();
+    loop {
+        let asked = connection.codedeploy.get_deployment().deployment_id(&id).send().await;
+        let answer = asked.map_err(|error| aws_fault::from_sdk("read the deployment", &error))?;
+        let deployment = answer.deployment_info();
+        let status = deployment.and_then(|deployment| deployment.status());
+        let over = matches!(
+            status,
+            Some(DeploymentStatus::Stopped | DeploymentStatus::Failed | DeploymentStatus::Succeeded)
+        );
+        let next = deployment
+            .and_then(|deployment| deployment.rollback_info())
+            .and_then(|rollback| rollback.rollback_deployment_id())
+            .filter(|next| !next.is_empty() && *next != id);
+        match next {
+            Some(next) if over => id = next.to_owned(),
+            _ if over => return Ok(()),
+            _ if waited >= PATIENCE => {
+                return Err(Failure::dependency(
+                    "deployment_runs_on",
+                    format!(
+                        "deployment {id} was told to stop and runs on: run it again, or look at it in CodeDeploy"
+                    ),
+                ));
+            }
+            _ => {
+                tokio::time::sleep(LOOK_AGAIN).await;
+                waited += LOOK_AGAIN;
+            }
+        }
+    }
+}
+
+/// Keeps an event of what was moved. Whatever hinders that hinders no rollback.
+async fn record(target: &Target, steps: &[Step]) -> Result<(), Failure> {
+    let moved: Vec<_> = steps
+        .iter()
+        .filter(|step| step.outcome == "rolled back")
+        .map(|step| format!("{} {} to {}", step.function, step.from, step.to))
+        .collect();
+    let deployment = Deployment::find(target).await?;
+    deployment.record(EventKind::ReleaseRolledBack, &moved.join(", ")).await
 }
 
 /// A rollback that stopped half-way says where.
@@ -159,100 +294,6 @@ fn partly(failure: &Failure, done: &[Step]) -> Failure {
         format!("rolled back so far: {}", names.join(", "))
     };
     Failure { message: format!("{}; {done}; run it again", failure.message), ..failure.clone() }
-}
-
-/// Function and alias of every alias in the stack.
-async fn aliases_of(
-    client: &CloudFormation,
-    stack: &str,
-    region: &str,
-) -> Result<Vec<(String, String)>, Failure> {
-    let mut found = Vec::new();
-    let mut token = None;
-    loop {
-        let asked = client.list_stack_resources().stack_name(stack).set_next_token(token).send().await;
-        let answer = asked.map_err(|error| {
-            let absent = error.code() == Some("ValidationError")
-                && error.message().is_some_and(|message| message.contains("does not exist"));
-            if absent {
-                Failure::not_found(
-                    "stack_not_found",
-                    format!(
-                        "there is no stack {stack} in {region}: is it the right name, region and account?"
-                    ),
-                )
-            } else {
-                aws_fault::from_sdk("list the stack's resources", &error)
-            }
-        })?;
-        let aliases = answer
-            .stack_resource_summaries()
-            .iter()
-            .filter(|resource| resource.resource_type() == Some("AWS::Lambda::Alias"));
-        // arn:aws:lambda:REGION:ACCOUNT:function:NAME:ALIAS
-        found.extend(aliases.filter_map(|alias| {
-            let mut parts = alias.physical_resource_id()?.rsplit(':');
-            let (name, function) = (parts.next()?, parts.next()?);
-            Some((function.to_owned(), name.to_owned()))
-        }));
-        token = answer.next_token().map(str::to_owned);
-        if token.is_none() {
-            found.sort();
-            return Ok(found);
-        }
-    }
-}
-
-async fn read(client: &Lambda, function: String, name: String) -> Result<Alias, Failure> {
-    let asked = client.get_alias().function_name(&function).name(&name).send().await;
-    let answer = asked.map_err(|error| aws_fault::from_sdk("read the alias", &error))?;
-    let number = |text: &str| text.parse::<u64>().ok();
-    let others = answer.routing_config().and_then(|routing| routing.additional_version_weights());
-    let canary = others.into_iter().flatten().filter_map(|(version, _)| number(version)).max();
-    let mut alias = Alias {
-        version: answer.function_version().and_then(number).unwrap_or_default(),
-        revision: answer.revision_id().map(str::to_owned),
-        canary,
-        function,
-        name,
-        versions: Vec::new(),
-    };
-    let mut marker = None;
-    loop {
-        let asked = client.list_versions_by_function().function_name(&alias.function).set_marker(marker);
-        let answer = asked.send().await.map_err(|error| aws_fault::from_sdk("list the versions", &error))?;
-        alias.versions.extend(answer.versions().iter().filter_map(|version| {
-            let at = version.last_modified().and_then(|at| at.parse::<jiff::Timestamp>().ok());
-            Some((number(version.version()?)?, at.map(jiff::Timestamp::as_second).unwrap_or_default()))
-        }));
-        marker = answer.next_marker().map(str::to_owned);
-        if marker.is_none() {
-            return Ok(alias);
-        }
-    }
-}
-
-async fn update(client: &Lambda, alias: &Alias, version: u64) -> Result<(), Failure> {
-    let whole =
-        AliasRoutingConfiguration::builder().set_additional_version_weights(Some(HashMap::new())).build();
-    let asked = client
-        .update_alias()
-        .function_name(&alias.function)
-        .name(&alias.name)
-        .function_version(version.to_string())
-        .routing_config(whole)
-        .set_revision_id(alias.revision.clone());
-    match asked.send().await {
-        Ok(_) => Ok(()),
-        Err(error) if error.code() == Some("PreconditionFailedException") => Err(Failure::conflict(
-            "alias_moved",
-            format!(
-                "somebody else moved the alias of {} meanwhile: look again with --dry-run",
-                alias.function
-            ),
-        )),
-        Err(error) => Err(aws_fault::from_sdk("move the alias", &error)),
-    }
 }
 
 #[cfg(test)]
@@ -308,11 +349,5 @@ mod tests {
                 "keys 3 to 3: stays, the last release left it alone",
             ]
         );
-    }
-
-    #[test]
-    fn the_time_that_lambda_tells_reads() {
-        let read = "2026-07-31T14:02:11.000+0000".parse::<jiff::Timestamp>();
-        assert_eq!(read.map(jiff::Timestamp::as_second).ok(), Some(1_785_506_531));
     }
 }

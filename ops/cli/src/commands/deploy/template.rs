@@ -2,8 +2,11 @@
 //!
 //! SAM makes a new version of a function only when the text of its properties changes, and a parameter's value is no part of
 //! that text: with an alias in the template itself, a deployment that changes a parameter would reach nobody. Hence a text
-//! that differs at every deployment, and a template without aliases for whoever does not want to shift (and for emulators,
-//! which refuse CodeDeploy).
+//! that differs at every deployment. Lambda in turn publishes a version only when code or configuration differ from those of
+//! the last, and CloudFormation fails where it does not ("A version for this Lambda function exists"). Hence a variable that
+//! differs, too.
+//!
+//! `--at-once` leaves out CodeDeploy and its hook: the aliases move when the stack is updated, and back by `deploy rollback`.
 
 use std::{fmt, fs, path::PathBuf};
 
@@ -24,6 +27,7 @@ struct Written {
     functions: [&'static str; 5],
     /// What makes this deployment's versions others than those of the last.
     release: String,
+    at_once: bool,
     dry_run: bool,
 }
 
@@ -33,32 +37,54 @@ impl fmt::Display for Written {
         if self.dry_run {
             return writeln!(f, "would write {path}: {functions} behind aliases; nothing was changed");
         }
-        writeln!(f, "wrote {path}: {functions} behind aliases, tried before they are shifted")?;
+        let how = if self.at_once { "moved at once" } else { "tried before they are shifted" };
+        writeln!(f, "wrote {path}: {functions} behind aliases, {how}; release {}", self.release)?;
         writeln!(f, "Next: sam build --template {path}, then sam deploy.")
     }
 }
 
+/// How the aliases move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pace {
+    /// By CodeDeploy, once the hook has tried the new version.
+    Gradual,
+    /// When CloudFormation updates them.
+    AtOnce,
+}
+
 /// # Errors
 /// A file can't be read or written; it is not the stack's template.
-pub(super) fn run(from: &PathBuf, to: PathBuf, dry_run: bool, now: Timestamp) -> Result<Answer, Failure> {
+pub(super) fn run(
+    from: &PathBuf,
+    to: PathBuf,
+    pace: Pace,
+    dry_run: bool,
+    now: Timestamp,
+) -> Result<Answer, Failure> {
     let file = |path: &PathBuf, error: std::io::Error| {
         Failure::usage("template_unusable", format!("{}: {error}", path.display()))
     };
     let text = fs::read_to_string(from).map_err(|error| file(from, error))?;
     let release = now.seconds().to_string();
-    let shifted = shifted(&text, &release).map_err(|missing| {
+    let shifted = shifted(&text, &release, pace).map_err(|missing| {
         let message = format!("{}: no {missing}: is it the stack's template?", from.display());
         Failure::usage("template_unusable", message)
     })?;
     if !dry_run {
         fs::write(&to, shifted).map_err(|error| file(&to, error))?;
     }
-    Answer::of(&Written { path: to, functions: FUNCTIONS, release, dry_run })
+    let at_once = pace == Pace::AtOnce;
+    Answer::of(&Written { path: to, functions: FUNCTIONS, release, at_once, dry_run })
 }
 
+/// The variable that makes a release's configuration another than that of the last.
+pub(super) const RELEASE: &str = "SALLYPORT_RELEASE";
+
 /// The template with an alias for every function that answers callers, and the hook; or what is not there.
-fn shifted(template: &str, release: &str) -> Result<String, String> {
+fn shifted(template: &str, release: &str, pace: Pace) -> Result<String, String> {
     const RESOURCES: &str = "\nResources:\n";
+    // The first of the variables that all functions have.
+    const VARIABLES: &str = "\n        SALLYPORT_STAGE: !Ref Stage\n";
     let mut text = template.to_owned();
     let mut follow = |line: &str, added: &str| {
         let is_there = text.matches(line).count() == 1;
@@ -67,19 +93,32 @@ fn shifted(template: &str, release: &str) -> Result<String, String> {
     };
     for function in FUNCTIONS {
         let line = format!("      FunctionName: !Sub \"${{AWS::StackName}}-{function}\"\n");
-        if !follow(&line, &block(release)) {
+        if !follow(&line, &block(release, pace)) {
             return Err(format!("function {function}"));
         }
     }
-    if follow(RESOURCES, SMOKE) { Ok(text) } else { Err("resources".to_owned()) }
+    if !follow(VARIABLES, &variable(release)) {
+        return Err("variables of all functions".to_owned());
+    }
+    if pace == Pace::Gradual && !follow(RESOURCES, SMOKE) {
+        return Err("resources".to_owned());
+    }
+    Ok(text)
 }
 
-fn block(release: &str) -> String {
+fn variable(release: &str) -> String {
+    format!("        {RELEASE}: \"{release}\"\n")
+}
+
+fn block(release: &str, pace: Pace) -> String {
+    let alias = format!("      AutoPublishAlias: live\n      AutoPublishCodeSha256: \"{release}\"\n");
+    if pace == Pace::AtOnce {
+        return alias;
+    }
     let alarms: String =
         ALARMS.iter().map(|name| format!("          - !Sub \"${{AWS::StackName}}-{name}\"\n")).collect();
     format!(
-        "      AutoPublishAlias: live\n\
-         \x20     AutoPublishCodeSha256: \"{release}\"\n\
+        "{alias}\
          \x20     DeploymentPreference:\n\
          \x20       Type: Canary10Percent5Minutes\n\
          \x20       Hooks: {{PreTraffic: !Ref Smoke}}\n\
@@ -101,11 +140,19 @@ mod tests {
 
     #[test]
     fn every_function_that_answers_callers_gets_an_alias_that_is_shifted() {
-        let text = shifted(TEMPLATE, "1785506531").unwrap();
-        assert_eq!(text.matches("\n      AutoPublishAlias: live\n").count(), FUNCTIONS.len());
-        // Nothing else has changed.
-        let added = block("1785506531");
-        assert_eq!(text.replace(&added, "").replace(SMOKE, ""), TEMPLATE);
+        for pace in [Pace::Gradual, Pace::AtOnce] {
+            let text = shifted(TEMPLATE, "1785506531", pace).unwrap();
+            assert_eq!(text.matches("\n      AutoPublishAlias: live\n").count(), FUNCTIONS.len());
+            assert_eq!(text.contains("DeploymentPreference"), pace == Pace::Gradual);
+            // What Lambda counts as configuration, in every function.
+            let (globals, _) = text.split_once("\nResources:\n").unwrap();
+            assert!(globals.contains("\n        SALLYPORT_RELEASE: \"1785506531\"\n"));
+            // Nothing else has changed.
+            let added = block("1785506531", pace);
+            let less = text.replace(&added, "").replace(SMOKE, "").replace(&variable("1785506531"), "");
+            assert_eq!(less, TEMPLATE);
+        }
+        let added = block("1785506531", Pace::Gradual);
         insta::assert_snapshot!(added, @r#"
               AutoPublishAlias: live
               AutoPublishCodeSha256: "1785506531"
@@ -135,16 +182,14 @@ mod tests {
     }
 
     #[test]
-    fn the_hook_is_told_of_every_function_and_may_call_no_other() {
+    fn the_hook_may_call_every_version_and_nothing_else() {
         for function in FUNCTIONS {
-            let version =
-                format!("{function}=${{{}{}.Version}}", function[..1].to_uppercase(), &function[1..]);
-            assert_eq!(SMOKE.matches(&version).count(), 1, "{version}");
             let resource = format!(":function:${{AWS::StackName}}-{function}:*\"");
             assert_eq!(SMOKE.matches(&resource).count(), 1, "{resource}");
         }
-        assert_eq!(SMOKE.matches(".Version}").count(), FUNCTIONS.len());
         assert_eq!(SMOKE.matches(":function:").count(), FUNCTIONS.len());
+        // Which version it tries CodeDeploy says: a variable would be part of the deployment that it judges.
+        assert!(SMOKE.contains("codedeploy:GetDeployment") && !SMOKE.contains(".Version}"));
         // The managed policy of CodeDeploy's role allows no other names.
         assert!(SMOKE.contains("FunctionName: !Sub \"CodeDeployHook_"));
     }
@@ -159,6 +204,6 @@ mod tests {
 
     #[test]
     fn another_template_is_refused() {
-        assert_eq!(shifted("Resources: {}", "1"), Err("function login".to_owned()));
+        assert_eq!(shifted("Resources: {}", "1", Pace::Gradual), Err("function login".to_owned()));
     }
 }

@@ -122,7 +122,8 @@ impl Verifier {
             _ if is_loopback(&url) && asked.url.is_none() => Figures::Here(Console::find()?),
             _ => Figures::Nowhere,
         };
-        let api = Api::at(&url)?;
+        let bundle = sallyport_aws::trusted_bundle(target.profile.as_deref()).await?;
+        let api = Api::at(&url, bundle.as_deref())?;
         let issuer = issuer.unwrap_or_else(|| api.url.clone());
         Ok(Self { source: api.url.clone(), api, issuer, limit: asked.limit, figures })
     }
@@ -212,8 +213,11 @@ impl Verifier {
             // It works as it should, for somebody who asks too often.
             429 => Check::warning(NAME, "this address is limited", "try again in a minute"),
             _ => {
-                let id = answer.header("x-request-id").unwrap_or("ID").to_owned();
-                Check::fault(NAME, said(&answer), format!("sallyport explain request {id}"))
+                let fix = match answer.header("x-request-id") {
+                    Some(id) => format!("sallyport explain request {id}"),
+                    None => "sallyport runbook show service-down".to_owned(),
+                };
+                Check::fault(NAME, said(&answer), fix)
             }
         }
     }
@@ -253,7 +257,7 @@ impl Verifier {
             Ok(figures) => figures,
             Err(failure) => return Check::unanswered(NAME, &failure),
         };
-        let what = format!("{errors} of {requests} requests in {}", span(to.since(from)));
+        let what = format!("{} of {} requests in {}", whole(errors), whole(requests), span(to.since(from)));
         if !too_many(errors, requests) {
             return Check::ok(NAME, what);
         }
@@ -261,6 +265,11 @@ impl Verifier {
         // What happened before the release is no fault of its own.
         if counts { Check::fault(NAME, what, fix) } else { Check::warning(NAME, what, fix) }
     }
+}
+
+/// A sum of figures for people. That of none at all is -0.0 in Rust, which nobody has.
+pub(in crate::commands) fn whole(sum: f64) -> f64 {
+    sum + 0.0
 }
 
 fn said(answer: &Answered) -> String {
@@ -310,4 +319,15 @@ async fn cloud(
         )
     };
     Ok((sum("requests").await?, sum("errors").await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stack_that_nobody_asked_yet_has_no_negative_errors() {
+        let nothing: f64 = [0.0_f64; 0].into_iter().sum();
+        assert_eq!((nothing.to_string(), whole(nothing).to_string()), ("-0".to_owned(), "0".to_owned()));
+    }
 }

@@ -22,7 +22,7 @@ pub(super) async fn check(deployment: &Deployment, keys: Option<&KeyringDocument
     let Some(issuer) = deployment.settings.get(name::ISSUER) else {
         return vec![Check::skipped("api", "SALLYPORT_ISSUER does not say where it answers")];
     };
-    let api = match Api::at(issuer) {
+    let api = match Api::at(issuer, deployment.connection.ca_bundle.as_deref()) {
         Ok(api) => api,
         Err(failure) => return vec![Check::unanswered("api", &failure)],
     };
@@ -83,7 +83,7 @@ fn jwks(answer: Result<Answered, Failure>, keys: Option<&KeyringDocument>) -> Ch
     };
     let Some(published) = answer.body.get("keys").and_then(Value::as_array) else {
         let what = format!("/.well-known/jwks.json answers {}", answer.status.as_u16());
-        return Check::fault(NAME, what, "sallyport explain address, sallyport runbook show application");
+        return Check::fault(NAME, what, "sallyport runbook show application");
     };
     let kids: Vec<_> = published.iter().filter_map(|key| key.get("kid").and_then(Value::as_str)).collect();
     let Some(document) = keys else {
@@ -127,6 +127,7 @@ fn discovery(answer: Result<Answered, Failure>, issuer: &str) -> Check {
 
 fn metrics(answer: Result<Answered, Failure>) -> Check {
     const NAME: &str = "metrics token";
+    let id = answer.as_ref().ok().and_then(|answer| answer.header("x-request-id")).map(str::to_owned);
     match answer.map(|answer| answer.status.as_u16()) {
         Ok(401 | 403) => Check::ok(NAME, "/metrics asks for it"),
         Ok(200) => {
@@ -138,7 +139,11 @@ fn metrics(answer: Result<Answered, Failure>) -> Check {
             "aws secretsmanager put-secret-value --secret-id PROVIDERS_SECRET --secret-string '{\"metrics_token\": …}'",
         ),
         Ok(status) => {
-            Check::warning(NAME, format!("/metrics answers {status}"), "sallyport explain request ID")
+            let fix = id.map_or_else(
+                || "sallyport logs errors".to_owned(),
+                |id| format!("sallyport explain request {id}"),
+            );
+            Check::warning(NAME, format!("/metrics answers {status}"), fix)
         }
         Err(failure) => Check::unanswered(NAME, &failure),
     }

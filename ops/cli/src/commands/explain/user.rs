@@ -52,7 +52,8 @@ fn is_outage(failure: &Failure) -> bool {
 
 /// Of what sign-in needs, what the deployment itself can't reach. Nothing where it can't be asked, or all is well.
 async fn outage(deployment: &Deployment) -> Option<Cause> {
-    let api = Api::at(deployment.settings.get(name::ISSUER)?).ok()?;
+    let api =
+        Api::at(deployment.settings.get(name::ISSUER)?, deployment.connection.ca_bundle.as_deref()).ok()?;
     let answer = match api.get("/health/ready").await {
         Ok(answer) => answer,
         Err(failure) => {

@@ -109,7 +109,7 @@ async fn health(deployment: &Deployment) -> Figure {
             let message = format!("{} does not say where it answers", name::ISSUER);
             Failure::usage("no_deployment", message)
         })?;
-        Api::at(issuer)?.get("/health/ready").await
+        Api::at(issuer, deployment.connection.ca_bundle.as_deref())?.get("/health/ready").await
     };
     match asked.await {
         Ok(answer) => {
