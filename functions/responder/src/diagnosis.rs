@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, time::Duration};
 
 use futures_util::future::try_join_all;
 use sallyport_aws::{
-    logs::{self, LogInsights, LogsError, Row},
+    logs::{self, AskLogs, LogInsights, LogsError, Query, Row, suspicious_sign_ins},
     responder::Functions,
 };
 use sallyport_core::{
     clock::Timestamp,
-    incidents::{Changed, Diagnose, Known, Question},
+    incidents::{Changed, Diagnose, Entered, Known, Question},
 };
 use sallyport_http::Platform;
 
@@ -48,13 +48,14 @@ impl Diagnose for Logs {
             Question::Errors => (logs::Question::ERRORS_BY_CODE, "code"),
             Question::Addresses => (logs::Question::REFUSALS_BY_ADDRESS, "address"),
         };
-        let rows = if let Some(lines) = self.platform.recent_lines() {
-            of_lines(asked, &lines)
-        } else {
-            let insights = self.insights.as_ref().ok_or("there is no way to the logs")?;
-            insights.ask(self.platform.clock(), &asked.query(), from, to).await
-        };
-        Ok(ranked(&rows.map_err(|error| error.to_string())?, name))
+        Ok(ranked(&self.ask_logs(&asked.query(), from, to).await?, name))
+    }
+
+    async fn entered(&self, from: Timestamp, to: Timestamp) -> Result<Vec<Entered>, String> {
+        let looked = suspicious_sign_ins(self, from, to);
+        let found = tokio::time::timeout(PATIENCE, looked).await;
+        let found = found.map_err(|_| LogsError::Slow(PATIENCE).to_string())??;
+        Ok(found.entered)
     }
 
     async fn changes(&self) -> Result<Vec<Changed>, String> {
@@ -69,8 +70,22 @@ impl Diagnose for Logs {
     }
 }
 
-fn of_lines(asked: logs::Question, lines: &[String]) -> Result<Vec<Row>, LogsError> {
-    asked.query().over(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
+impl AskLogs for Logs {
+    type Error = String;
+
+    async fn ask_logs(&self, query: &Query, from: Timestamp, to: Timestamp) -> Result<Vec<Row>, String> {
+        let rows = if let Some(lines) = self.platform.recent_lines() {
+            of_lines(query, &lines)
+        } else {
+            let insights = self.insights.as_ref().ok_or("there is no way to the logs")?;
+            insights.ask(self.platform.clock(), query, from, to).await
+        };
+        rows.map_err(|error| error.to_string())
+    }
+}
+
+fn of_lines(query: &Query, lines: &[String]) -> Result<Vec<Row>, LogsError> {
+    query.over(lines.iter().filter_map(|line| serde_json::from_str(line).ok()).collect())
 }
 
 /// A code comes once for each of its routes.
@@ -116,7 +131,8 @@ mod tests {
             "not JSON".to_owned(),
             r#"{"status":401,"code":"of a wide event"}"#.to_owned(),
         ];
-        let top = |asked, name| of_lines(asked, &lines).map(|rows| ranked(&rows, name));
+        let top =
+            |asked: logs::Question, name| of_lines(&asked.query(), &lines).map(|rows| ranked(&rows, name));
         let expected = [("invalid_credentials".to_owned(), 2), ("dependency_unavailable".to_owned(), 1)];
         assert_eq!(top(logs::Question::ERRORS_BY_CODE, "code"), Ok(expected.to_vec()));
         let expected = [("192.0.2.2".to_owned(), 2), ("192.0.2.1".to_owned(), 1)];

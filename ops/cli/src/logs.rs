@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use sallyport_aws::{
-    logs::{LogGroups, LogInsights, LogsError, Query, Row},
+    logs::{AskLogs, LogGroups, LogInsights, LogsError, Query, Row, instant},
     system::SystemClock,
 };
 use sallyport_core::{clock::Timestamp, retention::LogGroup};
@@ -82,6 +82,14 @@ impl Logs {
     }
 }
 
+impl AskLogs for Logs {
+    type Error = Failure;
+
+    async fn ask_logs(&self, query: &Query, from: Timestamp, to: Timestamp) -> Result<Vec<Row>, Failure> {
+        self.ask(query, from, to).await
+    }
+}
+
 /// The functions', as far as they exist: a function of a later release may be missing.
 pub(crate) async fn groups(connection: &Connection, stack: &str) -> Result<Vec<String>, Failure> {
     let mut groups = all_groups(connection, stack).await?;
@@ -130,18 +138,6 @@ fn written_at(line: &Value, clock: OperatorClock) -> Option<Timestamp> {
     Some(clock.of_machine(written))
 }
 
-/// Reads a time of an answer: CloudWatch has them as texts, and as milliseconds where it has compared them.
-pub(crate) fn instant(text: &str) -> Option<Timestamp> {
-    if text.len() == 13
-        && let Ok(millis) = text.parse()
-    {
-        return Some(Timestamp::from_millis(millis));
-    }
-    let zone = if text.ends_with('Z') { "" } else { "Z" };
-    let moment: jiff::Timestamp = format!("{text}{zone}").parse().ok()?;
-    u64::try_from(moment.as_millisecond()).ok().map(Timestamp::from_millis)
-}
-
 /// The id of a request, in a form that ends no text of a query.
 pub(crate) fn request_id(text: &str) -> Result<String, &'static str> {
     let plain = |character: char| character.is_ascii_alphanumeric() || "-_=".contains(character);
@@ -160,19 +156,5 @@ impl From<LogsError> for Failure {
                 Self::dependency("query_failed", other.to_string())
             }
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_read_as_cloudwatch_and_the_functions_write_them() {
-        let at = Some(Timestamp::from_millis(1_785_506_591_123));
-        for text in ["1785506591123", "2026-07-31 14:03:11.123", "2026-07-31T14:03:11.123456Z"] {
-            assert_eq!(instant(text), at, "{text}");
-        }
-        assert_eq!(instant("yesterday"), None);
     }
 }

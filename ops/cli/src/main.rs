@@ -1,5 +1,6 @@
 //! The operator's command `sallyport`. Every command, exit code and example: docs/OPERATIONS.md.
 
+mod address;
 mod api;
 mod audit;
 mod aws_fault;

@@ -89,6 +89,19 @@ impl Network {
         Self { first: masked(address.0, length), length }
     }
 
+    /// The addresses that tend to be in one hand: the /24 of an IPv4 address, the /64 of an IPv6 address.
+    pub fn around(address: ClientAddress) -> Self {
+        let length = if address.0.is_ipv4() { 24 } else { 64 };
+        Self { first: masked(address.0, length), length }
+    }
+
+    /// Whether one of the two holds the other.
+    pub fn overlaps(&self, other: Self) -> bool {
+        let shorter = self.length.min(other.length);
+        self.first.is_ipv4() == other.first.is_ipv4()
+            && masked(self.first, shorter) == masked(other.first, shorter)
+    }
+
     pub fn contains(&self, address: ClientAddress) -> bool {
         address.0.is_ipv4() == self.first.is_ipv4() && masked(address.0, self.length) == self.first
     }
@@ -201,6 +214,29 @@ mod tests {
         fn an_address_is_blocked_with_what_shares_its_budget((one, other) in pair()) {
             let (one, other) = (ClientAddress::new(one), ClientAddress::new(other));
             prop_assert_eq!(Network::of(one).contains(other), one.bucket() == other.bucket());
+        }
+
+        #[test]
+        fn networks_overlap_where_one_holds_the_other((one, other) in pair(), long in 8..=64_u8, short in 8..=64_u8) {
+            let network = |address: IpAddr, length: u8| {
+                let length = if address.is_ipv4() { length.min(32) } else { length.max(16) };
+                Network { first: masked(address, length), length }
+            };
+            let (one, other) = (network(one, long), network(other, short));
+            let holds = |outer: Network, inner: Network| {
+                outer.length <= inner.length && shares_prefix(outer.first, inner.first, outer.length)
+            };
+            prop_assert_eq!(one.overlaps(other), holds(one, other) || holds(other, one));
+            prop_assert_eq!(one.overlaps(other), other.overlaps(one));
+        }
+
+        #[test]
+        fn the_network_around_an_address_holds_what_it_is_blocked_with((one, other) in pair()) {
+            let (one, other) = (ClientAddress::new(one), ClientAddress::new(other));
+            let around = Network::around(one);
+            prop_assert!(around.contains(one));
+            prop_assert!(!Network::of(one).contains(other) || around.contains(other));
+            prop_assert_eq!(around.contains(other), around == Network::around(other));
         }
 
         #[test]

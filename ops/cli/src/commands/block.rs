@@ -5,13 +5,13 @@ use std::{fmt, time::Duration};
 use clap::{Args, Subcommand};
 use sallyport_core::{
     accounts::Email,
-    address::{ClientAddress, Network},
     clock::Timestamp,
     flags::{self, Block, BlockSubject, FlagsError, NewBlock, ReadFlags as _, Reason},
 };
 use serde::Serialize;
 
 use crate::{
+    address::AddressOrNetwork,
     cli::{Change, Target},
     deployment::Deployment,
     failure::Failure,
@@ -55,23 +55,19 @@ pub(crate) struct Who {
     /// shows is taken too.
     #[arg(value_name = "WHO", value_parser = subject)]
     who: Option<BlockSubject>,
-    /// An address. An IPv6 address stands for its /64.
-    #[arg(long, value_name = "ADDRESS", value_parser = address)]
+    /// An address or a prefix. An IPv6 address stands for its /64.
+    #[arg(long, value_name = "ADDRESS|PREFIX", value_parser = source)]
     address: Option<BlockSubject>,
     /// A prefix: from /8 for IPv4, from /16 for IPv6.
-    #[arg(long, value_name = "CIDR", value_parser = prefix)]
+    #[arg(long, value_name = "CIDR", value_parser = source)]
     prefix: Option<BlockSubject>,
     /// The e-mail address of an account, whether or not there is one.
     #[arg(long, value_name = "EMAIL", value_parser = account)]
     account: Option<BlockSubject>,
 }
 
-fn address(text: &str) -> Result<BlockSubject, &'static str> {
-    ClientAddress::parse(text).map(BlockSubject::address).ok_or("not an IP address")
-}
-
-fn prefix(text: &str) -> Result<BlockSubject, String> {
-    text.parse::<Network>().map(BlockSubject::Network).map_err(|error| error.to_string())
+fn source(text: &str) -> Result<BlockSubject, String> {
+    Ok(BlockSubject::Network(text.parse::<AddressOrNetwork>()?.network()))
 }
 
 fn account(text: &str) -> Result<BlockSubject, String> {
@@ -85,9 +81,9 @@ fn subject(text: &str) -> Result<BlockSubject, String> {
     } else if text.contains('@') {
         account(text)
     } else if text.contains('/') {
-        prefix(text)
+        source(text)
     } else {
-        address(text).map_err(|_| "not an IP address, a prefix or an e-mail address".to_owned())
+        source(text).map_err(|_| "not an IP address, a prefix or an e-mail address".to_owned())
     }
 }
 

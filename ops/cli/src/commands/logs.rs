@@ -3,7 +3,7 @@
 use std::fmt;
 
 use clap::{Args, Subcommand};
-use sallyport_aws::logs::{Query, Question, Row};
+use sallyport_aws::logs::{Query, Question, Row, instant};
 use sallyport_core::{
     audit::{EventKind, Severity},
     clock::{Clock as _, Timestamp},
@@ -12,11 +12,12 @@ use sallyport_core::{
 };
 use serde::Serialize;
 
+use super::sources;
 use crate::{
     cli::Target,
     deployment::{Deployment, OperatorClock},
     failure::Failure,
-    logs::{Logs, instant, request_id},
+    logs::{Logs, request_id},
     output::{Answer, Since, Table, count, cut, moment, parse_since},
 };
 
@@ -62,7 +63,17 @@ pub(crate) enum LogsCommand {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum TopCommand {
-    /// Addresses that refusals come from: wrong passwords and codes, locks.
+    /// Sign-ins from addresses, networks and devices that failed often: who got in. Newest first, with the command that shuts
+    /// each out.
+    Entered {
+        #[command(flatten)]
+        span: Span,
+        /// Look only at what came before: how long ago (15m), or a moment.
+        #[arg(long, value_name = "DURATION|TIME", value_parser = parse_since)]
+        until: Option<Since>,
+    },
+    /// Where failures come from, by network (/24, /64) and by address: wrong passwords and codes, locks. With the command that
+    /// blocks the source.
     Addresses {
         /// Count every request, refused or not.
         #[arg(long)]
@@ -111,6 +122,12 @@ fn kind(text: &str) -> Result<EventKind, &'static str> {
     found.copied().ok_or("not a kind of event: docs/LOGGING.md lists them")
 }
 
+impl Span {
+    pub(super) fn moment(self, now: Timestamp) -> Timestamp {
+        self.since.moment(now)
+    }
+}
+
 impl LogsCommand {
     /// # Errors
     /// The logs can't be reached; nothing is known of the request.
@@ -150,7 +167,8 @@ impl TopCommand {
     /// The logs can't be reached.
     pub(crate) async fn run(self, target: &Target) -> Result<Answer, Failure> {
         let (question, span, shape) = match self {
-            Self::Addresses { all: false, span } => (Question::FAILURES_BY_ADDRESS, span, Shape::Addresses),
+            Self::Entered { span, until } => return sources::entered(target, span, until).await,
+            Self::Addresses { all: false, span } => return sources::addresses(target, span).await,
             Self::Addresses { all: true, span } => (Question::REQUESTS_BY_ADDRESS, span, Shape::Requests),
             Self::Accounts { span } => (Question::FAILURES_BY_ACCOUNT, span, Shape::Accounts),
             Self::Errors { span } => (Question::ERRORS_BY_CODE, span, Shape::Codes),
@@ -171,7 +189,6 @@ enum Shape {
     Killed,
     Events,
     Request,
-    Addresses,
     Requests,
     Accounts,
     Codes,
@@ -220,13 +237,6 @@ impl Shape {
                 ("address", &["address"]),
                 ("ms", &["duration_ms"]),
                 ("detail", &["fault", "detail"]),
-            ],
-            Self::Addresses => &[
-                ("address", &["address"]),
-                ("refusals", &["failures"]),
-                ("accounts", &["accounts"]),
-                ("first", &["first_seen"]),
-                ("last", &["last_seen"]),
             ],
             Self::Requests => &[
                 ("address", &["address"]),
@@ -303,7 +313,7 @@ impl Found {
 }
 
 /// Times as people write them, and what Lambda's lines are about.
-fn in_words(row: Row) -> Row {
+pub(super) fn in_words(row: Row) -> Row {
     row.into_iter()
         .map(|(name, value)| match name.as_str() {
             "@timestamp" => ("time".to_owned(), time(&value)),

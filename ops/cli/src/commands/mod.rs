@@ -23,6 +23,7 @@ mod retention;
 mod review;
 mod runbook;
 mod sessions;
+mod sources;
 mod totp;
 pub(crate) mod user;
 

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fmt, path::PathBuf};
 use clap::{Args, Subcommand};
 use sallyport_core::{
     accounts::{self, AdministrationError, Credential, Email},
-    address::{ClientAddress, InvalidNetwork, Network},
+    address::Network,
     audit::{EventKind, Severity},
     flags::Reason,
     ids::UserId,
@@ -14,6 +14,7 @@ use sallyport_core::{
 use serde::Serialize;
 
 use crate::{
+    address::AddressOrNetwork,
     audit::{self, Wanted},
     cli::{Change, Target},
     deployment::{Deployment, placeholder_keyring},
@@ -58,11 +59,7 @@ pub(crate) struct Whose {
 }
 
 fn network(text: &str) -> Result<Network, String> {
-    match ClientAddress::parse(text) {
-        Some(address) => Ok(Network::of(address)),
-        None if text.contains('/') => text.parse().map_err(|error: InvalidNetwork| error.to_string()),
-        None => Err("not an IP address or a prefix".to_owned()),
-    }
+    Ok(text.parse::<AddressOrNetwork>()?.network())
 }
 
 impl ResetCommand {

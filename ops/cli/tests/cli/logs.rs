@@ -10,7 +10,7 @@ use std::{
 use anyhow::Context as _;
 use serde_json::{Value, json};
 
-use crate::support::{Shell, World};
+use crate::support::{PASSWORD, Shell, World};
 
 fn rows(answer: &Value) -> anyhow::Result<&Vec<Value>> {
     answer["rows"].as_array().with_context(|| answer.to_string())
@@ -130,6 +130,74 @@ async fn security_events_are_listed_by_severity_and_kind() -> anyhow::Result<()>
     assert_eq!(rows(&two)?.len(), 2);
     let times: Vec<_> = rows(&all)?.iter().map(|line| line["time"].to_string()).collect();
     assert!(times.is_sorted_by(|left, right| left >= right), "newest first: {times:?}");
+    Ok(())
+}
+
+/// The attack of a night: twelve addresses of one network guess, one password is right, and so is one that waits for a code.
+/// Whoever signs in from elsewhere is not suspected.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_got_in_during_an_attack_is_found_whatever_else_there_is() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    let none = world.shell.run("top entered")?.stdout;
+    assert!(none.starts_with("No sign-in since "), "{none}");
+    assert_eq!(world.sign_in_from("127.66.0.5", "ada@example.com", PASSWORD).await?, 200);
+    assert_eq!(world.sign_in_from("127.77.0.1", "ada@example.com", PASSWORD).await?, 200);
+    for number in 0..72 {
+        let (address, victim) =
+            (format!("127.66.0.{}", 1 + number % 12), format!("victim{number}@example.com"));
+        assert_eq!(world.sign_in_from(&address, &victim, "stolen").await?, 401);
+    }
+    let found = world.shell.run("top entered --since 1h --json")?.json(0)?;
+    let entered = found["entered"].as_array().context("none")?;
+    let told: Vec<_> = entered
+        .iter()
+        .map(|row| [&row["event"], &row["email"], &row["address"], &row["source"], &row["failures"]])
+        .collect();
+    let (ada, address) = (json!("ada@example.com"), json!("127.66.0.5"));
+    assert_eq!(told, [[&json!("login.succeeded"), &ada, &address, &json!("address"), &json!(6)]]);
+    let shown = world.shell.run("top entered")?.stdout;
+    let command = "  sallyport reset force ada@example.com --reason \"signed in from 127.66.0.5\"";
+    assert!(shown.contains("ada@example.com") && shown.contains(command), "{shown}");
+    // What it says can be run as it stands.
+    let run = world.shell.run("reset force ada@example.com --reason entered")?;
+    assert_eq!(run.code, 0, "{run:?}");
+
+    let networks = world.shell.run("top addresses --since 15m --json")?.json(0)?;
+    let first = &networks["networks"][0];
+    assert_eq!(
+        [&first["network"], &first["failures"], &first["addresses"], &first["share"]],
+        [&json!("127.66.0.0/24"), &json!(72), &json!(12), &json!(100)]
+    );
+    let block = "sallyport block add 127.66.0.0/24 --for 24h --reason attack --replace";
+    assert_eq!(networks["commands"], json!([block]));
+    let shown = world.shell.run("top addresses --since 15m")?.stdout;
+    assert!(
+        shown.contains("127.66.0.0/24 makes 100 % of the failures. Block it:") && shown.contains(block),
+        "{shown}"
+    );
+    // And the prefix works wherever an address does.
+    let explained = world.shell.run("explain address 127.66.0.0/24 --since 1h --json")?.json(0)?;
+    assert_eq!(explained["requests"].as_array().map(Vec::len), Some(20), "{explained}");
+    assert_eq!(world.shell.run(block.trim_start_matches("sallyport "))?.code, 0);
+    let explained = world.shell.run("explain address 127.66.0.0/24 --json")?.json(0)?;
+    assert_eq!(explained["causes"][0]["commands"], json!(["sallyport block remove 127.66.0.0/24"]));
+    assert_eq!(world.sign_in_from("127.66.0.200", "ada@example.com", PASSWORD).await?, 403);
+    for line in ["block remove 127.66.0.0/24", "block add --address 127.66.0.0/24 --for 1h --reason x"] {
+        assert_eq!(world.shell.run(line)?.code, 0, "{line}");
+    }
+    Ok(())
+}
+
+/// An attack from everywhere has no network to block.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attack_from_everywhere_is_answered_by_emergency_mode() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    for number in 0..20 {
+        let (address, victim) = (format!("127.70.{number}.1"), format!("victim{number}@example.com"));
+        assert_eq!(world.sign_in_from(&address, &victim, "stolen").await?, 401);
+    }
+    let found = world.shell.run("top addresses --json")?.json(0)?;
+    assert_eq!(found["commands"], json!(["sallyport mode set emergency --for 1h --reason attack --replace"]));
     Ok(())
 }
 

@@ -7,8 +7,15 @@ use crate::{
 };
 
 /// What the logs are asked for.
-const COUNTED: [&str; 6] =
-    ["requests", "errors", "authentication failures", "lockouts", "limiter triggers", "suspicious events"];
+const COUNTED: [&str; 7] = [
+    "requests",
+    "errors",
+    "authentication failures",
+    "lockouts",
+    "limiter triggers",
+    "suspicious events",
+    "sign-ins after failures",
+];
 /// And what differs from run to run.
 const MEASURED: [&str; 2] = ["response time", "cold starts"];
 
@@ -94,6 +101,7 @@ async fn a_review_counts_by_the_backends_own_clock_who_was_refused() -> anyhow::
     lockouts: {"factors":0,"sign_ins":1}
     limiter triggers: 1
     suspicious events: 1
+    sign-ins after failures: 1
     "#);
     let p95 = figure(&review, "response time")["value"]["p95_ms"].as_u64();
     assert!(p95.is_some_and(|p95| (1..60_000).contains(&p95)), "{p95:?}");
@@ -115,6 +123,7 @@ async fn a_review_counts_by_the_backends_own_clock_who_was_refused() -> anyhow::
     security lockouts 1 in 24h: 1 of sign-ins, 0 of factors
     security limiter triggers 1 in 24h
     security suspicious events 1 in 24h look at this
+    security sign-ins after failures 1 in 24h from where many failed: sallyport top entered --since 24h look at this
     ");
 
     world.post("/_local/clock", None, &json!({"advance_seconds": 2 * 86_400})).await?;
@@ -149,7 +158,7 @@ fn cloud(shell: Shell, logs: &str) -> anyhow::Result<Shell> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_review_of_a_stack_asks_logs_insights_once_with_the_saved_query() -> anyhow::Result<()> {
+async fn the_review_of_a_stack_asks_logs_insights_with_the_saved_queries() -> anyhow::Result<()> {
     let Empty { shell, _running } = Empty::filled().await?;
     let (url, asked) = insights(&[
         ("answered", "1.2E7"),
@@ -170,6 +179,7 @@ async fn the_review_of_a_stack_asks_logs_insights_once_with_the_saved_query() ->
     lockouts: {"factors":0,"sign_ins":3}
     limiter triggers: null
     suspicious events: 0
+    sign-ins after failures: 0
     "#);
     assert_eq!(figure(&review, "requests")["value"]["first_at"], 1_785_506_591);
     assert_eq!(figure(&review, "errors")["attention"], true, "a rate of 2 %");
@@ -177,10 +187,32 @@ async fn the_review_of_a_stack_asks_logs_insights_once_with_the_saved_query() ->
     assert_eq!(figure(&review, "cold starts")["value"], json!({"starts": 6000, "rate": 0.0005}));
     let limited = &figure(&review, "limiter triggers")["problem"];
     assert_eq!(limited, "the logs answer many where a number should be");
-    assert_eq!(queries(&asked), [include_str!("../../../../infra/queries/review.logs")]);
+    let asked_with = [
+        include_str!("../../../../infra/queries/review.logs").to_owned(),
+        include_str!("../../../../infra/queries/failures-by-address.logs").replace("limit 25", "limit 10000"),
+        include_str!("../../../../infra/queries/failures-by-device.logs").replace("limit 25", "limit 10000"),
+    ];
+    assert_eq!(queries(&asked), asked_with);
     let asked = asked.lock().unwrap();
     let (_, query) = asked.iter().find(|(operation, _)| operation == "StartQuery").unwrap();
     assert_eq!(query["endTime"].as_i64().unwrap() - query["startTime"].as_i64().unwrap(), 7 * 86_400);
+    Ok(())
+}
+
+/// A day of an attack looks like one, and who got in stands out.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_review_after_an_attack_marks_what_it_left() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    for number in 0..60 {
+        let victim = format!("victim{}@example.com", number % 12);
+        world.sign_in_from("127.66.0.7", &victim, "stolen").await?;
+    }
+    assert_eq!(world.sign_in_from("127.66.0.9", "ada@example.com", PASSWORD).await?, 200);
+    let review = world.shell.run("review daily --json")?.json(0)?;
+    for name in ["authentication failures", "lockouts", "sign-ins after failures"] {
+        assert_eq!(figure(&review, name)["attention"], true, "{name}: {review}");
+    }
+    assert_eq!(figure(&review, "sign-ins after failures")["value"], 1);
     Ok(())
 }
 

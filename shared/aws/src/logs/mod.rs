@@ -1,5 +1,6 @@
 //! The questions that people and alarms have to the logs, and who answers them: Logs Insights, or lines at hand.
 
+mod entered;
 mod groups;
 mod insights;
 mod plan;
@@ -7,10 +8,12 @@ mod plan;
 use std::collections::BTreeMap;
 
 use aws_sdk_cloudwatchlogs::{Client, config::Builder};
+use sallyport_core::{address::Network, clock::Timestamp};
 use serde_json::Value;
 
 use self::plan::Plan;
 pub use self::{
+    entered::{AskLogs, FoundEntered, failure_sources, suspicious_sign_ins},
     groups::LogGroups,
     insights::{LogInsights, LogsError},
 };
@@ -25,6 +28,18 @@ fn client_of_function(clients: &Clients) -> Option<Client> {
 
 /// One line of an answer: values by the names that the query gives them. What a line does not have is absent.
 pub type Row = BTreeMap<String, String>;
+
+/// Reads a time of an answer: CloudWatch has them as texts, and as milliseconds where it has compared them.
+pub fn instant(text: &str) -> Option<Timestamp> {
+    if text.len() == 13
+        && let Ok(millis) = text.parse()
+    {
+        return Some(Timestamp::from_millis(millis));
+    }
+    let zone = if text.ends_with('Z') { "" } else { "Z" };
+    let moment: jiff::Timestamp = format!("{text}{zone}").parse().ok()?;
+    u64::try_from(moment.as_millisecond()).ok().map(Timestamp::from_millis)
+}
 
 /// A file of `infra/queries`, the same that the stack saves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +70,7 @@ questions! {
     REFUSALS = "refusals";
     REFUSALS_BY_ADDRESS = "refusals-by-address";
     FAILURES_BY_ADDRESS = "failures-by-address";
+    FAILURES_BY_DEVICE = "failures-by-device";
     FAILURES_BY_ACCOUNT = "failures-by-account";
     REQUESTS_BY_ADDRESS = "requests-by-address";
     REVIEW = "review";
@@ -79,6 +95,14 @@ impl Query {
             let filter = format!("\n| filter {field} in [{}]\n| sort", values.join(", "));
             self.0 = self.0.replacen("\n| sort", &filter, 1);
         }
+        self
+    }
+
+    /// Only lines whose field is an address of this network.
+    #[must_use]
+    pub fn within(mut self, field: &str, network: Network) -> Self {
+        let filter = format!("\n| filter isIpInSubnet({field}, \"{network}\")\n| sort");
+        self.0 = self.0.replacen("\n| sort", &filter, 1);
         self
     }
 
@@ -114,6 +138,15 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+
+    #[test]
+    fn times_read_as_cloudwatch_and_the_functions_write_them() {
+        let at = Some(Timestamp::from_millis(1_785_506_591_123));
+        for text in ["1785506591123", "2026-07-31 14:03:11.123", "2026-07-31T14:03:11.123456Z"] {
+            assert_eq!(instant(text), at, "{text}");
+        }
+        assert_eq!(instant("yesterday"), None);
+    }
 
     #[test]
     fn every_question_is_understood_here() {

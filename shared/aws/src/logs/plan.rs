@@ -5,6 +5,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
 };
 
+use sallyport_core::address::{ClientAddress, InvalidNetwork, Network};
 use serde_json::Value;
 
 use super::Row;
@@ -35,6 +36,7 @@ enum Expression {
     All(Vec<Self>),
     Not(Box<Self>),
     Present(String),
+    InNetwork(String, Network),
     Compare { field: String, operator: Operator, to: Value },
     OneOf(String, Vec<Value>),
 }
@@ -183,6 +185,10 @@ impl Expression {
             Self::All(parts) => parts.iter().all(|part| part.holds(line)),
             Self::Not(part) => !part.holds(line),
             Self::Present(field) => line.get(field).is_some(),
+            Self::InNetwork(field, network) => {
+                let address = line.get(field).and_then(|value| ClientAddress::parse(value.as_str()?));
+                address.is_some_and(|address| network.contains(address))
+            }
             Self::OneOf(field, values) => line.get(field).is_some_and(|value| values.contains(&value)),
             Self::Compare { field, operator, to } => {
                 let found = line.get(field);
@@ -408,6 +414,19 @@ impl Tokens {
             self.symbol(")")?;
             return Ok(Expression::Present(field));
         }
+        if field == "isIpInSubnet" {
+            self.symbol("(")?;
+            let field = self.word()?;
+            self.symbol(",")?;
+            let network = match self.next()? {
+                Token::Text(text) => {
+                    text.parse().map_err(|error: InvalidNetwork| format!("{text}: {error}"))?
+                }
+                other => return Err(format!("a network was expected, not {other:?}")),
+            };
+            self.symbol(")")?;
+            return Ok(Expression::InNetwork(field, network));
+        }
         if self.takes_word("in") {
             self.symbol("[")?;
             let values = self.list(Self::value)?;
@@ -474,6 +493,15 @@ mod tests {
         let query = "fields status | filter status >= 400 and status < 500 | filter code in [\"invalid_credentials\", \"x\"]";
         assert_eq!(shown(&run(query)), ["status=401"]);
         assert_eq!(run("fields status | filter code != \"invalid_credentials\"").len(), 4);
+    }
+
+    #[test]
+    fn lines_of_a_network_are_found_by_its_prefix() {
+        let found = |network: &str| {
+            run(&format!("fields address | filter isIpInSubnet(address, \"{network}\")")).len()
+        };
+        assert_eq!((found("192.0.2.0/24"), found("192.0.2.1/32"), found("198.51.100.0/24")), (3, 2, 0));
+        assert!(Plan::read("filter isIpInSubnet(address, \"192.0.2.1/24\")").is_err());
     }
 
     #[test]

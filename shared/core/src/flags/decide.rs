@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Block, BlockSubject, DEFAULT_FACTOR, Flags, Mode, ModeName};
 use crate::{
     accounts::AccountKey,
-    address::ClientAddress,
+    address::{ClientAddress, Network},
     checks::Component,
     clock::Timestamp,
     throttle::{AddressLimit, PoolPolicy},
@@ -78,6 +78,17 @@ impl Flags {
             |(subject, _)| matches!(subject, BlockSubject::Network(network) if network.contains(address)),
         );
         matching.max_by_key(|(_, block)| block.expires_at)
+    }
+
+    /// Blocks of the network, of a part of it, or of more than it.
+    pub fn blocks_of_network(
+        &self,
+        network: Network,
+        now: Timestamp,
+    ) -> impl Iterator<Item = (BlockSubject, &Block)> {
+        self.blocks_at(now).filter(
+            move |(subject, _)| matches!(subject, BlockSubject::Network(blocked) if blocked.overlaps(network)),
+        )
     }
 
     pub fn block_of_account(&self, account: AccountKey, now: Timestamp) -> Option<&Block> {

@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use futures_util::future::join3;
+use futures_util::future::join4;
 
 use super::{
-    ChangeIncident, EntryKind, FindIncident, Incident, NoticeKind, Pointer,
+    ChangeIncident, Entered, EntryKind, FindIncident, Incident, NoticeKind, Pointer,
     open::{ROUNDS, Step, contended},
     people::applied,
 };
@@ -39,6 +39,16 @@ pub trait Diagnose: Send + Sync {
         from: Timestamp,
         to: Timestamp,
     ) -> impl Future<Output = Result<Vec<(String, u64)>, String>> + Send;
+
+    /// Sign-ins from addresses, networks and devices that failed often, newest first.
+    ///
+    /// # Errors
+    /// What the logs did not say, in a line.
+    fn entered(
+        &self,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> impl Future<Output = Result<Vec<Entered>, String>> + Send;
 
     /// The functions that answer callers.
     ///
@@ -95,9 +105,10 @@ where
         return Ok(None);
     }
     let from = incident.began_at.minus(LEAD).max(now.minus(WINDOW));
-    let (errors, addresses, changes) = join3(
+    let (errors, addresses, entered, changes) = join4(
         logs.top(Question::Errors, from, now),
         logs.top(Question::Addresses, from, now),
+        logs.entered(from, now),
         logs.changes(),
     )
     .await;
@@ -110,9 +121,11 @@ where
     };
     let deployed = deployed(&changes, incident.began_at);
     let rest = format!("modes and blocks: {flags}\ndeployment: {}, {deployed}", known.release);
-    let whole = format!("{errors}\ntop addresses ({minutes} min): {}\n{rest}", listed(&addresses));
+    let (count, each) = got_in(&entered, minutes);
+    let whole =
+        format!("{count}{each}\n{errors}\ntop addresses ({minutes} min): {}\n{rest}", listed(&addresses));
     // Who the callers are is not for whoever runs the channels: the timeline knows.
-    let told = format!("{errors}\n{rest}\naddresses: sallyport incident show {}", incident.id);
+    let told = format!("{count}\n{errors}\n{rest}\naddresses: sallyport incident show {}", incident.id);
 
     let operation = OperationId::generate(random)?;
     for _ in 0..ROUNDS {
@@ -173,6 +186,26 @@ fn length(duration: Duration) -> String {
         minutes @ 0..120 => format!("{minutes} min"),
         minutes @ 120..2880 => format!("{} h", minutes / 60),
         minutes => format!("{} days", minutes / 1440),
+    }
+}
+
+/// Sign-ins that are named; the command lists all.
+const NAMED: usize = 5;
+
+/// How many suspicious sign-ins there were, and which: the second part names addresses.
+fn got_in(entered: &Result<Vec<Entered>, String>, minutes: u64) -> (String, String) {
+    let about = format!("sign-ins from addresses that failed often ({minutes} min)");
+    match entered {
+        Ok(entered) if entered.is_empty() => (format!("{about}: none"), String::new()),
+        Ok(entered) => {
+            let command = format!("sallyport top entered --since {}m", minutes.max(1));
+            let named = entered.iter().take(NAMED).map(|Entered { sign_in, suspicion }| {
+                let (subject, address, failures) = (&sign_in.subject, sign_in.address, suspicion.failures);
+                format!("\n  {} {subject} from {address}, {failures} failures", sign_in.kind.as_str())
+            });
+            (format!("{about}: {}, {command}", entered.len()), named.collect())
+        }
+        Err(fault) => (format!("{about}: not known: {fault}"), String::new()),
     }
 }
 

@@ -7,6 +7,7 @@
 mod alarm;
 mod deliver;
 mod diagnose;
+mod entered;
 mod figures;
 mod measures;
 mod mitigate;
@@ -24,6 +25,7 @@ mod trial;
 pub use alarm::{AlarmChange, AlarmLevel, Classified, TEST_REASON, classify};
 pub use deliver::{Delivered, deliver};
 pub use diagnose::{Changed, Diagnose, Known, Question, diagnose, wants_diagnosis};
+pub use entered::{Entered, FailureSources, NetworkFailures, SignIn, Source, Suspicion, entered};
 pub use figures::{Figures, figures};
 pub use measures::{Measure, ReadMeasures, measures_of};
 pub use mitigate::{MITIGATION, Mitigate, mitigate, wants_mitigation};

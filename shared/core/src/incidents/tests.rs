@@ -13,6 +13,7 @@ use proptest::prelude::*;
 use self::store::{Kept, Memory};
 use super::*;
 use crate::{
+    address::ClientAddress,
     audit::{EventKind, Origin},
     clock::Timestamp,
     interleaving::{Actors, Counting, History, explore, finish},
@@ -579,6 +580,10 @@ impl Diagnose for Logs {
         self.0.clone()
     }
 
+    async fn entered(&self, _: Timestamp, _: Timestamp) -> Result<Vec<Entered>, String> {
+        self.0.as_ref().map(|_| Vec::new()).map_err(Clone::clone)
+    }
+
     async fn changes(&self) -> Result<Vec<Changed>, String> {
         self.1.clone()
     }
@@ -638,12 +643,62 @@ fn an_incident_is_diagnosed_once_and_what_is_not_known_is_said() {
     assert_eq!(entry.kind, EntryKind::Diagnosed);
     assert_eq!(
         entry.text,
-        "top error codes (6 min): not known: the query is slow\n\
+        "sign-ins from addresses that failed often (6 min): not known: the query is slow\n\
+         top error codes (6 min): not known: the query is slow\n\
          top addresses (6 min): not known: the query is slow\n\
          modes and blocks: emergency\ndeployment: release 1, no functions are known"
     );
     let notice = finish(memory.pending_notices()).unwrap().pop().unwrap();
     assert!(!notice.text.contains("top addresses"), "{}", notice.text);
+    scene.after(MINUTE);
+}
+
+/// The first look at an attack says who got in: the timeline whose, the channels how many.
+#[test]
+fn the_first_look_tells_who_got_in_and_the_channels_how_many() {
+    struct Entry;
+    impl Diagnose for Entry {
+        async fn top(&self, _: Question, _: Timestamp, _: Timestamp) -> Result<Vec<(String, u64)>, String> {
+            Ok(Vec::new())
+        }
+        async fn entered(&self, _: Timestamp, to: Timestamp) -> Result<Vec<Entered>, String> {
+            let address = ClientAddress::parse("203.0.113.5").unwrap();
+            let sources = FailureSources::new([(address, 412)], []);
+            let sign_in = SignIn {
+                at: to,
+                kind: EventKind::SignedIn,
+                subject: "USER#usr_a".to_owned(),
+                address,
+                device: None,
+                request_id: "r".to_owned(),
+            };
+            Ok(entered(&sources, [sign_in]))
+        }
+        async fn changes(&self) -> Result<Vec<Changed>, String> {
+            Ok(Vec::new())
+        }
+    }
+    let mut scene = Scene::new();
+    let incident = opened(scene.rings("failure-spike"));
+    let known = Known { release: "release 1".to_owned(), flags: Ok(Vec::new()) };
+    let memory = scene.memory();
+    finish(diagnose(&memory, &Entry, &known, &incident, scene.now, &scene.random, &responder())).unwrap();
+    let timeline = finish(memory.timeline(incident.id)).unwrap();
+    let text = &timeline.last().unwrap().text;
+    assert!(
+        text.starts_with(
+            "sign-ins from addresses that failed often (6 min): 1, sallyport top entered --since 6m\n  \
+             login.succeeded USER#usr_a from 203.0.113.5, 412 failures\n"
+        ),
+        "{text}"
+    );
+    let notice = finish(memory.pending_notices()).unwrap().pop().unwrap();
+    assert!(
+        notice.text.starts_with("sign-ins from addresses that failed often (6 min): 1,"),
+        "{}",
+        notice.text
+    );
+    assert!(!notice.text.contains("203.0.113") && !notice.text.contains("usr_a"), "{}", notice.text);
     scene.after(MINUTE);
 }
 

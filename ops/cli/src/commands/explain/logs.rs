@@ -2,15 +2,16 @@
 
 use std::time::Duration;
 
-use sallyport_aws::logs::{Query, Question, Row};
-use sallyport_core::{address::ClientAddress, clock::Timestamp};
+use sallyport_aws::logs::{Query, Question, Row, instant};
+use sallyport_core::clock::Timestamp;
 use serde::Serialize;
 
 use crate::{
+    address::AddressOrNetwork,
     cli::Target,
     commands::user::events::EventReport,
     failure::Failure,
-    logs::{Logs, instant, request_id},
+    logs::{Logs, request_id},
     output::moment,
 };
 
@@ -56,16 +57,20 @@ pub(super) async fn of_request(target: &Target, id: &str, from: Timestamp, now: 
     Ok(found)
 }
 
-/// What was refused to an address.
-pub(super) async fn of_address(
+/// What was refused to an address or a prefix.
+pub(super) async fn of_source(
     target: &Target,
-    address: ClientAddress,
+    source: AddressOrNetwork,
     most: u16,
     from: Timestamp,
     now: Timestamp,
 ) -> Requests {
-    let query = Question::REFUSALS.query().only("address", &[&address.to_string()]).limit(most);
-    ask(target, &query, from, now).await
+    let query = Question::REFUSALS.query();
+    let query = match source {
+        AddressOrNetwork::Address(address) => query.only("address", &[&address.to_string()]),
+        AddressOrNetwork::Network(network) => query.within("address", network),
+    };
+    ask(target, &query.limit(most), from, now).await
 }
 
 /// The requests that events came of, as far as they were refused.

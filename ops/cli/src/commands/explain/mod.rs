@@ -11,7 +11,6 @@ use std::{fmt, time::Duration};
 use clap::Subcommand;
 use sallyport_core::{
     accounts::Email,
-    address::ClientAddress,
     checks::Component,
     clock::Timestamp,
     flags::{Flags, ModeName},
@@ -23,6 +22,7 @@ use self::{
     meaning::Meaning,
 };
 use crate::{
+    address::AddressOrNetwork,
     cli::Target,
     commands::user::events::{self, EventReport},
     failure::Failure,
@@ -49,19 +49,15 @@ pub(crate) enum ExplainCommand {
         #[arg(long, value_name = "TIME", value_parser = parse_since)]
         since: Option<Since>,
     },
-    /// Why an address is refused: blocks, its budget, modes, what was refused lately.
+    /// Why an address or a prefix is refused: blocks, its budget, modes, what was refused lately.
     Address {
-        /// The address that the requests come from.
-        #[arg(value_parser = client_address)]
-        address: ClientAddress,
+        /// The address or prefix that the requests come from, such as 203.0.113.9 or 203.0.113.0/24.
+        #[arg(value_name = "ADDRESS|PREFIX")]
+        address: AddressOrNetwork,
         /// Look at the log since then, and not since a day ago; and for its security events, in the whole Audit table.
         #[arg(long, value_name = "TIME", value_parser = parse_since)]
         since: Option<Since>,
     },
-}
-
-fn client_address(text: &str) -> Result<ClientAddress, &'static str> {
-    ClientAddress::parse(text).ok_or("not an IP address")
 }
 
 impl ExplainCommand {

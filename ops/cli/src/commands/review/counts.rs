@@ -2,35 +2,46 @@
 
 use std::time::Duration;
 
-use sallyport_aws::logs::{Question, Row};
+use sallyport_aws::logs::{Question, Row, instant, suspicious_sign_ins};
 use sallyport_core::clock::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Area, ReviewCommand, figures::Figure};
-use crate::{
-    cli::Target,
-    commands::deploy,
-    failure::Failure,
-    logs::{Logs, instant},
-    output::ago,
-};
+use crate::{cli::Target, commands::deploy, failure::Failure, logs::Logs, output::ago};
 
 pub(super) async fn of(target: &Target, period: ReviewCommand, now: Timestamp) -> Vec<Figure> {
     let (seconds, span) = period.span();
     let asked = async {
         let from = now.minus(Duration::from_secs(seconds));
-        let rows = Logs::find(target).await?.ask(&Question::REVIEW.query(), from, now).await?;
+        let logs = Logs::find(target).await?;
+        let rows = logs.ask(&Question::REVIEW.query(), from, now).await?;
         // Where there are no lines there is no row.
-        Ok::<_, Failure>(Sums { row: rows.into_iter().next().unwrap_or_default(), span, now })
+        let sums = Sums { row: rows.into_iter().next().unwrap_or_default(), span, now };
+        let entered = suspicious_sign_ins(&logs, from, now).await?.entered.len();
+        Ok::<_, Failure>((sums, entered))
     };
-    let sums = asked.await;
-    FIGURES
-        .iter()
-        .map(|&(area, name, tell)| match sums.as_ref().map_err(Clone::clone).and_then(tell) {
-            Ok((value, text, attention)) => Figure::new(area, name, value, text).attention(attention),
-            Err(failure) => Figure::missing(area, name, &failure),
-        })
-        .collect()
+    let asked = asked.await;
+    let of_sums = |tell: Tell| asked.as_ref().map_err(Clone::clone).and_then(|(sums, _)| tell(sums));
+    let figures = FIGURES.iter().map(|&(area, name, tell)| figure(area, name, of_sums(tell)));
+    let entered = asked.as_ref().map_err(Clone::clone).map(|(_, entered)| told_entered(*entered, span));
+    figures.chain([figure(Area::Security, "sign-ins after failures", entered)]).collect()
+}
+
+fn figure(area: Area, name: &'static str, told: Told) -> Figure {
+    match told {
+        Ok((value, text, attention)) => Figure::new(area, name, value, text).attention(attention),
+        Err(failure) => Figure::missing(area, name, &failure),
+    }
+}
+
+/// Right passwords from where many were wrong: each is worth a look.
+fn told_entered(entered: usize, span: &str) -> (Value, String, bool) {
+    let text = if entered == 0 {
+        format!("none in {span} from where many failed")
+    } else {
+        format!("{entered} in {span} from where many failed: sallyport top entered --since {span}")
+    };
+    (json!(entered), text, entered > 0)
 }
 
 /// The answer of the logs.
@@ -71,6 +82,11 @@ const FIGURES: [(Area, &str, Tell); 8] = [
     (Area::Security, "limiter triggers", limits),
     (Area::Security, "suspicious events", suspicions),
 ];
+
+/// Whether there are at least so many, and so many of a thousand requests: people who mistype are always there.
+fn stands_out(count: u64, requests: u64, least: u64, per_mille: u64) -> bool {
+    count >= least && count.saturating_mul(1000) >= requests.saturating_mul(per_mille)
+}
 
 /// With the first of them: logs need not go back as far as the period does.
 fn requests(sums: &Sums) -> Told {
@@ -118,19 +134,22 @@ fn refusals(sums: &Sums) -> Told {
         "{all} in {}: {sign_ins} of sign-ins, {codes} of codes, {again} of reauthentications",
         sums.span
     );
-    Ok((json!({"sign_ins": sign_ins, "codes": codes, "reauthentications": again}), text, false))
+    let value = json!({"sign_ins": sign_ins, "codes": codes, "reauthentications": again});
+    Ok((value, text, stands_out(all, sums.of("answered")?, 50, 100)))
 }
 
 fn lockouts(sums: &Sums) -> Told {
     let (sign_ins, factors) = (sums.of("sign_ins_locked")?, sums.of("factors_locked")?);
     let all = sign_ins.saturating_add(factors);
     let text = format!("{all} in {}: {sign_ins} of sign-ins, {factors} of factors", sums.span);
-    Ok((json!({"sign_ins": sign_ins, "factors": factors}), text, false))
+    let value = json!({"sign_ins": sign_ins, "factors": factors});
+    Ok((value, text, stands_out(all, sums.of("answered")?, 10, 2)))
 }
 
 fn limits(sums: &Sums) -> Told {
     let triggers = sums.of("limited")?;
-    Ok((json!(triggers), format!("{triggers} in {}", sums.span), false))
+    let attention = stands_out(triggers, sums.of("answered")?, 50, 10);
+    Ok((json!(triggers), format!("{triggers} in {}", sums.span), attention))
 }
 
 /// They hardly happen by mistake: one is worth a look.
