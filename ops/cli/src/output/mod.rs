@@ -5,7 +5,7 @@ mod time;
 
 use std::{
     fmt::Display,
-    io::{self, Write as _},
+    io::{self, IsTerminal as _, Write as _},
 };
 
 use sallyport_core::flags::BlockSubject;
@@ -98,6 +98,43 @@ impl Format {
         // Without stderr there is nobody to tell; the exit code says it all the same.
         drop(io::stderr().lock().write_all(line.as_bytes()));
         failure.exit
+    }
+}
+
+/// A line about something that is waited for. At a terminal it is written over; elsewhere it is written when what it says has
+/// changed. JSON is one document, at the end.
+pub(crate) struct StatusLine {
+    format: Format,
+    terminal: bool,
+    last: String,
+}
+
+impl StatusLine {
+    pub(crate) fn new(format: Format) -> Self {
+        Self { format, terminal: io::stdout().is_terminal(), last: String::new() }
+    }
+
+    /// Shows what is so, and what changes with every look.
+    pub(crate) fn show(&mut self, state: &str, rest: &str) {
+        if self.format != Format::Text {
+            return;
+        }
+        let line = plain(&format!("{state}{rest}"));
+        let mut stdout = io::stdout().lock();
+        // The answer at the end says whether stdout still takes what it is given.
+        if self.terminal {
+            drop(write!(stdout, "\r\x1b[K{line}").and_then(|()| stdout.flush()));
+        } else if self.last != state {
+            drop(writeln!(stdout, "{line}").and_then(|()| stdout.flush()));
+        }
+        state.clone_into(&mut self.last);
+    }
+
+    /// Leaves the line for what is written next.
+    pub(crate) fn end(&self) {
+        if self.terminal && !self.last.is_empty() {
+            drop(write!(io::stdout().lock(), "\r\x1b[K"));
+        }
     }
 }
 

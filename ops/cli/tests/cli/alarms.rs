@@ -38,8 +38,13 @@ async fn a_backend_on_this_machine_has_the_alarms_of_the_template_evaluated_on_w
     assert!(page.stdout.contains("sallyport-local-high-error-rate"), "{}", page.stdout);
     let waited = world.shell.run("alarms wait high-error-rate --for 1s --json")?.json(5)?;
     assert_eq!((&waited["state"], &waited["quiet"]), (&"ALARM".into(), &false.into()));
+    assert_eq!(waited["measured"], "newest value 100, fires at > 10", "{waited}");
     let waited = world.shell.run("alarms wait failure-spike")?;
-    assert_eq!((waited.code, waited.stdout.contains("failure-spike is quiet: OK")), (0, true), "{waited:?}");
+    assert_eq!(
+        (waited.code, waited.stdout.contains("failure-spike is quiet after 0 s: OK")),
+        (0, true),
+        "{waited:?}"
+    );
     let history = world.shell.run("alarms history high-error-rate --json")?.json(0)?;
     assert!(history["changes"][0]["what"].as_str().unwrap().contains("to ALARM"), "{history}");
     Ok(())

@@ -27,6 +27,8 @@ struct Known {
     enabled: bool,
     /// Of a composite.
     rule: Option<String>,
+    /// CloudWatch's own words for why it is in this state: values and threshold.
+    reason: Option<String>,
 }
 
 /// The two kinds have the same members, and no type in common.
@@ -42,6 +44,7 @@ macro_rules! known {
             actions: $alarm.alarm_actions().to_vec(),
             enabled: $alarm.actions_enabled().unwrap_or_default(),
             rule: $rule,
+            reason: $alarm.state_reason().map(str::to_owned),
         }
     };
 }
@@ -140,7 +143,7 @@ impl Alarms {
     pub(super) async fn state(&self, name: &str) -> Result<Standing, Failure> {
         let known = self.known(Some(name)).await?.into_iter().next().ok_or_else(|| unknown(name))?;
         let Entry { name, state, since, .. } = known.entry;
-        Ok(Standing { name, state, since })
+        Ok(Standing { name, state, since, measured: known.reason })
     }
 
     /// Which fire, and which would tell nobody if they did.
@@ -156,7 +159,7 @@ impl Alarms {
             .map(|alarm| alarm.entry.name.clone())
             .collect();
         let mut watch = Watch::default();
-        for Known { entry: Entry { name, state, .. }, actions, enabled, rule } in known {
+        for Known { entry: Entry { name, state, .. }, actions, enabled, rule, .. } in known {
             if state == StateValue::Alarm.as_str() {
                 watch.firing.push(name.clone());
             }

@@ -45,7 +45,26 @@ impl Alarms {
     /// There is no such alarm.
     pub(super) fn stands(&self, name: &str) -> Result<Standing, Failure> {
         let known = self.list().into_iter().find(|entry| entry.name == name).ok_or_else(|| unknown(name))?;
-        Ok(Standing { name: known.name, state: known.state, since: known.since })
+        let measured = self.measured(name);
+        Ok(Standing { name: known.name, state: known.state, since: known.since, measured })
+    }
+
+    /// The newest value beside the threshold; of a composite, the alarms that hold it.
+    fn measured(&self, name: &str) -> Option<String> {
+        let alarm = self.0.template().alarm(name)?;
+        let Some(metric) = alarm.metric() else {
+            let of = alarm.composite()?.rule.alarms().into_iter();
+            let firing: Vec<_> = of.filter(|name| self.0.state(name) == Some(State::Alarm)).collect();
+            return Some(if firing.is_empty() {
+                "none of its alarms fires".to_owned()
+            } else {
+                firing.join(", ")
+            });
+        };
+        let values = self.0.reason(name)?;
+        let newest = values.split_whitespace().next_back()?;
+        let sign = metric.comparison.sign();
+        Some(format!("newest value {newest}, fires at {sign} {}", metric.threshold))
     }
 
     pub(super) fn list(&self) -> Vec<Entry> {

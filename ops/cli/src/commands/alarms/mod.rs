@@ -6,7 +6,11 @@ mod here;
 use std::{fmt, time::Duration};
 
 use clap::Subcommand;
-use sallyport_core::{clock::Timestamp, incidents::TEST_REASON};
+use sallyport_aws::system::SystemClock;
+use sallyport_core::{
+    clock::{Clock as _, Timestamp},
+    incidents::TEST_REASON,
+};
 use serde::Serialize;
 
 use crate::{
@@ -14,7 +18,7 @@ use crate::{
     console::Console,
     deployment::{Connection, operator},
     failure::{Exit, Failure},
-    output::{Answer, Facts, Format, Table, moment, parse_span, span},
+    output::{Answer, Facts, Format, StatusLine, Table, moment, parse_span, span},
 };
 
 #[derive(Debug, Subcommand)]
@@ -92,12 +96,18 @@ struct Standing {
     name: String,
     state: String,
     since: Option<u64>,
+    /// Value and threshold, in a line.
+    measured: Option<String>,
 }
 
 #[derive(Serialize)]
 struct Waited {
     name: String,
     state: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    measured: Option<String>,
+    /// Seconds.
+    waited: u64,
     /// Epoch seconds.
     since: Option<u64>,
     quiet: bool,
@@ -108,7 +118,9 @@ impl fmt::Display for Waited {
         let since = self.since.map(|since| format!(" since {}", moment(Timestamp::from_seconds(since))));
         let (name, state, since) = (&self.name, &self.state, since.unwrap_or_default());
         let verdict = if self.quiet { "is quiet" } else { "still fires" };
-        writeln!(f, "{name} {verdict}: {state}{since}")
+        let measured = self.measured.as_ref().map(|measured| format!("; {measured}")).unwrap_or_default();
+        let waited = span(Duration::from_secs(self.waited));
+        writeln!(f, "{name} {verdict} after {waited}: {state}{since}{measured}")
     }
 }
 
@@ -117,18 +129,26 @@ async fn wait(
     limit: Duration,
     look: impl AsyncFn() -> Result<Standing, Failure>,
 ) -> Result<Answer, Failure> {
-    let mut waited = Duration::ZERO;
+    // By the clock: a look under load takes as long as the pause.
+    let began = SystemClock.now();
+    let mut line = StatusLine::new(format);
     loop {
-        let Standing { name, state, since } = look().await?;
+        let Standing { name, state, since, measured } = look().await?;
+        let waited = SystemClock.now().since(began);
         let quiet = state != "ALARM";
         if quiet || waited >= limit {
+            line.end();
             let exit = if quiet { Exit::Done } else { Exit::Findings };
-            return Ok(Answer::of(&Waited { name, state, since, quiet })?.exit(exit));
+            let waited = waited.as_secs();
+            return Ok(Answer::of(&Waited { name, state, measured, waited, since, quiet })?.exit(exit));
         }
-        format.progress(&format!("{name} fires; {} to go", span(limit - waited)));
-        let pause = PAUSE.min(limit - waited);
-        tokio::time::sleep(pause).await;
-        waited += pause;
+        let left = limit.saturating_sub(waited);
+        let fires = match measured {
+            Some(measured) => format!("{name} fires: {measured}"),
+            None => format!("{name} fires"),
+        };
+        line.show(&fires, &format!("; {} to go", span(left)));
+        tokio::time::sleep(PAUSE.min(left)).await;
     }
 }
 
