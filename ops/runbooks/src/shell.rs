@@ -63,6 +63,52 @@ pub fn variables(block: &str) -> BTreeSet<String> {
     found
 }
 
+/// The block, cut where one command line ends and the next begins: line ends within quotes, substitutions and continued lines
+/// are none.
+pub fn statements(block: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let (mut statement, mut quote, mut depth) = (String::new(), None, 0_usize);
+    let mut characters = block.chars().peekable();
+    while let Some(next) = characters.next() {
+        match (quote, next) {
+            (None | Some('"'), '\\') => {
+                statement.push(next);
+                statement.extend(characters.next());
+                continue;
+            }
+            (None, '\'' | '"') => quote = Some(next),
+            (Some(open), close) if open == close => quote = None,
+            (None, '(') => depth = depth.saturating_add(1),
+            (None, ')') => depth = depth.saturating_sub(1),
+            // A comment ends with its line; quotes in it open nothing.
+            (None, '#') if statement.chars().next_back().is_none_or(char::is_whitespace) => {
+                while characters.next_if(|next| *next != '\n').is_some() {}
+                continue;
+            }
+            (None, '\n') if depth == 0 => {
+                found.push(std::mem::take(&mut statement));
+                continue;
+            }
+            _ => {}
+        }
+        statement.push(next);
+    }
+    found.push(statement);
+    found.retain(|statement| !statement.trim().is_empty());
+    // A line that ends with a pipe goes on with the next.
+    let mut whole: Vec<String> = Vec::new();
+    for statement in found {
+        match whole.last_mut() {
+            Some(before) if before.trim_end().ends_with(['|', '&']) => {
+                before.push('\n');
+                before.push_str(&statement);
+            }
+            _ => whole.push(statement),
+        }
+    }
+    whole
+}
+
 struct Reader {
     text: Vec<char>,
     at: usize,

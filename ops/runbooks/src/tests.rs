@@ -180,3 +180,63 @@ fn every_alarm_of_the_template_has_its_page_of_the_same_severity_and_first_comma
     let pages: BTreeSet<_> = pages().unwrap().into_iter().flat_map(|page| page.front.alarms).collect();
     assert_eq!(pages, alarms);
 }
+
+#[test]
+fn a_block_is_cut_where_its_commands_end() {
+    let block = "one 'two\nlines' \\\n  goes on\n# a comment's quote\nthree |\n  four\n\nfive \"$(six\nseven)\" # end\n";
+    let found = shell::statements(block);
+    assert_eq!(found, ["one 'two\nlines' \\\n  goes on", "three |\n  four", "five \"$(six\nseven)\" "]);
+    assert_eq!(shell::statements("a#b\necho \\'"), ["a#b", "echo \\'"]);
+}
+
+#[test]
+fn every_page_is_cut_into_as_many_commands_as_it_has_lines_of_them() {
+    for page in pages().unwrap() {
+        for step in page.steps() {
+            let of_statements: usize =
+                shell::statements(&step.commands).iter().map(|one| shell::commands(one).unwrap().len()).sum();
+            assert_eq!(of_statements, shell::commands(&step.commands).unwrap().len(), "{}", page.name);
+        }
+    }
+}
+
+/// During an attack fifty events are two seconds of refused sign-ins: what the reader looks for is not among them.
+#[test]
+fn a_page_that_reads_security_events_says_which() {
+    let choices = ["--kind", "--severity", "--limit"];
+    for page in pages().unwrap() {
+        for step in page.steps() {
+            for line in shell::commands(&step.commands).unwrap() {
+                let reads =
+                    line.starts_with(&["sallyport".to_owned(), "logs".to_owned(), "events".to_owned()]);
+                let chosen = line.iter().any(|word| choices.contains(&word.as_str()));
+                assert!(!reads || chosen, "{}: {}", page.name, line.join(" "));
+            }
+        }
+    }
+}
+
+/// The first thing to know is whether it succeeded.
+#[test]
+fn an_attack_is_looked_at_by_who_got_in_before_by_who_failed() {
+    for name in [
+        "failure-spike",
+        "credential-stuffing",
+        "lockouts-rising",
+        "mfa-bypass-attempts",
+        "page-attack",
+        "security-incident",
+    ] {
+        let page = page(name).unwrap().unwrap();
+        let lines: Vec<_> = page
+            .steps()
+            .flat_map(|step| shell::commands(&step.commands).unwrap())
+            .map(|line| line.join(" "))
+            .collect();
+        let at =
+            |what: &str| lines.iter().position(|line| line.starts_with(&format!("sallyport top {what}")));
+        let entered = at("entered").unwrap_or(usize::MAX);
+        let others = ["addresses", "accounts"].iter().filter_map(|what| at(what)).min();
+        assert!(others.is_none_or(|other| entered < other), "{name}");
+    }
+}

@@ -162,10 +162,10 @@ async fn at_a_terminal_a_variable_is_asked_for_at_the_step_that_needs_it() -> an
     let (code, shown) = at_terminal(&world.shell, &run, "q\n")?;
     assert!(code == 0 && shown.contains("stopped before step "), "{shown}");
     // The steps before go on without it.
-    let (_, shown) = at_terminal(&world.shell, "runbook run credential-stuffing", "y\ny\n\nq\n")?;
+    let (_, shown) = at_terminal(&world.shell, "runbook run credential-stuffing", "y\ny\ny\n\nq\n")?;
     assert!(shown.contains("ADDRESS is not set"), "{shown}");
     assert!(
-        shown.contains(": 2 steps done, 1 passed over\nstopped before step 4; go on with --from 4"),
+        shown.contains(": 3 steps done, 1 passed over\nstopped before step 5; go on with --from 5"),
         "{shown}"
     );
     Ok(())
@@ -178,12 +178,31 @@ async fn where_nobody_is_asked_a_run_stops_at_the_step_that_lacks_a_variable() -
     assert_eq!(run.code, 2, "{run:?}");
     assert!(
         run.stdout.ends_with(
-            "credential-stuffing: 2 steps done\nstopped before step 3, which needs ADDRESS; go on with --from 3 --set ADDRESS=…\n"
+            "credential-stuffing: 3 steps done\nstopped before step 4, which needs ADDRESS; go on with --from 4 --set ADDRESS=…\n"
         ),
         "{run:?}"
     );
     let report = world.shell.run("runbook run credential-stuffing --yes --from 2 --json")?.json(2)?;
-    assert_eq!((&report["stopped"], &report["missing"]), (&Value::from(3), &Value::from(vec!["ADDRESS"])));
-    assert_eq!(report["steps"].as_array().map(Vec::len), Some(1));
+    assert_eq!((&report["stopped"], &report["missing"]), (&Value::from(4), &Value::from(vec!["ADDRESS"])));
+    assert_eq!(report["steps"].as_array().map(Vec::len), Some(2));
+    Ok(())
+}
+
+/// A page that stops at a slip of the finger is closed at three in the morning.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_failed_is_tried_again_with_another_value() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    let run = "runbook run lockouts-rising --section diagnosis --set EMAIL=ada@example.com --set ADDRESS=127.66.0.0/24x";
+    // Run it; it fails; another value for ADDRESS, the same for EMAIL.
+    let (code, shown) = at_terminal(&world.shell, run, "y\nc\n127.66.0.0/24\n\n")?;
+    assert!(shown.contains("failed with 2: [r]etry, [c]hange its values, [n]ext step, [q]uit: "), "{shown}");
+    assert!(
+        shown.contains("ADDRESS [127.66.0.0/24x]: ") && shown.contains("EMAIL [ada@example.com]: "),
+        "{shown}"
+    );
+    assert!(code == 0 && shown.contains("127.66.0.0/24: nothing refuses"), "{shown}");
+    assert!(shown.contains("lockouts-rising: 1 step done"), "{shown}");
+    let (code, shown) = at_terminal(&world.shell, run, "y\nn\n")?;
+    assert!(code == 1 && shown.contains("step 3 failed with 2"), "{shown}");
     Ok(())
 }

@@ -68,6 +68,8 @@ fn assignment(text: &str) -> Result<(String, String), &'static str> {
 enum Outcome {
     Done,
     Failed,
+    /// It failed, and the operator ran it again.
+    Repeated,
     /// The operator passed over it.
     Declined,
     /// It needs AWS, and no stack is named.
@@ -119,10 +121,15 @@ impl fmt::Display for Report {
             }
         }
         writeln!(f)?;
-        if let Some(failed) = self.steps.iter().find(|step| step.outcome == Outcome::Failed) {
+        for failed in self.steps.iter().filter(|step| step.outcome == Outcome::Failed) {
             let exit = failed.exit.unwrap_or_default();
-            writeln!(f, "step {} failed with {exit}; go on with --from {0}", failed.number)?;
-        } else if let (Some(step), false) = (self.stopped, self.missing.is_empty()) {
+            write!(f, "step {} failed with {exit}", failed.number)?;
+            if self.steps.last().is_some_and(|last| last.number == failed.number) {
+                write!(f, "; go on with --from {}", failed.number)?;
+            }
+            writeln!(f)?;
+        }
+        if let (Some(step), false) = (self.stopped, self.missing.is_empty()) {
             let (names, set) = (self.missing.join(", "), assignments(&self.missing));
             writeln!(f, "stopped before step {step}, which needs {names}; go on with --from {step} {set}")?;
         } else if let Some(step) = self.stopped {
@@ -139,6 +146,13 @@ fn assignments(names: &[String]) -> String {
         _ => format!("--set {name}=…"),
     };
     names.iter().map(set).collect::<Vec<_>>().join(" ")
+}
+
+/// What the operator wants done about a step that failed.
+enum Again {
+    Run,
+    GoOn,
+    Stop,
 }
 
 /// What the operator wants done with a step.
@@ -241,56 +255,63 @@ impl Options {
             missing: Vec::new(),
         };
         let mut reading = Reading { page, section: None, format };
-        for step in steps {
+        'steps: for step in steps {
             reading.up_to(step);
-            let at = clock.now();
-            let (outcome, exit, output) = if self.change.dry_run {
-                (Outcome::NotRun, None, String::new())
-            } else if step.cloud && !in_cloud {
-                format.progress("  passed over: it needs AWS (--stack)");
-                (Outcome::CloudOnly, None, String::new())
-            } else {
-                let missing = unset(step, &variables);
-                if self.yes && !missing.is_empty() {
-                    (report.stopped, report.missing, report.ok) = (Some(step.number), missing, false);
-                    break;
-                }
-                match self.confirm(&missing, &mut variables)? {
-                    Reply::Stop => {
-                        report.stopped = Some(step.number);
-                        report.ok = false;
-                        break;
+            let mut repeated = false;
+            loop {
+                let at = clock.now();
+                let (outcome, exit, output) = if self.change.dry_run {
+                    (Outcome::NotRun, None, String::new())
+                } else if step.cloud && !in_cloud {
+                    format.progress("  passed over: it needs AWS (--stack)");
+                    (Outcome::CloudOnly, None, String::new())
+                } else {
+                    let missing = unset(step, &variables);
+                    if self.yes && !missing.is_empty() {
+                        (report.stopped, report.missing, report.ok) = (Some(step.number), missing, false);
+                        break 'steps;
                     }
-                    Reply::PassOver => (Outcome::Declined, None, String::new()),
-                    Reply::Run => {
-                        let ended = shell::run(&step.commands, &variables, format, !self.yes)?;
-                        let outcome =
-                            if step.expect.contains(&ended.exit) { Outcome::Done } else { Outcome::Failed };
-                        (outcome, Some(ended.exit), ended.output)
+                    let reply = if repeated { Reply::Run } else { self.confirm(&missing, &mut variables)? };
+                    match reply {
+                        Reply::Stop => {
+                            report.stopped = Some(step.number);
+                            report.ok = false;
+                            break 'steps;
+                        }
+                        Reply::PassOver => (Outcome::Declined, None, String::new()),
+                        Reply::Run => {
+                            let ended = shell::run(&step.commands, &variables, format, !self.yes)?;
+                            let outcome = if step.expect.contains(&ended.exit) {
+                                Outcome::Done
+                            } else {
+                                Outcome::Failed
+                            };
+                            (outcome, Some(ended.exit), ended.output)
+                        }
                     }
+                };
+                transcript.step(step, at, &word(outcome, exit), &output)?;
+                let again = match (outcome, exit) {
+                    (Outcome::Failed, Some(exit)) => self.after_failure(step, exit, &mut variables)?,
+                    _ => Again::GoOn,
+                };
+                let outcome = if matches!(again, Again::Run) { Outcome::Repeated } else { outcome };
+                report.steps.push(Played {
+                    number: step.number,
+                    section: step.section.clone(),
+                    name: step.name.clone(),
+                    commands: step.commands.clone(),
+                    outcome,
+                    exit,
+                    expected: step.expect.clone(),
+                    output,
+                });
+                report.ok &= outcome != Outcome::Failed;
+                match again {
+                    Again::Run => repeated = true,
+                    Again::GoOn => break,
+                    Again::Stop => break 'steps,
                 }
-            };
-            let word = match outcome {
-                Outcome::Done => format!("exit {}", exit.unwrap_or_default()),
-                Outcome::Failed => format!("failed with {}", exit.unwrap_or_default()),
-                Outcome::Declined => "passed over".to_owned(),
-                Outcome::CloudOnly => "needs AWS".to_owned(),
-                Outcome::NotRun => "not run".to_owned(),
-            };
-            transcript.step(step, at, &word, &output)?;
-            report.steps.push(Played {
-                number: step.number,
-                section: step.section.clone(),
-                name: step.name.clone(),
-                commands: step.commands.clone(),
-                outcome,
-                exit,
-                expected: step.expect.clone(),
-                output,
-            });
-            if outcome == Outcome::Failed {
-                report.ok = false;
-                break;
             }
         }
         if report.ok && self.section.is_empty() {
@@ -298,6 +319,36 @@ impl Options {
         }
         format.progress("");
         Ok((report, transcript))
+    }
+
+    /// Asks whether to run a step again that failed: as it was, or with other values of its variables.
+    fn after_failure(
+        &self,
+        step: &Step,
+        exit: i32,
+        variables: &mut BTreeMap<String, String>,
+    ) -> Result<Again, Failure> {
+        if self.yes {
+            return Ok(Again::Stop);
+        }
+        let names: Vec<_> = syntax::variables(&step.commands).into_iter().collect();
+        let change = if names.is_empty() { "" } else { " [c]hange its values," };
+        loop {
+            let question = format!("failed with {exit}: [r]etry,{change} [n]ext step, [q]uit");
+            let Some(answer) = prompt(&question)? else { return Ok(Again::Stop) };
+            match answer.to_ascii_lowercase().as_str() {
+                "r" | "retry" => return Ok(Again::Run),
+                "c" | "change" if !names.is_empty() => {
+                    for name in &names {
+                        change_value(name, variables)?;
+                    }
+                    return Ok(Again::Run);
+                }
+                "n" | "next" => return Ok(Again::GoOn),
+                "q" | "quit" => return Ok(Again::Stop),
+                _ => {}
+            }
+        }
     }
 
     /// Asks for what the step needs besides, and whether to run it.
@@ -329,6 +380,18 @@ impl Options {
     }
 }
 
+/// How a step ended, for the transcript.
+fn word(outcome: Outcome, exit: Option<i32>) -> String {
+    let exit = exit.unwrap_or_default();
+    match outcome {
+        Outcome::Done => format!("exit {exit}"),
+        Outcome::Failed | Outcome::Repeated => format!("failed with {exit}"),
+        Outcome::Declined => "passed over".to_owned(),
+        Outcome::CloudOnly => "needs AWS".to_owned(),
+        Outcome::NotRun => "not run".to_owned(),
+    }
+}
+
 /// What the step's commands name, and nobody has set.
 fn unset(step: &Step, variables: &BTreeMap<String, String>) -> Vec<String> {
     let set = |name: &String| variables.contains_key(name) || variable(name).is_some();
@@ -344,6 +407,21 @@ fn asked(name: &str) -> Result<Option<String>, Failure> {
         return Ok(Some(typed.trim().to_owned()));
     }
     prompt(&question)
+}
+
+/// Asks for another value of a variable; an empty answer keeps the one that it has.
+fn change_value(name: &str, variables: &mut BTreeMap<String, String>) -> Result<(), Failure> {
+    if name == variables::METRICS_TOKEN {
+        if let Some(answer) = asked(name)?.filter(|answer| !answer.is_empty()) {
+            variables.insert(name.to_owned(), answer);
+        }
+        return Ok(());
+    }
+    let held = variables.get(name).cloned().or_else(|| variable(name)).unwrap_or_default();
+    if let Some(answer) = prompt(&format!("{name} [{held}]"))?.filter(|answer| !answer.is_empty()) {
+        variables.insert(name.to_owned(), answer);
+    }
+    Ok(())
 }
 
 /// A line of the terminal; `None` where it was closed.
