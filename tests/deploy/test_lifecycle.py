@@ -26,18 +26,73 @@ def test_update_keeps_accounts_sessions_and_keys(stack, api, user, keyring):
         stack.deploy(AllowedOrigins="https://app.example.test", RefreshGraceSeconds=10, LoginReservedConcurrency=0)
 
 
-def test_delete_leaves_nothing_of_a_stack_in_dev(emulator, artifacts):
-    stack = Stack(emulator, artifacts, "sallyport-passing").deploy()
-    assert Api(stack.url).get("/health/live").status_code == 200
-    assert len(stack.tables()) == 6
+def held(emulator, stack):
+    """Service → the names that the account holds for a stack, as the service itself lists them."""
+    def listed(service, operation, *path):
+        client = emulator.client(service)
+        pages = [getattr(client, operation)()]
+        if client.can_paginate(operation):
+            pages = client.get_paginator(operation).paginate()
+        found = []
+        for page in pages:
+            for entry in page.get(path[0], []):
+                name = entry if isinstance(entry, str) else entry[path[1]]
+                found.append(name.rsplit(":", 1)[-1].rsplit("/queue/", 1)[-1] if service in ("sns", "sqs") else name)
+        begins = (f"{stack.name}-", f"/sallyport/{stack.name}/")
+        return sorted(name.rsplit("/", 1)[-1] if service == "sqs" else name for name in found
+                      if name.rsplit("/", 1)[-1].startswith(begins[0]) or name.startswith(begins[1]))
 
-    stack.delete()
+    return {
+        "alarms": listed("cloudwatch", "describe_alarms", "MetricAlarms", "AlarmName"),
+        "functions": listed("lambda", "list_functions", "Functions", "FunctionName"),
+        "log groups": listed("logs", "describe_log_groups", "logGroups", "logGroupName"),
+        "queues": listed("sqs", "list_queues", "QueueUrls"),
+        "roles": listed("iam", "list_roles", "Roles", "RoleName"),
+        "rules": listed("events", "list_rules", "Rules", "Name"),
+        # An emulator may swallow the refusal of a name that is taken: what counts is that each stack has its own.
+        "schedules": listed("scheduler", "list_schedules", "Schedules", "Name"),
+        "secrets": listed("secretsmanager", "list_secrets", "SecretList", "Name"),
+        "tables": stack.tables(),
+        "topics": listed("sns", "list_topics", "Topics", "TopicArn"),
+    }
 
-    assert stack.tables() == []
-    functions = emulator.client("lambda").list_functions()["Functions"]
-    assert [f["FunctionName"] for f in functions if f["FunctionName"].startswith(f"{stack.name}-")] == []
-    secrets = emulator.client("secretsmanager").list_secrets()["SecretList"]
-    assert [secret["Name"] for secret in secrets if secret["Name"].startswith(f"{stack.name}-")] == []
+
+DOMAIN = "passing.example.test"
+
+
+def test_two_stacks_stand_side_by_side_and_one_is_taken_down(emulator, artifacts, stack, api, user):
+    mine = held(emulator, stack)
+    assert {kind for kind, names in mine.items() if not names} <= {"secrets"}, mine
+    passing = Stack(emulator, artifacts, "sallyport-passing")
+    # The second has a domain of its own, which is its issuer.
+    del passing.parameters["Issuer"]
+    passing.parameters |= {
+        "DomainName": DOMAIN,
+        "CertificateArn": "arn:aws:acm:us-east-1:000000000000:certificate/1f0c2a6e-0000-4000-8000-0123456789ab",
+    }
+    passing.deploy()
+    theirs = held(emulator, passing)
+    assert {kind: len(names) for kind, names in theirs.items()} == {kind: len(names) for kind, names in mine.items()}
+    assert held(emulator, stack) == mine
+    scheduler = emulator.client("scheduler")
+    for name in theirs["schedules"]:
+        assert f":function:{passing.name}-" in scheduler.get_schedule(Name=name)["Target"]["Arn"]
+    assert passing.outputs["ApiUrl"] == passing.outputs["Issuer"] == f"https://{DOMAIN}"
+    at_the_domain = Api(emulator.url)
+    at_the_domain.session.headers["Host"] = DOMAIN
+    assert at_the_domain.get("/health/live").status_code == 200
+    assert at_the_domain.get("/.well-known/openid-configuration").json()["issuer"] == f"https://{DOMAIN}"
+
+    passing.delete()
+
+    left = held(emulator, passing)
+    assert {kind: names for kind, names in left.items() if names} == {}
+    assert held(emulator, stack) == mine
+    assert api.signed_in(user)["refresh_token"]
+
+    # Its name is free again at once.
+    passing.deploy()
+    passing.delete()
 
 
 class Data:

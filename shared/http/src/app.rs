@@ -261,6 +261,7 @@ impl App {
             duration: started.elapsed(),
             usage,
             cold_start: is_cold_start(),
+            is_probe: context.is_probe,
             facts: &facts,
         }
         .report(self.platform.sink());

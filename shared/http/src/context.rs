@@ -14,9 +14,14 @@ pub struct RequestContext {
     pub trace_id: Option<String>,
     /// The address of the API that it came in by.
     pub api_url: String,
+    /// The stack's own schedule asks, and nobody else: no caller can choose the stage that the gateway names.
+    pub is_probe: bool,
     /// Modes and blocks as this request found them; none where the application has no gate.
     pub flags: Arc<Flags>,
 }
+
+/// The stage in the event of `template.yaml`'s schedule.
+const PROBE: &str = "probe";
 
 /// Longer names of clients are cut.
 const AGENT: usize = 80;
@@ -45,6 +50,7 @@ impl RequestContext {
             .or_else(|| request.lambda_context_ref().map(|context| context.request_id.clone()))
             .unwrap_or_default();
         let domain = domain.unwrap_or_default();
+        let is_probe = stage.as_deref() == Some(PROBE);
         let api_url =
             stage.map_or_else(|| format!("https://{domain}"), |stage| format!("https://{domain}/{stage}"));
         Self {
@@ -56,6 +62,7 @@ impl RequestContext {
                 .filter(|root| root.len() <= 64)
                 .map(str::to_owned),
             api_url,
+            is_probe,
             flags: Arc::default(),
         }
     }

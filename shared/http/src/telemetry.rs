@@ -163,6 +163,8 @@ pub(crate) struct Answered<'a> {
     pub duration: Duration,
     pub usage: Usage,
     pub cold_start: bool,
+    /// Of the stack's own schedule.
+    pub is_probe: bool,
     pub facts: &'a Facts,
 }
 
@@ -204,16 +206,21 @@ impl Answered<'_> {
 
     fn wide_event(&self) -> Value {
         let mut event = WideEvent::new(self.deployment, self.function);
-        event.by_function("requests", 1);
-        event.by_function("errors", u8::from(self.is_failure()));
-        event.by_deployment_in_millis("response_time", self.duration);
-        event.by_deployment("cold_starts", u8::from(self.cold_start));
-        event.by_deployment_in_millis("dependency_time", self.usage.time);
-        event.by_deployment("cache_hits", self.usage.cache_hits);
-        event.by_deployment("cache_misses", self.usage.cache_misses);
-        event.events(self.usage.events);
         let Noted { metrics, suspicious } = self.facts.take();
-        event.by_deployment("suspicious_activity", suspicious.saturating_add(self.usage.events.suspicious));
+        // A metric is paid for in each hour in which it is written, and a stack that nobody calls is asked each minute: of its
+        // own question it writes what it found, and counts it for no caller.
+        if !self.is_probe {
+            event.by_function("requests", 1);
+            event.by_function("errors", u8::from(self.is_failure()));
+            event.by_deployment_in_millis("response_time", self.duration);
+            event.by_deployment("cold_starts", u8::from(self.cold_start));
+            event.by_deployment_in_millis("dependency_time", self.usage.time);
+            event.by_deployment("cache_hits", self.usage.cache_hits);
+            event.by_deployment("cache_misses", self.usage.cache_misses);
+            event.events(self.usage.events);
+            let suspicious = suspicious.saturating_add(self.usage.events.suspicious);
+            event.by_deployment("suspicious_activity", suspicious);
+        }
         for (name, value) in metrics {
             event.by_deployment(name, value);
         }
@@ -337,8 +344,20 @@ mod tests {
             duration: Duration::from_micros(34_567),
             usage,
             cold_start: false,
+            is_probe: false,
             facts,
         }
+    }
+
+    #[test]
+    fn the_probe_writes_what_it_found_and_counts_for_no_caller() {
+        let facts = Facts::default();
+        facts.count("ready", 1);
+        let event = Answered { is_probe: true, ..answered(&facts, Usage::default()) }.wide_event();
+        let directives = event["_aws"]["CloudWatchMetrics"].as_array().unwrap();
+        assert_eq!(directives.len(), 1);
+        assert_eq!(directives[0]["Metrics"], json!([{"Name": "ready"}]));
+        assert_eq!(event["ready"], 1);
     }
 
     #[test]
