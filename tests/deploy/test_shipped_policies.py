@@ -7,7 +7,9 @@ permissions that it asks the caller for. What `sam` and `sallyport` call is what
 import json
 import re
 from fnmatch import fnmatchcase
+from pathlib import Path
 
+import cfnlint
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
@@ -123,7 +125,7 @@ def test_the_responder_may_less_than_the_operator_and_reaches_no_secret():
 
 # IAM takes no resource for these, or the service makes a name of its own: then a condition says whose it is.
 EVERYWHERE = {
-    "cloudformation:GetTemplateSummary", "cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms",
+    "codedeploy:StopDeployment", "logs:DescribeIndexPolicies", "cloudformation:GetTemplateSummary", "cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms",
     "cloudwatch:GetMetricStatistics", "dynamodb:ListBackups", "dynamodb:ListStreams", "logs:DeleteQueryDefinition",
     "logs:DescribeLogGroups", "logs:DescribeQueryDefinitions", "logs:DescribeResourcePolicies", "logs:GetQueryResults",
     "logs:PutQueryDefinition", "route53:ChangeResourceRecordSets", "route53:GetChange", "route53:GetHostedZone",
@@ -141,6 +143,17 @@ def test_actions_are_named_and_resources_are_ours(name):
         if "*" in resources and "Condition" not in statement:
             mappings = {a for a in statement["Action"] if statement["Sid"] == "EventSources"}
             assert set(statement["Action"]) - mappings <= EVERYWHERE, statement["Sid"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_takes_no_resource_is_given_none(name):
+    """By the linter's copy of the service authorization reference: such an action is refused whatever resource is named."""
+    known = json.loads((Path(cfnlint.__file__).parent / "data/AdditionalSpecs/Policies.json").read_text())
+    for statement in POLICIES[name]["Statement"]:
+        for action in statement["Action"]:
+            service, operation = action.split(":")
+            if not known[service]["Actions"][operation.lower()].get("Resources"):
+                assert statement["Resource"] == "*", f"{statement['Sid']}: {action}"
 
 
 @pytest.mark.parametrize("name, longest", [("deployer", 10_240), ("operator", 6_144), ("responder", 6_144)])
