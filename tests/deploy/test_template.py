@@ -6,7 +6,7 @@ import re
 import jsonschema
 import pytest
 
-from template import ROOT, functions, load, resources, routes
+from template import HOOK, ROOT, functions, load, resources, routes
 
 TABLES = resources("AWS::DynamoDB::Table", "infra/data.yaml")
 DATA = load("infra/data.yaml")["Resources"]
@@ -275,6 +275,20 @@ def test_a_fault_keeps_the_status_of_api_gateway(kind):
     """One that a template changes is counted as a 4XXError, and the alarm on faults does not see it:
     https://docs.aws.amazon.com/apigateway/latest/developerguide/api-gateway-metrics-and-dimensions.html"""
     assert "StatusCode" not in API["GatewayResponses"][kind]
+
+
+@pytest.mark.parametrize("name", ["template.yaml", HOOK, *sorted(f"infra/{p.name}" for p in (ROOT / "infra").glob("*.yaml"))])
+def test_no_template_names_a_partition(name):
+    """China's ARNs and endpoints have other names. Principals are the same everywhere, and so are descriptions' examples."""
+    def texts(node):
+        for key, value in node.items() if isinstance(node, dict) else enumerate(node):
+            if isinstance(value, (dict, list)):
+                yield from texts(value)
+            elif isinstance(value, str) and key not in ("Description", "AllowedPattern"):
+                yield value
+
+    written = [text for text in texts(load(name)) if "arn:aws:" in text or ".amazonaws.com" in text]
+    assert [text for text in written if not re.fullmatch(r"[a-z]+\.amazonaws\.com", text)] == []
 
 
 def test_the_outputs_name_the_next_command():
