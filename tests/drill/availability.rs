@@ -175,7 +175,7 @@ async fn a_function_that_crashes_pages_although_most_requests_succeed() -> Resul
     };
     let traffic = async |world: &World| {
         for _ in 0..4 {
-            world.actor.try_refresh("spr_AAAA").await?.expect(500)?;
+            world.actor.try_refresh("spr_AAAA").await?.expect(502)?;
         }
         world.live(60).await
     };

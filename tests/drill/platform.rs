@@ -42,7 +42,7 @@ async fn calls_that_are_cut_off_are_a_warning() -> Result<()> {
     let traffic = async |world: &World| {
         world.backend.function_fault(json!({"kind": "timeout", "function": "keys", "count": 1})).await?;
         let answers = world.get("/.well-known/jwks.json", 40, 1).await?;
-        ensure!(answers.iter().filter(|answer| answer.status == 500).count() == 1, "{answers:?}");
+        ensure!(answers.iter().filter(|answer| answer.status == 502).count() == 1, "{answers:?}");
         Ok(())
     };
     Drill::start().await?.play(degrading("function-timeouts"), nothing, traffic, heal, ordinary).await
