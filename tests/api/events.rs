@@ -182,7 +182,7 @@ async fn operators(backend: &Backend) -> Result<()> {
     // The keyring was empty when the backend started.
     let created = of_kind(backend, EventKind::KeyringCreated).await?;
     assert_eq!(created.len(), 1, "{created:?}");
-    assert_eq!((&created[0]["pk"], &created[0]["agent"]), (&json!("DEPLOYMENT"), &json!("function keys")));
+    assert_eq!((&created[0]["pk"], &created[0]["actor"]), (&json!("DEPLOYMENT"), &json!("function keys")));
     Ok(())
 }
 
@@ -225,6 +225,6 @@ async fn an_event_that_stands_keeps_the_name_of_who_did_it() -> Result<()> {
         store.record(&event).await?;
     }
     let rotated = of_kind(&backend, EventKind::KeyringRotated).await?;
-    assert_eq!((rotated.len(), &rotated[0]["agent"]), (1, &json!("operator ada")));
+    assert_eq!((rotated.len(), &rotated[0]["actor"]), (1, &json!("operator ada")));
     Ok(())
 }

@@ -324,7 +324,7 @@ async fn an_incident_is_forgotten_400_days_after_it_was_over_and_one_that_is_ope
     let forgotten: Vec<_> = forgotten.iter().filter(|event| event["kind"] == "incident.forgotten").collect();
     assert_eq!(forgotten.len(), 1, "{forgotten:?}");
     assert_eq!(
-        (&forgotten[0]["detail"], &forgotten[0]["agent"]),
+        (&forgotten[0]["detail"], &forgotten[0]["actor"]),
         (&json!(over), &json!("function maintenance"))
     );
 

@@ -11,7 +11,6 @@ use std::sync::Arc;
 
 use sallyport_aws::responder::Webhooks;
 use sallyport_core::{
-    address::ClientAddress,
     audit::Origin,
     clock::Timestamp,
     incidents::{self, AlarmChange, Incident, ListIncidents as _, Taken},
@@ -36,11 +35,7 @@ pub fn trigger(platform: &Platform) -> Trigger {
         platform: platform.clone(),
         people: People::new(platform, webhooks.map_err(|error| error.to_string())),
         logs: Logs::new(platform),
-        origin: Origin {
-            address: ClientAddress::unknown(),
-            agent: "responder".to_owned(),
-            request_id: String::new(),
-        },
+        origin: Origin::function("responder"),
     };
     Trigger::new("responder", platform, &Arc::new(responder), handle)
 }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use aws_sdk_dynamodb::{
     operation::put_item::PutItemError,
-    types::{Put, ReturnValuesOnConditionCheckFailure},
+    types::{AttributeValue, Put, ReturnValuesOnConditionCheckFailure},
 };
 use sallyport_core::{
-    audit::{EventKind, RecordEvent, SecurityEvent, Severity, Subject},
+    audit::{Actor, EventKind, RecordEvent, SecurityEvent, Severity, Subject},
     clock::Timestamp,
     incidents::{Measure, ReadMeasures},
     retention::EVENTS_KEPT,
@@ -22,6 +22,9 @@ use crate::{
 };
 
 pub(crate) fn write_event(event: &SecurityEvent) -> Item {
+    let actor = event.origin.actor.to_string();
+    // The release before looks here for who acted, and has no other place. Readers of today ask only where a caller acted.
+    let agent = if event.origin.actor == Actor::Caller { &event.origin.agent } else { &actor };
     let mut item = HashMap::from([
         ("pk".to_owned(), s(partition(event.subject))),
         // Sorted by time, and the same key when the same event is written again.
@@ -31,7 +34,8 @@ pub(crate) fn write_event(event: &SecurityEvent) -> Item {
         ("severity".to_owned(), s(event.kind.severity().as_str())),
         ("at".to_owned(), millis(event.at)),
         ("address".to_owned(), s(event.origin.address)),
-        ("agent".to_owned(), s(&event.origin.agent)),
+        ("actor".to_owned(), s(&actor)),
+        ("agent".to_owned(), s(agent)),
         ("request_id".to_owned(), s(&event.origin.request_id)),
         ("expires_at".to_owned(), n((event.at + EVENTS_KEPT).seconds())),
     ]);
@@ -44,12 +48,50 @@ pub(crate) fn write_event(event: &SecurityEvent) -> Item {
     item
 }
 
+/// Who acted, and what a caller's client calls itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Who {
+    /// `caller`, `operator NAME`, `function NAME`, or what a later release writes.
+    pub actor: String,
+    /// Of a caller alone.
+    pub agent: Option<String>,
+}
+
+/// Reads who acted from an event as it is stored, as far as it can be believed.
+///
+/// An item without `actor` is of a release that kept who acted and the client's name in one attribute. What a caller sends comes
+/// with the gateway's identifier of the request, always; our own events have neither that nor an address. So `agent` names
+/// an operator or a function in those alone, and is a client's word in all others, whatever it looks like.
+pub fn who(item: &HashMap<String, AttributeValue>) -> Who {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).map(String::as_str);
+    let agent = || text("agent").unwrap_or_default().to_owned();
+    let caller =
+        |actor: &str| Who { actor: actor.to_owned(), agent: Some(agent()).filter(|agent| !agent.is_empty()) };
+    match text("actor") {
+        Some("caller") => caller("caller"),
+        Some(actor) => Who { actor: actor.to_owned(), agent: None },
+        None if text("request_id") == Some("") && text("address") == Some("0.0.0.0") => {
+            let ours = text("agent").unwrap_or_default();
+            let actor = match ours {
+                "responder" => "function responder",
+                named if named.starts_with("operator ") || named.starts_with("function ") => named,
+                _ => "unknown",
+            };
+            Who { actor: actor.to_owned(), agent: None }
+        }
+        None => caller("caller"),
+    }
+}
+
 /// Reads what those who show events need. A kind that a later release writes is no fault.
 pub(crate) fn validate(item: &Item) -> StoreResult<()> {
     let reader = Reader::new("audit", "event", item);
     reader.format()?;
     for attribute in ["pk", "sk", "kind", "severity", "address", "agent", "request_id"] {
         reader.text(attribute)?;
+    }
+    if reader.has("actor") {
+        reader.text("actor")?;
     }
     reader.instant("at")?;
     reader.number::<u64>("expires_at").map(drop)
@@ -113,11 +155,11 @@ fn read_measure(item: &Item) -> StoreResult<Option<Measure>> {
     let name = reader.text("kind")?;
     let kind = EventKind::ALL.iter().copied().find(|kind| kind.as_str() == name);
     let Some(kind) = kind.filter(|kind| Measure::mitigates(*kind).is_some()) else { return Ok(None) };
-    let agent = reader.text("agent")?;
+    let actor = who(item).actor;
     Ok(Some(Measure {
         at: reader.instant("at")?,
         kind,
-        by: agent.strip_prefix("operator ").unwrap_or(agent).to_owned(),
+        by: actor.strip_prefix("operator ").unwrap_or(&actor).to_owned(),
         detail: if reader.has("detail") { reader.text("detail")?.to_owned() } else { String::new() },
     }))
 }
@@ -129,13 +171,13 @@ fn announce(event: &SecurityEvent) {
     let subject = partition(event.subject);
     let session = event.session.map(|session| session.to_string());
     let (session, detail) = (session.as_deref(), event.detail.as_deref());
-    let address = event.origin.address.to_string();
+    let (actor, address) = (event.origin.actor.to_string(), event.origin.address.to_string());
     let request_id = Some(event.origin.request_id.as_str()).filter(|id| !id.is_empty());
     macro_rules! tell {
         ($level:ident) => {
             tracing::$level!(
                 target: "security",
-                event = kind, severity, subject, session, address, request_id, detail,
+                event = kind, severity, actor, subject, session, address, request_id, detail,
                 "security event"
             )
         };

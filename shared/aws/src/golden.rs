@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-use std::{collections::BTreeSet, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::Path,
+};
 
 use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use data_encoding::BASE64;
 use serde_json::Value;
 
-use crate::{ITEM_FORMAT, item::Item, validate_item};
+use crate::{ITEM_FORMAT, Who, item::Item, validate_item, who};
 
 const TABLES: [&str; 6] = ["users", "sessions", "throttle", "outbox", "audit", "ops"];
 
@@ -78,6 +82,9 @@ fn every_feature_that_stores_something_has_its_item() {
         "outbox.message",
         "audit.user",
         "audit.deployment",
+        "audit.by_operator",
+        "audit.by_caller",
+        "audit.by_function",
         "ops.client",
         "ops.flags",
         "ops.incident",
@@ -103,13 +110,46 @@ fn an_attribute_that_a_later_release_adds_is_passed_over() {
 }
 
 #[test]
+fn who_acted_is_read_from_every_event_that_was_ever_written_and_never_from_what_a_caller_said() {
+    let audit = items(1).into_iter().filter(|(_, table, _)| *table == "audit");
+    let read: BTreeMap<_, _> = audit.map(|(name, _, item)| (name, who(&item))).collect();
+    let ours = |actor: &str| Who { actor: actor.to_owned(), agent: None };
+    let of_caller = |agent: &str| Who { actor: "caller".to_owned(), agent: Some(agent.to_owned()) };
+    assert_eq!(read["audit.user"], ours("operator golden@example.com"));
+    assert_eq!(read["audit.deployment"], ours("function keys"));
+    assert_eq!(read["audit.by_operator"], ours("operator Ольга@desk"));
+    assert_eq!(read["audit.by_function"], ours("function keys"));
+    assert_eq!(read["audit.by_caller"], of_caller("operator grace@desk"));
+
+    // Of the release that had no actor: whatever came with a request, or from somewhere, is a caller's.
+    let (_, _, old) = items(1).into_iter().find(|(name, ..)| name == "audit.user").unwrap();
+    let with = |changes: &[(&str, &str)]| {
+        let mut item = old.clone();
+        for (name, value) in changes {
+            item.insert((*name).to_owned(), AttributeValue::S((*value).to_owned()));
+        }
+        who(&item)
+    };
+    for agent in ["operator grace@desk", "function keys", "responder", "curl/8"] {
+        for (address, request_id) in [("0.0.0.0", "an-id"), ("198.51.100.7", "an-id"), ("198.51.100.7", "")] {
+            let changes = [("agent", agent), ("address", address), ("request_id", request_id)];
+            assert_eq!(with(&changes), of_caller(agent), "{changes:?}");
+        }
+    }
+    assert_eq!(with(&[("agent", "responder")]), ours("function responder"));
+    assert_eq!(with(&[("agent", "curl/8")]), ours("unknown"));
+    // A later release knows others that act.
+    assert_eq!(with(&[("actor", "rule night"), ("agent", "curl/8")]), ours("rule night"));
+}
+
+#[test]
 fn an_event_or_a_message_that_lacks_what_its_readers_show_is_corrupt() {
     for (name, table, whole) in items(ITEM_FORMAT) {
         if !matches!(table, "audit" | "outbox") {
             continue;
         }
-        // Only some events have one.
-        for attribute in whole.keys().filter(|attribute| *attribute != "detail") {
+        // Only some events have a detail, and the first release wrote no actor.
+        for attribute in whole.keys().filter(|attribute| !matches!(attribute.as_str(), "detail" | "actor")) {
             let mut item = whole.clone();
             item.remove(attribute);
             assert!(validate_item(table, &item).is_err(), "{name} reads without {attribute}");

@@ -46,6 +46,7 @@ mod topics;
 mod transport;
 mod validate;
 
+pub use audit::{Who, who};
 pub use cause::cause;
 pub use connection::{ATTEMPT_TIMEOUT, Clients, ConnectError, Endpoints};
 pub use flags::FlagsCache;

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use http::{HeaderMap, header};
 use lambda_http::{Request, RequestExt as _, request::RequestContext as Gateway};
-use sallyport_core::{address::ClientAddress, audit::Origin, flags::Flags};
+use sallyport_core::{
+    address::ClientAddress,
+    audit::{Actor, Origin},
+    flags::Flags,
+};
 
 /// What is known of a request besides its body.
 #[derive(Debug, Clone)]
@@ -54,7 +58,7 @@ impl RequestContext {
         let api_url =
             stage.map_or_else(|| format!("https://{domain}"), |stage| format!("https://{domain}/{stage}"));
         Self {
-            origin: Origin { address, agent: agent(headers), request_id },
+            origin: Origin { actor: Actor::Caller, address, agent: agent(headers), request_id },
             trace_id: headers
                 .get("x-amzn-trace-id")
                 .and_then(|value| value.to_str().ok())

@@ -170,7 +170,7 @@ impl fmt::Display for Added {
 async fn add(target: &Target, wanted: Wanted, change: Change) -> Result<Answer, Failure> {
     let deployment = Deployment::find(target).await?;
     let Wanted { subject, lasts, reason, replace } = wanted;
-    let (now, origin) = (deployment.now(), Deployment::origin());
+    let (now, origin) = (deployment.now(), Deployment::origin()?);
     let new = NewBlock::new(subject, now + lasts, reason.clone()).replacing(replace);
     if change.dry_run {
         new.check(now)?;
@@ -182,7 +182,7 @@ async fn add(target: &Target, wanted: Wanted, change: Change) -> Result<Answer, 
     } else {
         flags::add_block(&deployment.store, now, deployment.operation()?, new, &origin).await?;
     }
-    let block = Block { reason, set_at: now, expires_at: now + lasts, by: origin.agent };
+    let block = Block { reason, set_at: now, expires_at: now + lasts, by: origin.actor.to_string() };
     Answer::of(&Added { block: BlockReport::of(subject, &block), dry_run: change.dry_run, now })
 }
 
@@ -246,7 +246,7 @@ async fn remove(target: &Target, subject: BlockSubject, change: Change) -> Resul
         }
     } else {
         let operation = deployment.operation()?;
-        flags::remove_block(&deployment.store, now, operation, subject, &Deployment::origin()).await?;
+        flags::remove_block(&deployment.store, now, operation, subject, &Deployment::origin()?).await?;
     }
     Answer::of(&Removed { subject: subject_words(subject), dry_run: change.dry_run })
 }

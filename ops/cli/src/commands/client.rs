@@ -92,7 +92,7 @@ async fn add(target: &Target, id: String, change: Change) -> Result<Answer, Fail
     let secret = ClientSecret::generate(deployment.random())?;
     let client = Client { id: id.clone(), secret: secret.hash(), created_at: deployment.now() };
     let keyring = placeholder_keyring(deployment.now())?;
-    if !clients::add(&deployment.store, deployment.env(&keyring), &client, &Deployment::origin()).await? {
+    if !clients::add(&deployment.store, deployment.env(&keyring), &client, &Deployment::origin()?).await? {
         return Err(taken());
     }
     Answer::of(&Added { client_id: id, client_secret: Some(secret.expose().to_owned()), dry_run: false })
@@ -161,7 +161,7 @@ async fn remove(target: &Target, id: String, change: Change) -> Result<Answer, F
         deployment.store.client(&id).await?.ok_or_else(absent)?;
     } else {
         let keyring = placeholder_keyring(deployment.now())?;
-        if !clients::remove(&deployment.store, deployment.env(&keyring), &id, &Deployment::origin()).await? {
+        if !clients::remove(&deployment.store, deployment.env(&keyring), &id, &Deployment::origin()?).await? {
             return Err(absent());
         }
     }

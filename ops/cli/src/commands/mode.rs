@@ -192,7 +192,7 @@ impl fmt::Display for Set {
 async fn set(target: &Target, wanted: Wanted, change: Change) -> Result<Answer, Failure> {
     let deployment = Deployment::find(target).await?;
     let Wanted { name, lasts, reason, factor, replace } = wanted;
-    let (now, origin) = (deployment.now(), Deployment::origin());
+    let (now, origin) = (deployment.now(), Deployment::origin()?);
     let mut new = NewMode::new(name, now + lasts, reason.clone()).replacing(replace);
     if let Some(factor) = factor {
         new = new.factor(factor);
@@ -203,7 +203,7 @@ async fn set(target: &Target, wanted: Wanted, change: Change) -> Result<Answer, 
             return Err(FlagsError::ModeSet(name, mode.clone()).into());
         }
         let factor = (name == ModeName::Emergency).then(|| factor.unwrap_or(DEFAULT_FACTOR));
-        Mode { reason, set_at: now, expires_at: now + lasts, by: origin.agent, factor }
+        Mode { reason, set_at: now, expires_at: now + lasts, by: origin.actor.to_string(), factor }
     } else {
         let operation = deployment.operation()?;
         let flags = flags::set_mode(&deployment.store, now, operation, new, &origin).await?;
@@ -236,7 +236,7 @@ async fn clear(target: &Target, name: ModeName, change: Change) -> Result<Answer
         flags.mode(name, now).ok_or(FlagsError::ModeNotSet(name))?;
     } else {
         let operation = deployment.operation()?;
-        flags::clear_mode(&deployment.store, now, operation, name, &Deployment::origin()).await?;
+        flags::clear_mode(&deployment.store, now, operation, name, &Deployment::origin()?).await?;
     }
     Answer::of(&Cleared { mode: name.to_string(), dry_run: change.dry_run })
 }

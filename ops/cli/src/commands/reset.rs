@@ -236,7 +236,7 @@ async fn force(
     progress: Progress,
 ) -> Result<Answer, Failure> {
     let keyring = placeholder_keyring(deployment.now())?;
-    let (env, origin, total) = (deployment.env(&keyring), Deployment::origin(), emails.len());
+    let (env, origin, total) = (deployment.env(&keyring), Deployment::origin()?, emails.len());
     let mut accounts = Vec::new();
     for email in emails {
         let found = if change.dry_run {

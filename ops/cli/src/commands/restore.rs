@@ -93,7 +93,7 @@ async fn run(target: &Target, change: Change, format: Format) -> Result<Answer, 
         flags: Arc::default(),
         emergency: None,
     };
-    let origin = Deployment::origin();
+    let origin = Deployment::origin()?;
     let prefix = deployment.settings.scratch_prefix();
     let drill = DrillEnv {
         env: deployment.env(&keyring),

@@ -127,7 +127,7 @@ async fn sweep(target: &Target, change: Change, format: Format) -> Result<Answer
         (overdue.incidents.iter().map(|incident| incident.id).collect(), overdue.unreadable)
     } else {
         let tell = |incident: &Incident| tell(progress, incident, now);
-        let swept = retention::sweep(store, now, &OsRandom, &Deployment::origin(), &tell).await;
+        let swept = retention::sweep(store, now, &OsRandom, &Deployment::origin()?, &tell).await;
         let swept = swept.map_err(|error| match error {
             SweepError::Store(error) => Failure::from(error),
             SweepError::Random(error) => error.into(),

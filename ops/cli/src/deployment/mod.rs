@@ -127,12 +127,15 @@ impl Deployment {
     /// No randomness.
     pub(crate) fn event(&self, kind: EventKind, detail: &str) -> Result<SecurityEvent, Failure> {
         let id = OperationId::generate(&self.random)?;
-        Ok(SecurityEvent::new(id, self.now(), kind, Subject::Deployment, &Self::origin()).detail(detail))
+        Ok(SecurityEvent::new(id, self.now(), kind, Subject::Deployment, &Self::origin()?).detail(detail))
     }
 
-    /// The operator, as events name the author of a change.
-    pub(crate) fn origin() -> Origin {
-        Origin::operator(&operator())
+    /// The operator, as events name who acted.
+    ///
+    /// # Errors
+    /// The environment's name for the operator can't be kept.
+    pub(crate) fn origin() -> Result<Origin, Failure> {
+        Ok(Origin::operator(&operator()?))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use comfy_table::{ContentArrangement, presets};
+use sallyport_core::audit::steering;
 
 /// Rows under a heading.
 pub(crate) struct Table(comfy_table::Table);
@@ -74,12 +75,10 @@ const LONGEST: usize = 120;
 
 /// A text without what a terminal would obey: labels and device names are the callers' own words.
 pub(crate) fn plain(text: &str) -> String {
+    let characters = steering(text);
     text.chars()
-        .map(|character| {
-            let steers = character.is_control()
-                || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');
-            if steers { '\u{fffd}' } else { character }
-        })
+        .zip(characters)
+        .map(|(character, steers)| if steers { '\u{fffd}' } else { character })
         .collect()
 }
 

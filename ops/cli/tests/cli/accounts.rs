@@ -17,7 +17,7 @@ async fn an_account_that_was_created_signs_in_and_is_shown_with_its_session() ->
     let kinds: Vec<_> =
         shown["events"].as_array().into_iter().flatten().map(|event| &event["kind"]).collect();
     assert_eq!(kinds, ["login.succeeded", "account.created"]);
-    assert_eq!(shown["events"][1]["agent"], "operator grace@desk");
+    assert_eq!(shown["events"][1]["actor"], "operator grace@desk");
 
     let text = world.shell.run("user show ada@example.com")?;
     assert_eq!(text.code, 0);
@@ -239,7 +239,7 @@ async fn an_owner_who_lost_every_factor_signs_in_by_password_after_a_reset() -> 
     let events = world.audit().await?;
     let resets: Vec<_> = events.iter().filter(|event| event["kind"] == "mfa.reset").collect();
     assert_eq!(resets.len(), 1, "{resets:?}");
-    assert_eq!(resets[0]["agent"], "operator grace@desk");
+    assert_eq!(resets[0]["actor"], "operator grace@desk");
     Ok(())
 }
 

@@ -92,7 +92,7 @@ async fn what_is_past_its_time_is_counted_then_named_then_gone() -> anyhow::Resu
     let forgotten: Vec<_> = audit.iter().filter(|event| event["kind"] == "incident.forgotten").collect();
     assert_eq!(forgotten.len(), 1, "{audit:?}");
     assert_eq!(forgotten[0]["detail"], incident);
-    assert_eq!(forgotten[0]["agent"], "operator grace@desk");
+    assert_eq!(forgotten[0]["actor"], "operator grace@desk");
     assert_eq!(world.shell.run("retention sweep")?.stdout, "forgot 0 incidents\n");
     assert_eq!(
         world.shell.run(&format!("incident show {incident} --json"))?.error(3)?.0,

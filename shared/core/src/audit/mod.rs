@@ -1,5 +1,8 @@
-//! Security events: what happened, to whom, from where. Each change of state has one, written with it.
+//! Security events: what happened, to whom, from where, by whom. Each change of state has one, written with it.
 
+mod actor;
+
+pub use self::actor::{Actor, LONGEST_OPERATOR_NAME, NameError, operator_name, steering};
 use crate::{
     accounts::AccountKey,
     address::ClientAddress,
@@ -8,11 +11,12 @@ use crate::{
     store::StoreResult,
 };
 
-/// Where a request came from, for events and for the session's owner. Never a secret.
+/// Who acts, and where a request came from, for events and for the session's owner. Never a secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Origin {
+    pub actor: Actor,
     pub address: ClientAddress,
-    /// What the client calls itself, shortened.
+    /// What the client of a caller calls itself, shortened: its own word. Empty where nobody calls.
     pub agent: String,
     pub request_id: String,
 }
@@ -20,20 +24,16 @@ pub struct Origin {
 impl Origin {
     /// A function by itself, with nobody's request at hand.
     pub fn function(name: &str) -> Self {
-        Self {
-            address: ClientAddress::unknown(),
-            agent: format!("function {name}"),
-            request_id: String::new(),
-        }
+        Self::of(Actor::Function(name.to_owned()))
     }
 
-    /// An operator at the command line.
+    /// An operator at the command line, by a name that [`operator_name`] let through.
     pub fn operator(name: &str) -> Self {
-        Self {
-            address: ClientAddress::unknown(),
-            agent: format!("operator {name}"),
-            request_id: String::new(),
-        }
+        Self::of(Actor::Operator(name.to_owned()))
+    }
+
+    fn of(actor: Actor) -> Self {
+        Self { actor, address: ClientAddress::unknown(), agent: String::new(), request_id: String::new() }
     }
 }
 

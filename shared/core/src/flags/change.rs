@@ -232,9 +232,9 @@ pub async fn remove_block<P: ReadFlags + ChangeFlags>(
         .await
 }
 
-/// As events name authors, cut: the item has a size to keep.
+/// As events name who acted. The item has a size to keep: names of operators are short.
 fn author(origin: &Origin) -> String {
-    origin.agent.chars().take(140).collect()
+    origin.actor.to_string()
 }
 
 fn in_time(expires_at: Timestamp, longest: Duration, now: Timestamp) -> Result<(), FlagsError> {

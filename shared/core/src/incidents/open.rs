@@ -111,9 +111,9 @@ impl Step {
     }
 }
 
-/// An operator by his name, anything else by what it is.
+/// An operator or a function by its name: callers change no incidents.
 pub(super) fn author(origin: &Origin) -> &str {
-    origin.agent.strip_prefix("operator ").unwrap_or(&origin.agent)
+    origin.actor.name()
 }
 
 pub(super) fn contended() -> StoreError {

@@ -27,7 +27,7 @@ const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
 fn responder() -> Origin {
-    Origin { agent: "responder".to_owned(), ..Origin::operator("") }
+    Origin::function("responder")
 }
 
 fn operator() -> Origin {

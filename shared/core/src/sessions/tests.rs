@@ -25,7 +25,7 @@ use super::*;
 use crate::{
     accounts::{AccountKey, Epoch},
     address::ClientAddress,
-    audit::{EventKind, Origin, Severity},
+    audit::{Actor, EventKind, Origin, Severity},
     clock::{Clock as _, Timestamp},
     env::Env,
     ids::{DeviceId, SessionId, UserId},
@@ -50,6 +50,7 @@ const DEVICE: DeviceId = DeviceId::from_bytes([2; 16]);
 
 fn origin() -> Origin {
     Origin {
+        actor: Actor::Caller,
         address: ClientAddress::parse("192.0.2.7").unwrap(),
         agent: "a browser".to_owned(),
         request_id: "r".to_owned(),

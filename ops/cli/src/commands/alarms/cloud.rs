@@ -194,7 +194,7 @@ impl Alarms {
             });
         }
         let set = self.client.set_alarm_state().alarm_name(self.full(name));
-        let set = set.state_value(StateValue::Alarm).state_reason(reason());
+        let set = set.state_value(StateValue::Alarm).state_reason(reason()?);
         set.send().await.map_err(|error| aws_fault::from_sdk("set the alarm", &error))?;
         Answer::of(&Tested {
             name: known.entry.name,

@@ -188,8 +188,8 @@ fn unknown(name: &str) -> Failure {
     )
 }
 
-fn reason() -> String {
-    format!("{TEST_REASON}: by {}. It returns by itself.", operator())
+fn reason() -> Result<String, Failure> {
+    Ok(format!("{TEST_REASON}: by {}. It returns by itself.", operator()?))
 }
 
 #[derive(Debug, Serialize)]

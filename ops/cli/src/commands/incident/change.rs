@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use sallyport_core::audit::Origin;
 use sallyport_core::incidents::{self, EntryKind, Incident, IncidentError, IncidentId};
 use serde::Serialize;
 
@@ -99,13 +100,14 @@ pub(super) async fn resolve(
 }
 
 async fn run(target: &Target, id: IncidentId, asked: &Asked<'_>, change: Change) -> Result<Answer, Failure> {
+    let origin = Deployment::origin()?;
     let deployment = Deployment::find(target).await?;
     let changed = if change.dry_run {
         let (incident, timeline) = find(&deployment, id).await?;
         let trial = incidents::Trial::new(incident, timeline);
-        apply(&deployment, &trial, id, asked).await
+        apply(&deployment, &trial, id, asked, &origin).await
     } else {
-        apply(&deployment, &deployment.store, id, asked).await
+        apply(&deployment, &deployment.store, id, asked, &origin).await
     };
     let incident = changed.map_err(|error| failure(error, id))?;
     Answer::of(&Changed {
@@ -123,21 +125,22 @@ async fn apply<P>(
     ports: &P,
     id: IncidentId,
     asked: &Asked<'_>,
+    origin: &Origin,
 ) -> Result<Incident, IncidentError>
 where
     P: incidents::FindIncident + incidents::ChangeIncident + incidents::ReadTimeline,
 {
-    let (now, random, origin) = (deployment.now(), deployment.random(), Deployment::origin());
+    let (now, random) = (deployment.now(), deployment.random());
     match asked {
-        Asked::Acknowledge(note) => incidents::acknowledge(ports, now, random, id, *note, &origin).await,
-        Asked::Note(text) => incidents::note(ports, now, random, id, text, &origin).await,
-        Asked::Escalate => incidents::escalate(ports, now, random, id, &origin).await,
+        Asked::Acknowledge(note) => incidents::acknowledge(ports, now, random, id, *note, origin).await,
+        Asked::Note(text) => incidents::note(ports, now, random, id, text, origin).await,
+        Asked::Escalate => incidents::escalate(ports, now, random, id, origin).await,
         Asked::Resolve(summary, force) => {
             let summary = match summary {
                 Some(summary) => (*summary).to_owned(),
                 None => last_note(ports, id).await?,
             };
-            incidents::resolve(ports, now, random, id, &summary, *force, &origin).await
+            incidents::resolve(ports, now, random, id, &summary, *force, origin).await
         }
     }
 }

@@ -54,7 +54,7 @@ pub(super) async fn run(
             None => None,
         }
     } else {
-        let (now, random, origin) = (deployment.now(), deployment.random(), Deployment::origin());
+        let (now, random, origin) = (deployment.now(), deployment.random(), Deployment::origin()?);
         let opened = incidents::report(&deployment.store, now, random, &new, &origin).await;
         Some(opened.map_err(|error| failure(error, &new.cause))?.id.to_string())
     };

@@ -155,6 +155,8 @@ async fn init(target: &Target, algorithm: Option<Algorithm>, change: Change) -> 
         let report = Initialised { created: false, algorithm: name(algorithm), kid: None, dry_run: true };
         return Answer::of(&report);
     }
+    // Looked at before the keyring is filled: afterwards an event would be missing.
+    Deployment::origin()?;
     let document = generate_keyring(algorithm, deployment.random(), deployment.now())?;
     if !deployment.secret.fill(&document).await? {
         // Somebody was faster: theirs is the keyring.

@@ -96,7 +96,7 @@ pub(super) async fn rotate(target: &Target, kinds: &[Kind], change: Change) -> R
     let rotated = if change.dry_run {
         rotate::rehearse(&vault, env, &kinds).await?
     } else {
-        rotate::rotate(&vault, env, &kinds, &deployment.version()?, &Deployment::origin()).await?
+        rotate::rotate(&vault, env, &kinds, &deployment.version()?, &Deployment::origin()?).await?
     };
     Answer::of(&Changed::of(rotated.phase.as_str(), &rotated.changes, change))
 }
@@ -133,7 +133,7 @@ pub(super) async fn revoke(
     let changes = if change.dry_run {
         rotation::revoke(&document, key, env.algorithm, env.now, &keys).map_err(RotateError::from)?.changes
     } else {
-        rotate::revoke(&vault, env, key, &deployment.version()?, &Deployment::origin()).await?
+        rotate::revoke(&vault, env, key, &deployment.version()?, &Deployment::origin()?).await?
     };
     let mut changed = Changed::of("revoke", &changes, change);
     changed.cost = Some(rotation::cost_of_revoking(key.kind));

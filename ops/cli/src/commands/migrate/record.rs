@@ -124,7 +124,7 @@ pub(super) async fn claim_up(
         .item("name", text(name))
         .item("state", text(State::Applying.as_str()))
         .item("applied_at", number(deployment.now().millis()))
-        .item("by", text(operator()))
+        .item("by", text(operator()?))
         .item("claim", text(&claim.token))
         // One's own claim holds: the reply to it may have been lost.
         .condition_expression(
@@ -164,7 +164,7 @@ pub(super) async fn claim_down(deployment: &Deployment, id: &'static str) -> Res
         .expression_attribute_values(":reverting", text(State::Reverting.as_str()))
         .expression_attribute_values(":applied", text(State::Applied.as_str()))
         .expression_attribute_values(":now", number(deployment.now().millis()))
-        .expression_attribute_values(":by", text(operator()))
+        .expression_attribute_values(":by", text(operator()?))
         .expression_attribute_values(":claim", text(&claim.token))
         .expression_attribute_values(":abandoned", number(deployment.now().minus(ABANDONED).millis()))
         .send()

@@ -245,7 +245,7 @@ impl Options {
         format: Format,
     ) -> Result<(Report, Transcript), Failure> {
         let file = self.transcript.as_deref().filter(|_| !self.change.dry_run);
-        let mut transcript = Transcript::begin(page, &operator(), clock.now(), file)?;
+        let mut transcript = Transcript::begin(page, &operator()?, clock.now(), file)?;
         let mut report = Report {
             runbook: page.name.clone(),
             ok: true,

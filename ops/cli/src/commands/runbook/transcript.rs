@@ -76,7 +76,7 @@ impl Transcript {
     /// There is no such incident; storage.
     pub(super) async fn keep(&self, target: &Target, incident: IncidentId) -> Result<(), Failure> {
         let deployment = Deployment::find(target).await?;
-        let (now, random, origin) = (deployment.now(), deployment.random(), Deployment::origin());
+        let (now, random, origin) = (deployment.now(), deployment.random(), Deployment::origin()?);
         for note in notes(&self.text) {
             match incidents::note(&deployment.store, now, random, incident, &note, &origin).await {
                 // A run that was made twice within a second, to the letter, is in the timeline already.

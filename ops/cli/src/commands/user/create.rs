@@ -67,7 +67,7 @@ pub(super) async fn run(
     }
     let account = NewAccount { email: email.clone(), password: chosen.password };
     let env = deployment.env(&keyring);
-    let user = create_account(&deployment.store, env, &hasher, account, &Deployment::origin()).await;
+    let user = create_account(&deployment.store, env, &hasher, account, &Deployment::origin()?).await;
     let user = user.map_err(|error| match error {
         AdministrationError::Exists => exists(email),
         other => other.into(),

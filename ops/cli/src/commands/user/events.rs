@@ -3,6 +3,7 @@
 use std::{collections::HashMap, fmt};
 
 use aws_sdk_dynamodb::types::AttributeValue;
+use sallyport_aws::{Who, who};
 use sallyport_core::{
     accounts::{Email, LoginRecord},
     audit::EventKind,
@@ -29,7 +30,10 @@ pub(crate) struct EventReport {
     pub(crate) severity: String,
     pub(crate) session_id: Option<String>,
     pub(crate) address: String,
-    pub(crate) agent: String,
+    /// Who acted, in the backend's words: `caller`, `operator NAME`, `function NAME`.
+    pub(crate) actor: String,
+    /// What a caller's client calls itself: its own word, which proves nothing.
+    pub(crate) agent: Option<String>,
     pub(crate) detail: Option<String>,
     pub(crate) request_id: Option<String>,
     /// Whom it is about, where that is not the question itself.
@@ -59,7 +63,7 @@ impl EventReport {
     /// When, by whom and why, of what an operator did.
     pub(crate) fn told(&self) -> String {
         let reason = self.detail.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
-        format!("{} by {}{reason}", moment(self.time), self.agent)
+        format!("{} by {}{reason}", moment(self.time), self.actor)
     }
 
     pub(crate) fn read(item: &Item) -> Self {
@@ -67,13 +71,15 @@ impl EventReport {
         let millis =
             item.get("at").and_then(|value| value.as_n().ok()).and_then(|number| number.parse().ok());
         let time = Timestamp::from_millis(millis.unwrap_or_default());
+        let Who { actor, agent } = who(item);
         Self {
             at: time.seconds(),
             kind: text("kind").unwrap_or_else(|| "(unreadable)".to_owned()),
             severity: text("severity").unwrap_or_default(),
             session_id: text("session_id"),
             address: text("address").unwrap_or_default(),
-            agent: text("agent").unwrap_or_default(),
+            actor,
+            agent,
             detail: text("detail"),
             request_id: text("request_id").filter(|id| !id.is_empty()),
             whose: None,
@@ -90,7 +96,7 @@ pub(crate) fn show(events: &[EventReport], f: &mut fmt::Formatter<'_>) -> fmt::R
     let of_several = events.iter().any(|event| event.whose.is_some());
     let account = of_several.then_some("account");
     let heading = ["at", "event"].into_iter().chain(account);
-    let mut table = Table::with(heading.chain(["severity", "address", "by", "detail"]));
+    let mut table = Table::with(heading.chain(["severity", "address", "actor", "detail", "agent"]));
     for event in events {
         let account = of_several.then(|| event.whose.as_ref().map(Whose::shown).unwrap_or_default());
         // What stands for "nobody saw an address", as with operators.
@@ -98,8 +104,9 @@ pub(crate) fn show(events: &[EventReport], f: &mut fmt::Formatter<'_>) -> fmt::R
         table.add([moment(event.time), event.kind.clone()].into_iter().chain(account).chain([
             event.severity.clone(),
             address,
-            event.agent.clone(),
+            event.actor.clone(),
             event.detail.clone().unwrap_or_default(),
+            event.agent.clone().unwrap_or_default(),
         ]));
     }
     write!(f, "\n{table}")

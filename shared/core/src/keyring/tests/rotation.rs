@@ -7,7 +7,7 @@ use super::{
     vault::{Fault, Vault},
 };
 use crate::{
-    audit::{EventKind, Origin},
+    audit::{Actor, EventKind, Origin},
     clock::Timestamp,
     interleaving::finish,
     keyring::{
@@ -523,7 +523,10 @@ fn who_repeats_what_another_has_done_does_not_sign_for_it() {
         }
         let events = vault.events();
         assert_eq!(events.len(), 2, "{events:?}");
-        assert!(events.iter().all(|event| event.origin.agent == "operator ada"), "{events:?}");
+        assert!(
+            events.iter().all(|event| event.origin.actor == Actor::Operator("ada".to_owned())),
+            "{events:?}"
+        );
     });
 }
 
