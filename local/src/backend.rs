@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use axum::{Router, serve::ListenerExt as _};
+use axum::{Router, middleware, serve::ListenerExt as _};
 use sallyport_core::clock::Clock as _;
 use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
 
@@ -14,9 +14,10 @@ use crate::{
     environment::{self, Environment},
     functions,
     gateway::{self, Access, Answers, Gateway, Refusals, Routes},
+    guard,
     hook::{self, Deployments, Hook},
     lambda::Lambda,
-    loopback::{self, listen},
+    loopback::listen_on_both,
     options::Options,
     published::Published,
     runtime::Threads,
@@ -128,8 +129,8 @@ impl LogLines {
 
 async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Result<Started> {
     let template = Template::of_the_stack()?;
-    let listener = listen(loopback::ADDRESS, options.port, "--port").await?;
-    let address = listener.local_addr()?;
+    let listeners = listen_on_both(options.port, "--port").await?;
+    let address = listeners.first().context("nothing listens")?.local_addr()?;
     let clock = Arc::new(ShiftingClock::default());
     let published = Arc::new(Published::new(Arc::clone(&clock)));
     let (services, mut servers) =
@@ -170,7 +171,8 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
         deployments: Arc::clone(&deployments),
         deployed_at: clock.now(),
     };
-    servers.spawn(serve(services.hook, hook::router(hook), stop.clone()));
+    let hook = hook::router(hook).layer(middleware::from_fn(guard::this_machine));
+    servers.spawn(serve(services.hook, hook, stop.clone()));
     let console = Console {
         template: template.clone(),
         database: services.database.clone(),
@@ -192,8 +194,11 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
     let router = Router::new()
         .fallback(gateway::answer)
         .with_state(Arc::new(gateway))
-        .nest("/_local", console::router(console));
-    servers.spawn(serve(listener, router, stop));
+        .nest("/_local", console::router(console, address.port()))
+        .layer(middleware::from_fn(guard::this_machine));
+    for listener in listeners {
+        servers.spawn(serve(listener, router.clone(), stop.clone()));
+    }
 
     let guide = if options.demo {
         let accounts = demo::Accounts::connect(

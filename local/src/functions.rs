@@ -4,17 +4,18 @@ use std::{borrow::Cow, io::Write as _, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use http::Method;
-use lambda_http::Request;
 use sallyport_alarms::emf;
 use sallyport_aws::Clients;
 use sallyport_core::{clock::Clock, metrics::ReadMetrics};
-use sallyport_http::{App, Config, Platform, Trigger, telemetry::Sink};
+use sallyport_http::{App, Config, Invocation, Platform, Trigger, telemetry::Sink};
+use serde_json::Value;
 
 use crate::{
     clock::ShiftingClock,
     console::Logs,
     environment::Environment,
     gateway::{Answer, Function},
+    identifier,
     lambda::Lambda,
     metrics::Registry,
 };
@@ -28,8 +29,9 @@ impl Function for App {
         self.routes()
     }
 
-    fn handle(&self, request: Request) -> Answer<'_> {
-        Box::pin(self.handle(request))
+    fn invoke(&self, event: Value) -> Answer<'_> {
+        let invocation = Invocation { request_id: identifier::uuid().unwrap_or_default(), trace: None };
+        Box::pin(async { self.invoke(event, invocation).await.map_err(|error| error.to_string()) })
     }
 }
 

@@ -13,10 +13,9 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use lambda_http::Body;
 use sallyport_core::{clock::Timestamp, metrics::FUNCTIONS};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     gateway::Function,
@@ -125,22 +124,6 @@ pub(crate) fn router(hook: Hook) -> Router {
         .with_state(Arc::new(hook))
 }
 
-/// What a function has returned, as API Gateway gets it.
-pub(crate) fn returned(answer: &lambda_http::Response<Body>) -> Value {
-    let body = match answer.body() {
-        Body::Text(text) => json!(text),
-        _ => Value::Null,
-    };
-    let headers: Map<String, Value> = answer
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), json!(String::from_utf8_lossy(value.as_bytes()))))
-        .collect();
-    json!({
-        "statusCode": answer.status().as_u16(), "headers": headers, "body": body, "isBase64Encoded": false,
-    })
-}
-
 async fn invoke(State(hook): State<Arc<Hook>>, Path(name): Path<String>, event: String) -> Response {
     let named = |handler: &&Arc<dyn Function>| name == format!("{DEPLOYMENT}-{}:{VERSION}", handler.name());
     let Some(handler) = hook.handlers.iter().find(named).cloned() else {
@@ -149,12 +132,12 @@ async fn invoke(State(hook): State<Arc<Hook>>, Path(name): Path<String>, event: 
     };
     let function = handler.name();
     let call = async move {
-        let request = lambda_http::request::from_str(&event).map_err(|error| error.to_string())?;
-        Ok::<_, String>(returned(&handler.handle(request).await))
+        let event = serde_json::from_str(&event).map_err(|error| error.to_string())?;
+        handler.invoke(event).await
     };
     match hook.lambda.invoke(function, call, Result::is_err).await {
         Ok(Ok(returned)) => Json(returned).into_response(),
-        Ok(Err(fault)) => broken("lambda_http::Error", &fault),
+        Ok(Err(fault)) => broken("unknown_event", &fault),
         Err(Lost::Failed) => broken("Runtime.ExitError", "Runtime exited with error: exit status 1"),
         Err(Lost::Throttled) => {
             let body =

@@ -7,7 +7,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 
 use crate::{
     database::Database,
-    loopback::{self, listen},
+    loopback::{listen_inside, listen_on_both},
     options::Options,
     proxy::{Faults, Imitations, Proxy, Recorder},
     published::Published,
@@ -41,26 +41,23 @@ pub(crate) async fn start(
     servers: &mut JoinSet<()>,
 ) -> anyhow::Result<Services> {
     let data = options.data.as_deref();
-    let front = listen(loopback::ADDRESS, options.dynamodb_port, "--dynamodb-port").await?;
-    if let Some(directory) = data {
-        std::fs::create_dir_all(directory)
-            .with_context(|| format!("cannot create {}", directory.display()))?;
-    }
+    let fronts = listen_on_both(options.dynamodb_port, "--dynamodb-port").await?;
+    let address = fronts.first().context("nothing listens")?.local_addr()?;
     let database = Database::open(data, template)?;
     let secrets = Secrets::open(data, template, &options.providers)?;
-    let dynamodb = listen(loopback::ADDRESS, 0, "--dynamodb-port").await?;
-    let secretsmanager = listen(loopback::ADDRESS, 0, "--dynamodb-port").await?;
-    let hook = listen(loopback::ADDRESS, 0, "--dynamodb-port").await?;
+    let (dynamodb, secretsmanager, hook) =
+        (listen_inside().await?, listen_inside().await?, listen_inside().await?);
     let hook_address = hook.local_addr()?;
     let services = Services {
         database: database.clone(),
         secrets: secrets.clone(),
         faults: Arc::default(),
         recorder: Arc::default(),
-        address: front.local_addr()?,
+        address,
         hook,
     };
-    let proxy = Proxy {
+    let proxy = Arc::new(Proxy {
+        port: address.port(),
         dynamodb: dynamodb.local_addr()?,
         secretsmanager: secretsmanager.local_addr()?,
         hook: hook_address,
@@ -69,9 +66,11 @@ pub(crate) async fn start(
         recorder: Arc::clone(&services.recorder),
         imitations: Imitations::of(template, metrics.clock()),
         metrics,
-    };
+    });
     servers.spawn(database.serve(dynamodb, stop.clone()));
     servers.spawn(secrets.serve(secretsmanager, stop.clone()));
-    servers.spawn(proxy.serve(front, stop.clone()));
+    for front in fronts {
+        servers.spawn(Arc::clone(&proxy).serve(front, stop.clone()));
+    }
     Ok(services)
 }

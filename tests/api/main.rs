@@ -7,6 +7,7 @@
     reason = "a test may panic, and should say where"
 )]
 
+mod adapter;
 mod bodies;
 mod codes;
 mod cookies;

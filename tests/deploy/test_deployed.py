@@ -1,12 +1,14 @@
 """The walk of a caller through the deployed API: API Gateway's events, Lambda's environment, IAM's refusals."""
 
 import json
+import time
 
 import jwt
 import pytest
 
 import totp
 from deployment import ISSUER, ORIGIN
+from prometheus_client.openmetrics import parser
 from template import functions, load, routes
 
 
@@ -54,6 +56,27 @@ def test_discovery_names_the_issuer(api, keyring):
 
 def test_openapi_document_is_served(api, keyring):
     assert api.get("/openapi.json").json()["openapi"].startswith("3.")
+
+
+def test_prometheus_reads_the_metrics(api, emulator, stack, keyring):
+    """As text: API Gateway hands on base64 as it is where no media type is declared binary."""
+    token, secret = "deployed-metrics-token", stack.outputs["ProvidersSecret"]
+    secrets = emulator.client("secretsmanager")
+    before = secrets.get_secret_value(SecretId=secret)["SecretString"]
+    try:
+        secrets.put_secret_value(SecretId=secret, SecretString=json.dumps({"metrics_token": token}))
+        # The function keeps its copy of the secret for a while.
+        for _ in range(90):
+            response = api.get("/metrics", headers={"Authorization": f"Bearer {token}"})
+            if response.status_code != 401:
+                break
+            time.sleep(1)
+        assert response.status_code == 200, response.text
+        assert response.headers["Content-Type"].startswith("application/openmetrics-text")
+        families = list(parser.text_string_to_metric_families(response.text))
+        assert families and all(family.name.startswith("sallyport_") for family in families)
+    finally:
+        secrets.put_secret_value(SecretId=secret, SecretString=before)
 
 
 def test_keyring_is_filled_once(api, keyring):

@@ -17,7 +17,6 @@
 //! | `POST rotate` | plays a rotation of the keyring as Secrets Manager does: its four steps, or those of `steps` |
 //! | `POST invoke/{name}` | hands an event to a function, as a schedule does, and shows what it returned |
 
-mod guard;
 mod logs;
 mod outbox;
 
@@ -42,7 +41,8 @@ use crate::{
     clock::ShiftingClock,
     database::Database,
     gateway::Function,
-    hook::{self, Deployments},
+    guard,
+    hook::Deployments,
     lambda::{FunctionFault, Lambda, Lost},
     proxy::{Faults, Recorder, Rule, Service},
     secrets::Secrets,
@@ -70,8 +70,8 @@ pub(crate) struct Console {
 
 type Shared = State<Arc<Console>>;
 
-/// The routes, to be nested under `/_local`.
-pub(crate) fn router(console: Console) -> Router {
+/// The routes, to be nested under `/_local` of the server at `port`.
+pub(crate) fn router(console: Console, port: u16) -> Router {
     Router::new()
         .route("/outbox", get(show_outbox))
         .route("/tables/{name}", get(show_table))
@@ -90,7 +90,7 @@ pub(crate) fn router(console: Console) -> Router {
         .route("/deployments", get(show_deployments))
         .route("/rotate", post(rotate))
         .route("/invoke/{name}", post(invoke))
-        .layer(middleware::from_fn(guard::this_machine_only))
+        .layer(middleware::from_fn_with_state(port, guard::no_other_page))
         .with_state(Arc::new(console))
 }
 
@@ -239,11 +239,9 @@ async fn invoke(State(console): Shared, Path(name): Path<String>, Json(event): J
         return refuse(&anyhow::anyhow!("there is no function {name}"));
     };
     let name = handler.name();
-    let Ok(request) = lambda_http::request::from_str(&event.to_string()) else {
-        return failed("unknown_event", "the event is none of API Gateway's");
-    };
-    match console.lambda.invoke(name, async move { handler.handle(request).await }, |_| false).await {
-        Ok(answer) => Json(json!({"result": hook::returned(&answer)})).into_response(),
+    match console.lambda.invoke(name, async move { handler.invoke(event).await }, Result::is_err).await {
+        Ok(Ok(returned)) => Json(json!({"result": returned})).into_response(),
+        Ok(Err(message)) => failed("unknown_event", &message),
         Err(lost) => lost_call(lost),
     }
 }

@@ -1,13 +1,13 @@
 //! The embedded database: DynamoDB's protocol over loopback, in memory or in a file.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
-use crate::{stop::Stop, template::Template};
+use crate::{owner::Owner, stop::Stop, template::Template};
 
 /// DynamoDB deletes within days; nothing may depend on when.
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
@@ -19,13 +19,13 @@ pub(crate) struct Stream {
     pub(crate) shard: String,
 }
 
-/// The database with its tables.
+/// The database with its tables, and the directory that is its alone as long as somebody has it.
 #[derive(Clone)]
-pub(crate) struct Database(dynoxide::Database);
+pub(crate) struct Database(dynoxide::Database, Option<Arc<Owner>>);
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database").finish_non_exhaustive()
+        f.debug_struct("Database").field("owner", &self.1).finish_non_exhaustive()
     }
 }
 
@@ -34,8 +34,9 @@ impl Database {
     /// are missing.
     ///
     /// # Errors
-    /// When the file cannot be opened or a table definition is refused.
+    /// When another process has the directory, when the file cannot be opened, when a table definition is refused.
     pub(crate) fn open(directory: Option<&Path>, template: &Template) -> anyhow::Result<Self> {
+        let owner = directory.map(Owner::of).transpose()?.map(Arc::new);
         let database = match directory {
             None => {
                 let empty = tempfile::tempdir()?;
@@ -56,7 +57,7 @@ impl Database {
                 database.update_time_to_live(request(time_to_live)?)?;
             }
         }
-        Ok(Self(database))
+        Ok(Self(database, owner))
     }
 
     /// All items of a table as plain JSON, in no order. For a person's eyes: it reads the whole table.

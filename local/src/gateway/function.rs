@@ -3,10 +3,10 @@
 use std::{future::Future, pin::Pin};
 
 use http::Method;
-use lambda_http::{Body, Request, Response};
+use serde_json::Value;
 
-/// The answer of a function, some time later.
-pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Response<Body>> + Send + 'a>>;
+/// What a function returns, some time later, or the message of its error.
+pub(crate) type Answer<'a> = Pin<Box<dyn Future<Output = Result<Value, String>> + Send + 'a>>;
 
 /// A function with its routes.
 pub(crate) trait Function: Send + Sync {
@@ -15,5 +15,5 @@ pub(crate) trait Function: Send + Sync {
     /// Methods and paths, parameters in braces.
     fn routes(&self) -> Vec<(Method, &'static str)>;
 
-    fn handle(&self, request: Request) -> Answer<'_>;
+    fn invoke(&self, event: Value) -> Answer<'_>;
 }

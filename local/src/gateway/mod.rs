@@ -20,6 +20,7 @@ use axum::{
 };
 use futures_util::StreamExt as _;
 use sallyport_core::clock::Clock;
+use serde_json::Value;
 
 pub(crate) use self::{
     access::Access,
@@ -113,22 +114,17 @@ impl Gateway {
             resource: found.resource,
             parameters: &found.parameters,
         };
-        let event = event::build(&parts, &body, &addition).map_err(|_| Refusal::Malformed)?.to_string();
+        let event = event::build(&parts, &body, &addition).map_err(|_| Refusal::Malformed)?;
         let function = Arc::clone(found.function);
-        let invocation = self.lambda.invoke(
-            function.name(),
-            async move {
-                let request = lambda_http::request::from_str(&event).map_err(|_| Refusal::Broken)?;
-                Ok(function.handle(request).await)
-            },
-            Result::is_err,
-        );
+        let invocation =
+            self.lambda.invoke(function.name(), async move { function.invoke(event).await }, Result::is_err);
         let answered = tokio::time::timeout(TIMEOUT, invocation).await.map_err(|_| Refusal::TimedOut)?;
         let lost = |lost| match lost {
             Lost::Throttled => Refusal::Throttled,
             Lost::Failed => Refusal::Broken,
         };
-        Ok(into_http(answered.map_err(lost)??))
+        let returned = answered.map_err(lost)?.map_err(|_| Refusal::Broken)?;
+        into_http(&returned).ok_or(Refusal::Broken)
     }
 }
 
@@ -149,17 +145,23 @@ async fn read(body: Body) -> Result<Vec<u8>, Refusal> {
     if too_long { Err(Refusal::TooLarge) } else { Ok(whole) }
 }
 
-/// The function's answer, multi-value headers kept apart.
-fn into_http(answer: lambda_http::Response<lambda_http::Body>) -> Response<Body> {
-    let (mut parts, body) = answer.into_parts();
-    // The server states the length that it sends.
-    parts.headers.remove(header::CONTENT_LENGTH);
-    let body = match body {
-        lambda_http::Body::Text(text) => Body::from(text),
-        lambda_http::Body::Binary(bytes) => Body::from(bytes),
-        _ => Body::empty(),
-    };
-    Response::from_parts(parts, body)
+/// What a function has returned as HTTP, by API Gateway's rules: `multiValueHeaders` are added to `headers`, and a body in base64
+/// is handed on as it stands, since the API declares no binary media types. None where it is no answer: the caller gets 502.
+fn into_http(returned: &Value) -> Option<Response<Body>> {
+    let status = returned["statusCode"].as_u64().and_then(|status| u16::try_from(status).ok())?;
+    let mut response = Response::builder().status(status);
+    let single = returned["headers"].as_object().into_iter().flatten();
+    let many = returned["multiValueHeaders"].as_object().into_iter().flatten();
+    let values = |value: &Value| value.as_array().cloned().unwrap_or_else(|| vec![value.clone()]);
+    for (name, value) in
+        single.chain(many).flat_map(|(name, value)| values(value).into_iter().map(move |value| (name, value)))
+    {
+        // The server states the length that it sends.
+        if !name.eq_ignore_ascii_case(header::CONTENT_LENGTH.as_str()) {
+            response = response.header(name, value.as_str()?);
+        }
+    }
+    response.body(Body::from(returned["body"].as_str().unwrap_or_default().to_owned())).ok()
 }
 
 #[cfg(test)]

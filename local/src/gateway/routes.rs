@@ -83,8 +83,8 @@ mod tests {
             self.1.clone()
         }
 
-        fn handle(&self, _: lambda_http::Request) -> Answer<'_> {
-            Box::pin(async { lambda_http::Response::default() })
+        fn invoke(&self, _: serde_json::Value) -> Answer<'_> {
+            Box::pin(async { Err("a stub".to_owned()) })
         }
     }
 

@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use tokio::net::{TcpListener, TcpStream};
 
 use self::faults::{Fault, Kind};
@@ -26,6 +27,7 @@ pub(crate) use self::{
     recorder::Recorder,
 };
 use crate::{
+    guard::{self, Asked},
     identifier,
     published::Published,
     stop::Stop,
@@ -35,6 +37,8 @@ use crate::{
 /// Where the calls go, and what happens to them on their way.
 #[derive(Debug)]
 pub(crate) struct Proxy {
+    /// Its own, which its own pages name.
+    pub(crate) port: u16,
     pub(crate) dynamodb: SocketAddr,
     pub(crate) secretsmanager: SocketAddr,
     /// Lambda and CodeDeploy.
@@ -49,8 +53,8 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Serves until it is stopped: idle connections end, calls under way are answered.
-    pub(crate) async fn serve(self, listener: TcpListener, stop: Stop) {
-        let proxy = Arc::new(self);
+    pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, stop: Stop) {
+        let proxy = self;
         let mut clients = tokio::task::JoinSet::new();
         loop {
             tokio::select! {
@@ -87,6 +91,20 @@ impl Proxy {
                 }
             };
             let closes = request.closes();
+            let asked = Asked::in_message(&request);
+            if !asked.means_this_machine() || !asked.is_of_no_other_page(self.port) {
+                let body = json!({"__type": "AccessDeniedException", "message": guard::REFUSAL.trim()});
+                let refusal = Message::reply(
+                    "403 Forbidden",
+                    "application/x-amz-json-1.1",
+                    "",
+                    body.to_string().into_bytes(),
+                );
+                if client.write(&refusal).await.is_err() || closes {
+                    return;
+                }
+                continue;
+            }
             match self.exchange(request, &mut upstreams).await {
                 Ok(reply) if client.write(&reply).await.is_ok() && !closes => {}
                 Ok(_) => return,

@@ -39,6 +39,7 @@ impl Harness {
         let (stop, stopped) = stop::channel();
         let proxy = listener.local_addr().unwrap();
         let server = Proxy {
+            port: proxy.port(),
             dynamodb: address,
             secretsmanager: address,
             hook: address,
@@ -48,7 +49,7 @@ impl Harness {
             metrics: Arc::default(),
             imitations: Imitations::default(),
         };
-        tokio::spawn(server.serve(listener, stopped));
+        tokio::spawn(Arc::new(server).serve(listener, stopped));
         Self { proxy, applied, faults, recorder, stop }
     }
 
@@ -61,7 +62,10 @@ impl Harness {
         let mut connection = self.connect().await;
         let mut request = Message {
             start: "POST / HTTP/1.1".to_owned(),
-            headers: vec![("x-amz-target".to_owned(), target.to_owned())],
+            headers: vec![
+                ("host".to_owned(), self.proxy.to_string()),
+                ("x-amz-target".to_owned(), target.to_owned()),
+            ],
             body: Vec::new(),
         };
         request.set_body(body.as_bytes().to_vec());

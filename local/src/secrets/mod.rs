@@ -15,6 +15,7 @@ use axum::{
     body::Bytes,
     extract::State,
     http::{HeaderMap, StatusCode, header::CONTENT_TYPE},
+    middleware,
     response::{IntoResponse as _, Response},
     routing::post,
 };
@@ -25,7 +26,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use self::store::{Move, Put, Refusal, Secret, Store};
-use crate::{identifier, stop::Stop, template::Template};
+use crate::{guard, identifier, stop::Stop, template::Template};
 
 /// The secret that template.yaml has a rotation schedule for.
 const ROTATED: &str = "Keyring";
@@ -62,6 +63,7 @@ impl Secrets {
     pub(crate) async fn serve(self, listener: TcpListener, stop: Stop) {
         let shutdown = async move { stop.requested().await };
         let router = Router::new().route("/", post(answer)).with_state(self);
+        let router = router.layer(middleware::from_fn(guard::this_machine));
         drop(axum::serve(listener, router).with_graceful_shutdown(shutdown).await);
     }
 

@@ -8,8 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderValue, Method, header};
-use lambda_http::{Body, Request, RequestExt as _, Response};
+use http::{HeaderMap, HeaderValue, Method, Response, header};
 use sallyport_aws::{meter, system::is_cold_start};
 use sallyport_core::{
     env::Env,
@@ -18,12 +17,15 @@ use sallyport_core::{
     tokens::{Audience, TokenError},
 };
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::{
     bearer::bearer_token,
     body,
     context::RequestContext,
     cookies, cors,
+    inbound::{Inbound, Invocation, NoRequest},
+    outbound,
     platform::Platform,
     problem::{Code, Problem},
     reply::Reply,
@@ -216,18 +218,28 @@ impl App {
             .collect()
     }
 
+    /// Answers an event of API Gateway, as Lambda calls a function and takes what it returns.
+    ///
+    /// # Errors
+    /// [`NoRequest`].
+    pub async fn invoke(&self, event: Value, invocation: Invocation) -> Result<Value, NoRequest> {
+        let request = Inbound::read(event, invocation)?;
+        let format = request.format;
+        Ok(outbound::returned(format, self.handle(request).await))
+    }
+
     /// Answers a request: always, and never with more than the caller should know.
-    pub async fn handle(&self, request: Request) -> Response<Body> {
+    pub async fn handle(&self, request: Inbound) -> Response<String> {
         #[expect(clippy::disallowed_methods, reason = "a duration is measured, no rule depends on it")]
         let started = Instant::now();
         let at = self.platform.clock().now();
-        let method = request.method().clone();
+        let method = request.method.clone();
         let context = RequestContext::of(&request);
         let origin =
-            cors::allowed(request.headers(), &self.platform.config().allowed_origins).map(str::to_owned);
+            cors::allowed(&request.headers, &self.platform.config().allowed_origins).map(str::to_owned);
         let facts = Facts::default();
 
-        let route = self.find(request.raw_http_path()).map_or("unmatched", |(path, _)| path.pattern);
+        let route = self.find(&request).map_or("unmatched", |(path, _)| path.pattern);
         let dispatched = self.dispatch(request, context.clone(), origin.clone(), facts.clone());
         let (outcome, usage) = meter::metered(tokio::time::timeout(self.deadline, dispatched)).await;
         let outcome = outcome.unwrap_or_else(|_elapsed| {
@@ -241,7 +253,7 @@ impl App {
             Reply::into_response,
         );
         if method == Method::HEAD {
-            *response.body_mut() = Body::Empty;
+            response.body_mut().clear();
         }
         secure(response.headers_mut(), &context.origin.request_id);
         cors::expose(response.headers_mut(), origin.as_deref());
@@ -270,18 +282,18 @@ impl App {
 
     async fn dispatch(
         &self,
-        request: Request,
+        request: Inbound,
         mut context: RequestContext,
         origin: Option<String>,
         facts: Facts,
     ) -> Result<Reply, Problem> {
-        let Some((path, parameters)) = self.find(request.raw_http_path()) else {
+        let Some((path, parameters)) = self.find(&request) else {
             return Err(Problem::new(Code::NotFound));
         };
-        if request.method() == Method::OPTIONS {
+        if request.method == Method::OPTIONS {
             return Ok(cors::preflight(&path.allow(), origin.as_deref()));
         }
-        let Some(handler) = path.handler(request.method()) else {
+        let Some(handler) = path.handler(&request.method) else {
             let problem = Problem::new(Code::MethodNotAllowed);
             let allow = HeaderValue::from_str(&path.allow());
             return Err(allow
@@ -290,24 +302,39 @@ impl App {
         if let Some(gate) = &self.gate {
             self.admit(gate, &mut context, &facts).await?;
         }
-        let (parts, body) = request.into_parts();
-        let body = match body {
-            Body::Text(text) => text.into_bytes(),
-            Body::Binary(bytes) => bytes,
-            _ => Vec::new(),
-        };
+        if request.malformed {
+            return Err(Problem::new(Code::MalformedRequest));
+        }
+        let Inbound { headers, body, .. } = request;
         if body.len() > body::MOST_BYTES {
             return Err(Problem::new(Code::PayloadTooLarge));
         }
-        let call = Call { headers: parts.headers, context, facts, parameters, body, allowed_origin: origin };
+        let call = Call { headers, context, facts, parameters, body, allowed_origin: origin };
         handler(call).await
     }
 
-    fn find(&self, path: &str) -> Option<(&Path, HashMap<String, String>)> {
-        let matched = self.router.at(path).ok()?;
-        let parameters =
-            matched.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
-        Some((self.paths.get(*matched.value)?, parameters))
+    /// The route of a request. The gateway says which one it found, whatever path the API is mounted under; where it does not
+    /// say it, or matched a pattern of somebody else's, the path decides, without the stage that an HTTP API puts before it.
+    fn find(&self, request: &Inbound) -> Option<(&Path, HashMap<String, String>)> {
+        let by_path = |path: &str| {
+            let matched = self.router.at(path).ok()?;
+            let parameters = matched.params.iter().map(|(name, value)| (name.to_owned(), value.to_owned()));
+            Some((self.paths.get(*matched.value)?, parameters.collect()))
+        };
+        let found = by_path(&request.path);
+        let resource = request.resource.as_deref();
+        let named = self.paths.iter().find(|path| resource == Some(path.pattern));
+        match (named, found) {
+            (Some(named), Some((path, parameters))) if path.pattern == named.pattern => {
+                Some((path, parameters))
+            }
+            (Some(named), _) => Some((named, request.parameters.clone())),
+            (None, Some(found)) => Some(found),
+            (None, None) => {
+                let rest = request.path.strip_prefix('/')?.strip_prefix(request.stage.as_deref()?)?;
+                by_path(rest)
+            }
+        }
     }
 
     /// Lets a request through to its handler, or refuses it before anything of its body is looked at.

@@ -17,6 +17,8 @@ pub fn bearer_token(headers: &HeaderMap) -> Result<&str, Problem> {
         .to_str()
         .ok()
         .and_then(|value| value.split_once(' '))
+        // One space or more (RFC 6750 2.1).
+        .map(|(scheme, rest)| (scheme, rest.trim_start_matches(' ')))
         .filter(|(scheme, token)| scheme.eq_ignore_ascii_case("bearer") && !token.is_empty())
         .map(|(_, token)| token)
         .ok_or_else(|| refused("Bearer error=\"invalid_token\""))

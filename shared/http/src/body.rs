@@ -34,7 +34,10 @@ pub(crate) fn form<T: DeserializeOwned>(headers: &HeaderMap, body: &[u8]) -> Res
 }
 
 fn require_type(headers: &HeaderMap, expected: &str) -> Result<(), Problem> {
-    let given = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let mut types = headers.get_all(header::CONTENT_TYPE).iter();
+    // Two types are none: whoever reads the other one sees another body.
+    let given = types.next().filter(|_| types.next().is_none());
+    let given = given.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let (essence, parameters) =
         given.split_once(';').map_or((given, ""), |(essence, rest)| (essence, rest.trim()));
     let charset = parameters.replace('"', "");

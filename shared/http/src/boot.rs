@@ -1,15 +1,15 @@
 //! From the process's start to its first event.
 
-use std::{convert::Infallible, sync::Arc};
+use std::{pin::Pin, sync::Arc};
 
-use lambda_http::{Request, service_fn};
-use lambda_runtime::LambdaEvent;
+use lambda_runtime::{Diagnostic, LambdaEvent, service_fn};
 use sallyport_aws::{Clients, ConnectError};
 use serde_json::Value;
 
 use crate::{
     app::App,
     config::{Config, ConfigError, environment},
+    inbound::Invocation,
     platform::Platform,
     telemetry::{self, Stdout},
     trigger::Trigger,
@@ -28,6 +28,8 @@ pub enum BootError {
     Ended(String),
 }
 
+type Answering = Pin<Box<dyn Future<Output = Result<Value, Diagnostic>> + Send>>;
+
 /// Boots a function and serves events until Lambda ends the process.
 ///
 /// `prepare` runs once the platform stands, within Lambda's init phase, which has a whole processor whatever the memory.
@@ -44,9 +46,18 @@ where
 {
     boot(name, prepare, async |platform| {
         let app = Arc::new(app(&platform));
-        lambda_http::run(service_fn(move |request: Request| {
+        lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
             let app = Arc::clone(&app);
-            async move { Ok::<_, Infallible>(app.handle(request).await) }
+            // Boxed: the compiler's queries about what the runtime wraps around it go as deep as its type.
+            let answering: Answering = Box::pin(async move {
+                let LambdaEvent { payload, context } = event;
+                let invocation = Invocation { request_id: context.request_id, trace: context.xray_trace_id };
+                app.invoke(payload, invocation).await.map_err(|error| Diagnostic {
+                    error_type: "unknown_event".to_owned(),
+                    error_message: error.to_string(),
+                })
+            });
+            answering
         }))
         .await
     })
@@ -66,7 +77,7 @@ where
 {
     boot(name, prepare, async |platform| {
         let trigger = Arc::new(trigger(&platform));
-        lambda_runtime::run(lambda_runtime::service_fn(move |event: LambdaEvent<Value>| {
+        lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
             let trigger = Arc::clone(&trigger);
             async move { trigger.handle(event.payload).await }
         }))

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use http::{HeaderMap, header};
-use lambda_http::{Request, RequestExt as _, request::RequestContext as Gateway};
 use sallyport_core::{
     address::ClientAddress,
     audit::{Actor, Origin},
     flags::Flags,
 };
+
+use crate::inbound::Inbound;
 
 /// What is known of a request besides its body.
 #[derive(Debug, Clone)]
@@ -31,55 +32,39 @@ const PROBE: &str = "probe";
 const AGENT: usize = 80;
 
 impl RequestContext {
-    pub(crate) fn of(request: &Request) -> Self {
-        let headers = request.headers();
-        let (request_id, address, domain, stage) = match request.request_context_ref() {
-            Some(Gateway::ApiGatewayV1(context)) => (
-                context.request_id.clone(),
-                context.identity.source_ip.clone(),
-                context.domain_name.clone(),
-                context.stage.clone(),
-            ),
-            Some(Gateway::ApiGatewayV2(context)) => (
-                context.request_id.clone(),
-                context.http.source_ip.clone(),
-                context.domain_name.clone(),
-                context.stage.clone().filter(|stage| stage != "$default"),
-            ),
-            _ => (None, None, None, None),
+    pub(crate) fn of(request: &Inbound) -> Self {
+        let source = request.source.as_deref().and_then(ClientAddress::parse);
+        let domain = request.domain.as_deref().unwrap_or_default();
+        let api_url = match &request.stage {
+            Some(stage) => format!("https://{domain}/{stage}"),
+            None => format!("https://{domain}"),
         };
-        let address =
-            address.as_deref().and_then(ClientAddress::parse).unwrap_or_else(ClientAddress::unknown);
-        let request_id = request_id
-            .or_else(|| request.lambda_context_ref().map(|context| context.request_id.clone()))
-            .unwrap_or_default();
-        let domain = domain.unwrap_or_default();
-        let is_probe = stage.as_deref() == Some(PROBE);
-        let api_url =
-            stage.map_or_else(|| format!("https://{domain}"), |stage| format!("https://{domain}/{stage}"));
         Self {
-            origin: Origin { actor: Actor::Caller, address, agent: agent(headers), request_id },
-            trace_id: headers
-                .get("x-amzn-trace-id")
-                .and_then(|value| value.to_str().ok())
+            origin: Origin {
+                actor: Actor::Caller,
+                address: source.unwrap_or_else(ClientAddress::unknown),
+                agent: agent(&request.headers),
+                request_id: request.request_id.clone(),
+            },
+            trace_id: request
+                .trace
+                .as_deref()
                 .and_then(|value| value.split(';').find_map(|part| part.trim().strip_prefix("Root=")))
                 .filter(|root| root.len() <= 64)
                 .map(str::to_owned),
             api_url,
-            is_probe,
+            is_probe: request.stage.as_deref() == Some(PROBE),
             flags: Arc::default(),
         }
     }
 }
 
-/// What the client calls itself: printable ASCII, cut.
+/// What the client calls itself: printable ASCII, cut. What else it wrote shows as question marks.
 fn agent(headers: &HeaderMap) -> String {
-    headers
-        .get(header::USER_AGENT)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
+    let value = headers.get(header::USER_AGENT).map(http::HeaderValue::as_bytes).unwrap_or_default();
+    String::from_utf8_lossy(value)
         .chars()
-        .filter(|character| *character == ' ' || character.is_ascii_graphic())
+        .map(|character| if character == ' ' || character.is_ascii_graphic() { character } else { '?' })
         .take(AGENT)
         .collect()
 }

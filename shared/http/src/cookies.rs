@@ -10,16 +10,22 @@ pub const REFRESH_COOKIE: &str = "__Host-sallyport_refresh";
 pub const DEVICE_COOKIE: &str = "__Host-sallyport_device";
 
 /// The value of a cookie. Two cookies of one name are none: somebody planted one.
-pub(crate) fn read<'a>(headers: &'a HeaderMap, name: &str) -> Option<String> {
+pub(crate) fn read(headers: &HeaderMap, name: &str) -> Option<String> {
     let mut found = headers
         .get_all(header::COOKIE)
         .iter()
-        .filter_map(|value: &'a HeaderValue| value.to_str().ok())
-        .flat_map(|value| Cookie::split_parse(value.to_owned()).flatten())
+        .flat_map(|value| Cookie::split_parse(ascii(value)).flatten())
         .filter(|cookie| cookie.name() == name)
         .map(|cookie| cookie.value().to_owned());
     let value = found.next()?;
     found.next().is_none().then_some(value)
+}
+
+/// The header with a replacement for each byte beyond ASCII: others' cookies may hold any. Decoded they would be Unicode's white
+/// space as well, which parsers trim, so that a cookie that any page of the domain may set would come out with the name of ours.
+fn ascii(value: &HeaderValue) -> String {
+    let character = |byte: &u8| if byte.is_ascii() { char::from(*byte) } else { char::REPLACEMENT_CHARACTER };
+    value.as_bytes().iter().map(character).collect()
 }
 
 /// `Set-Cookie` for a token. With an empty value and no time it takes the cookie back.

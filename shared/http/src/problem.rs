@@ -1,7 +1,6 @@
 //! Problem details (RFC 9457): one code an error, one page a code.
 
-use http::{HeaderName, HeaderValue, StatusCode, header};
-use lambda_http::{Body, Response};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use sallyport_core::{
     accounts::PasswordError, mfa::SeedError, random::RandomUnavailable, store::StoreError, tokens::TokenError,
 };
@@ -165,7 +164,7 @@ impl Problem {
         self.operator.as_deref()
     }
 
-    pub(crate) fn into_response(self, docs_url: &str, request_id: &str) -> Response<Body> {
+    pub(crate) fn into_response(self, docs_url: &str, request_id: &str) -> Response<String> {
         #[derive(Serialize)]
         struct Wire<'a> {
             r#type: String,
@@ -190,7 +189,7 @@ impl Problem {
             errors: &self.errors,
         };
         let body = serde_json::to_string(&wire).unwrap_or_default();
-        let mut response = Response::new(Body::Text(body));
+        let mut response = Response::new(body);
         *response.status_mut() = self.code.status();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));

@@ -1,7 +1,6 @@
 //! Answers.
 
-use http::{HeaderName, HeaderValue, StatusCode, header};
-use lambda_http::{Body, Response};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 
 use crate::problem::{Code, Problem};
@@ -9,7 +8,7 @@ use crate::problem::{Code, Problem};
 /// An answer that is no problem.
 #[derive(Debug)]
 pub struct Reply {
-    response: Response<Body>,
+    response: Response<String>,
 }
 
 impl Reply {
@@ -25,7 +24,7 @@ impl Reply {
 
     /// Any text, `no-store` until told otherwise.
     pub fn text(status: StatusCode, content_type: &'static str, text: String) -> Self {
-        let mut response = Response::new(Body::Text(text));
+        let mut response = Response::new(text);
         *response.status_mut() = status;
         response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -38,7 +37,7 @@ impl Reply {
     }
 
     pub fn empty(status: StatusCode) -> Self {
-        let mut response = Response::new(Body::Empty);
+        let mut response = Response::new(String::new());
         *response.status_mut() = status;
         response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
         Self { response }
@@ -61,7 +60,7 @@ impl Reply {
         self
     }
 
-    pub(crate) fn into_response(self) -> Response<Body> {
+    pub(crate) fn into_response(self) -> Response<String> {
         self.response
     }
 }
