@@ -45,7 +45,12 @@ impl CompletionsCommand {
         let mut script = Vec::new();
         clap_complete::generate(shell, &mut cli::definition(), "sallyport", &mut script);
         let script = String::from_utf8(script);
-        let script = script.map_err(|error| Failure::dependency("output_failed", error.to_string()))?;
+        let mut script = script.map_err(|error| Failure::dependency("output_failed", error.to_string()))?;
+        if matches!(self.shell, Shell::Zsh) {
+            // A shell whose start does not call compinit has no compdef yet.
+            let init = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i }";
+            script = script.replace("    compdef _sallyport", &format!("    {init}\n    compdef _sallyport"));
+        }
         Answer::of(&Completions { shell: self.shell, script })
     }
 }

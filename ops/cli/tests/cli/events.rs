@@ -90,7 +90,16 @@ async fn an_operator_keeps_the_letters_of_the_name_in_any_script_and_a_name_that
     let before = state(backend.url()).await?;
     for name in ["eve\u{1b}[2K", "ada\u{202e}ecarg", "gra\u{200b}ce", "two\nlines", &"ü".repeat(65)] {
         let named = Shell::new(backend.environment().clone())?.with("SALLYPORT_OPERATOR", name);
-        for (line, ..) in CHANGES {
+        for line in [
+            "user create eve@example.com --generate",
+            "user disable ada@example.com",
+            "user set-password ada@example.com --password-stdin",
+            "user revoke-sessions ada@example.com",
+            "client add billing",
+            "mode set emergency --for 1h --reason because",
+            "block add 192.0.2.1 --for 1h --reason because",
+            "migrate up",
+        ] {
             let (code, message) = named.run_with(&format!("{line} --json"), PASSWORD)?.error(2)?;
             assert_eq!(code, "invalid_operator", "{line}: {message}");
             assert!(message.contains("SALLYPORT_OPERATOR") && !message.contains('\u{1b}'), "{message}");

@@ -5,6 +5,7 @@
 mod accounts;
 mod alarms;
 mod clients;
+mod completions;
 mod config;
 mod deploys;
 mod doctor;
@@ -27,5 +28,6 @@ mod runbooks;
 mod stack;
 mod support;
 mod surroundings;
+mod terminals;
 mod totp;
 mod usage;

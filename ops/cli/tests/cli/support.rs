@@ -67,6 +67,10 @@ impl Shell {
 
     pub(crate) fn run_with(&self, line: &str, stdin: &str) -> anyhow::Result<Run> {
         secrets::password(stdin.trim_end());
+        self.run_with_bytes(line, stdin.as_bytes())
+    }
+
+    pub(crate) fn run_with_bytes(&self, line: &str, stdin: &[u8]) -> anyhow::Result<Run> {
         line.split(' ').for_each(secrets::address);
         let mut child = Command::new(env!("CARGO_BIN_EXE_sallyport"))
             .args(line.split(' ').filter(|word| !word.is_empty()))
@@ -80,7 +84,7 @@ impl Shell {
             .stderr(Stdio::piped())
             .spawn()?;
         // A command that fails early closes its end: that is its right.
-        drop(child.stdin.take().context("stdin")?.write_all(stdin.as_bytes()));
+        drop(child.stdin.take().context("stdin")?.write_all(stdin));
         let output = child.wait_with_output()?;
         let stdout = String::from_utf8(output.stdout)?;
         if let Ok(told) = serde_json::from_str(&stdout) {

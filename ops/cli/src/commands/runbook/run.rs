@@ -19,6 +19,7 @@ use crate::{
     environment::variable,
     failure::{Exit, Failure},
     output::{Answer, Format, count},
+    terminal,
 };
 
 #[derive(Debug, Args)]
@@ -403,7 +404,13 @@ fn asked(name: &str) -> Result<Option<String>, Failure> {
     let question = format!("{name} is not set: its value, or [n]o, [q]uit");
     if name == variables::METRICS_TOKEN {
         // A secret is not left on the screen.
-        let typed = rpassword::prompt_password(format!("  {question}: ")).map_err(stdin_failed)?;
+        let typed = terminal::hidden_line(&format!("  {question}: ")).map_err(stdin_failed)?;
+        let typed = std::str::from_utf8(typed.expose()).map_err(|_| {
+            Failure::dependency(
+                "stdin_failed",
+                "what was typed is not UTF-8: check the encoding of the terminal",
+            )
+        })?;
         return Ok(Some(typed.trim().to_owned()));
     }
     prompt(&question)

@@ -6,6 +6,7 @@ pub(crate) mod events;
 mod password;
 pub(crate) mod pools;
 mod show;
+mod typed;
 
 use clap::Subcommand;
 use sallyport_core::accounts::{Email, LoginRecord, Status};

@@ -6,7 +6,8 @@ use clap::Args;
 use data_encoding::BASE32_NOPAD;
 use sallyport_core::{accounts::Password, random::Random, secret::Secret};
 
-use crate::failure::Failure;
+use super::typed::text;
+use crate::{failure::Failure, terminal};
 
 /// NIST SP 800-63B 3.1.1.2: at least 8 characters where a second factor may stand beside it.
 const FEWEST_CHARACTERS: usize = 8;
@@ -68,27 +69,23 @@ fn read() -> Result<Password, Failure> {
         Failure::dependency("stdin_failed", format!("the password could not be read: {error}"))
     };
     if io::stdin().is_terminal() {
-        let first = Secret::new(rpassword::prompt_password("Password: ").map_err(failed)?);
-        let second = Secret::new(rpassword::prompt_password("Once more: ").map_err(failed)?);
+        let first = typed(terminal::hidden_line("Password: ").map_err(failed)?.expose())?;
+        let second = typed(terminal::hidden_line("Once more: ").map_err(failed)?.expose())?;
         if first.expose() != second.expose() {
             return Err(Failure::usage("passwords_differ", "the two passwords differ: nothing was changed"));
         }
         return accept(first.expose());
     }
-    // One byte more than a password with its line end: what is longer is seen to be.
-    let limit = u64::try_from(Password::MAX_BYTES + 3).unwrap_or(u64::MAX);
+    // One byte more than a password with a byte order mark and its line end: what is longer is seen to be.
+    let limit = u64::try_from(Password::MAX_BYTES + 6).unwrap_or(u64::MAX);
     let mut given = Vec::new();
     io::stdin().lock().take(limit).read_to_end(&mut given).map_err(failed)?;
     let bytes = Secret::new(given);
-    let text = std::str::from_utf8(bytes.expose())
-        .map_err(|_| Failure::usage("invalid_password", "the password is not UTF-8"))?;
-    accept(without_line_end(text))
+    accept(typed(bytes.expose())?.expose())
 }
 
-/// `echo` ends its line; the line end is not part of the password. Nothing else is taken away.
-fn without_line_end(text: &str) -> &str {
-    let text = text.strip_suffix('\n').unwrap_or(text);
-    text.strip_suffix('\r').unwrap_or(text)
+fn typed(bytes: &[u8]) -> Result<Secret<String>, Failure> {
+    text(bytes).map_err(|error| Failure::usage("invalid_password", error.to_string()))
 }
 
 fn accept(text: &str) -> Result<Password, Failure> {
@@ -104,14 +101,6 @@ fn accept(text: &str) -> Result<Password, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn one_line_end_is_no_part_of_the_password() {
-        assert_eq!(without_line_end("correct horse\n"), "correct horse");
-        assert_eq!(without_line_end("correct horse\r\n"), "correct horse");
-        assert_eq!(without_line_end(" correct horse \n\n"), " correct horse \n");
-        assert_eq!(without_line_end("correct horse"), "correct horse");
-    }
 
     #[test]
     fn a_password_has_8_characters_whatever_their_bytes() {
