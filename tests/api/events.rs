@@ -89,7 +89,15 @@ async fn shut(backend: &Backend, account: &Account) -> Result<()> {
             "expires_at": {"N": (backend.now() + 1_000_000).to_string()},
         },
     });
-    backend.write_past_everything("PutItem", &request).await.map(drop)
+    backend.write_past_everything("PutItem", &request).await?;
+    // The hundredth of them notes it where known devices look.
+    let request = json!({
+        "TableName": backend.environment()["SALLYPORT_SESSIONS_TABLE"],
+        "Key": {"user_id": {"S": account.user_id}},
+        "UpdateExpression": "SET shut = :yes",
+        "ExpressionAttributeValues": {":yes": {"BOOL": true}},
+    });
+    backend.write_past_everything("UpdateItem", &request).await.map(drop)
 }
 
 async fn sign_ins(backend: &Backend) -> Result<()> {

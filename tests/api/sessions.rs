@@ -61,7 +61,7 @@ async fn after_the_grace_a_spent_token_ends_the_session_and_says_so_to_owner_and
 }
 
 #[tokio::test]
-async fn the_device_of_the_session_may_repeat_a_lost_reply_after_the_grace() -> Result<()> {
+async fn the_device_of_the_session_may_repeat_a_lost_reply_after_the_grace_once() -> Result<()> {
     let backend = Backend::start().await?;
     let mut session = backend.actor().log_in(&backend.account().await?).await?;
     let spent = session.refresh_token.clone();
@@ -69,7 +69,16 @@ async fn the_device_of_the_session_may_repeat_a_lost_reply_after_the_grace() -> 
     backend.advance(3600).await?;
     let body = json!({"refresh_token": spent, "device_token": session.actor.device_token()});
     let again = session.actor.post("/api/v1/auth/refresh", &body).await?.expect(200)?;
-    assert_eq!(again.field("refresh_token"), session.refresh_token);
+    assert_ne!(again.field("refresh_token"), session.refresh_token, "it is a rotation");
+    assert_ne!(again.field("device_token"), body["device_token"], "with a device token of its own");
+    // Its reply was lost, too.
+    let repeated = session.actor.post("/api/v1/auth/refresh", &body).await?.expect(200)?;
+    for token in ["refresh_token", "device_token"] {
+        assert_eq!(again.field(token), repeated.field(token));
+    }
+    // Whoever got the reply that was missed is somebody else now.
+    backend.advance(11).await?;
+    assert_eq!(session.try_refresh().await?.outcome(), outcome(401, REUSED));
     Ok(())
 }
 

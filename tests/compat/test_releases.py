@@ -101,6 +101,9 @@ def write(release):
     signed_in = release.sign_in("ada@example.com")
     kept["device"] = signed_in["device_token"]
     kept["session"] = release.post("/api/v1/auth/refresh", {"refresh_token": signed_in["refresh_token"]})
+    # An attempt of a known device, which leaves its failure, and the device of another session.
+    release.sign_in("ada@example.com", "wrong", 401, device_token=kept["device"])
+    kept["other"] = release.sign_in("ada@example.com")
     enrolled = release.post("/api/v1/mfa/totp", {}, 201, kept["session"]["access_token"])
     kept["factor"] = {"id": enrolled["factor_id"], "secret": enrolled["secret"]}
     code = totp.code(enrolled["secret"])
@@ -138,6 +141,10 @@ def go_on(release, kept):
     session = release.post("/api/v1/auth/refresh", {"refresh_token": kept["session"]["refresh_token"]})
     assert session["session_id"] == kept["session"]["session_id"]
     release.sign_in("locked@example.com", PASSWORD, 429)
+    # A lost reply within the grace, with the device token of the other release.
+    body = {"refresh_token": kept["other"]["refresh_token"], "device_token": kept["other"]["device_token"]}
+    for _ in range(2):
+        release.post("/api/v1/auth/refresh", body)
     awaited = release.sign_in("ada@example.com", device_token=kept["device"])
     assert awaited["status"] == "mfa_required"
     body = {"mfa_token": awaited["mfa_token"], "factor_id": "recovery", "code": kept["recovery_codes"][0]}

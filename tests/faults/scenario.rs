@@ -8,11 +8,11 @@ use sallyport_core::{
     clients::{Client, ClientSecret, ManageClients as _},
     clock::Timestamp,
     flags::FlagsError,
-    ids::OperationId,
+    ids::{OperationId, UserId},
     incidents::IncidentError,
     keyring::rotate::RotateError,
     store::StoreError,
-    throttle::{Attempts as _, Pool, PoolKey, PoolPolicy, Reserved},
+    throttle::{Attempts as _, DeviceAttempts as _, MOST_DEVICES, Pool, PoolKey, PoolPolicy, Reserved},
 };
 use sallyport_http::Config;
 use sallyport_testkit::{
@@ -34,7 +34,10 @@ pub(crate) enum Scenario {
     LogInEleventh,
     LogInWithWeakHash,
     LogInFromKnownDevice,
+    LogInFromKnownDeviceWrong,
+    LogInFromKnownDeviceBeyond,
     LogInFromKnownDeviceReopens,
+    LogInFromThirteenthDevice,
     LogInAwaitsFactor,
     VerifyTotp,
     VerifyRecoveryCode,
@@ -44,6 +47,7 @@ pub(crate) enum Scenario {
     Refresh,
     RefreshAtTenSessions,
     RefreshRepeated,
+    RefreshRepeatedByDevice,
     RefreshReused,
     LogOut,
     LogOutByRefreshToken,
@@ -108,7 +112,7 @@ pub(crate) enum Scenario {
 use Scenario::*;
 
 impl Scenario {
-    pub(crate) const ALL: [Self; 72] = [
+    pub(crate) const ALL: [Self; 76] = [
         LogInUnknown,
         LogInWrong,
         LogInWrongAndLock,
@@ -118,7 +122,10 @@ impl Scenario {
         LogInEleventh,
         LogInWithWeakHash,
         LogInFromKnownDevice,
+        LogInFromKnownDeviceWrong,
+        LogInFromKnownDeviceBeyond,
         LogInFromKnownDeviceReopens,
+        LogInFromThirteenthDevice,
         LogInAwaitsFactor,
         VerifyTotp,
         VerifyRecoveryCode,
@@ -128,6 +135,7 @@ impl Scenario {
         Refresh,
         RefreshAtTenSessions,
         RefreshRepeated,
+        RefreshRepeatedByDevice,
         RefreshReused,
         LogOut,
         LogOutByRefreshToken,
@@ -192,9 +200,11 @@ impl Scenario {
     /// What it answers when nothing fails.
     pub(crate) const fn answers(self) -> (u16, &'static str) {
         match self {
-            LogInUnknown | LogInWrong | LogInWrongAndLock | ReauthenticateWrong => {
-                (401, "invalid_credentials")
-            }
+            LogInUnknown
+            | LogInWrong
+            | LogInWrongAndLock
+            | LogInFromKnownDeviceWrong
+            | ReauthenticateWrong => (401, "invalid_credentials"),
             VerifyWrongCode | ConfirmWrong => (401, "invalid_code"),
             RefreshReused => (401, "refresh_token_reused"),
             LogInLocked => (429, "too_many_attempts"),
@@ -483,7 +493,18 @@ impl World {
                     backend.actor().log_in(account).await?;
                 }
             }
-            LogInFromKnownDevice => drop(actor.log_in(account).await?),
+            LogInFromKnownDevice | LogInFromKnownDeviceWrong => drop(actor.log_in(account).await?),
+            LogInFromKnownDeviceBeyond => {
+                actor.log_in(account).await?;
+                for _ in 0..PoolPolicy::default().limit {
+                    actor.try_log_in(&account.email, "Wrong").await?.expect(401)?;
+                }
+            }
+            LogInFromThirteenthDevice => {
+                for _ in 0..MOST_DEVICES {
+                    backend.actor().log_in(account).await?.log_out("local").await?.expect(204)?;
+                }
+            }
             LogInFromKnownDeviceReopens => {
                 actor.log_in(account).await?;
                 self.shut(account).await?;
@@ -535,6 +556,13 @@ impl World {
                 }
                 subject.others = vec![session];
                 subject.session = Some(first);
+            }
+            RefreshRepeatedByDevice => {
+                let mut session = actor.log_in(account).await?;
+                subject.code = actor.device_token().context("no device token")?;
+                subject.session = Some(session.clone());
+                session.refresh().await?;
+                backend.advance(3600).await?;
             }
             RefreshAtTenSessions => {
                 for _ in 0..9 {
@@ -624,7 +652,9 @@ impl World {
             Pool { used: policy.limit, total: policy.shut_after, version: pool.version + 1, ..pool.clone() };
         let written = self.store.replace(&key, pool.version, &next, &policy).await?;
         ensure!(matches!(written, Reserved::Yes(_)), "{written:?}");
-        Ok(())
+        // As the hundredth of them does.
+        let user: UserId = account.user_id.parse()?;
+        Ok(self.store.note_strangers_shut(user, true).await?)
     }
 
     /// The use case itself.
@@ -639,7 +669,7 @@ impl World {
         let session = session.as_ref();
         let signed_in = || session.context("nobody is signed in");
         let answer = match scenario {
-            LogInUnknown | LogInWrong | LogInWrongAndLock => {
+            LogInUnknown | LogInWrong | LogInWrongAndLock | LogInFromKnownDeviceWrong => {
                 actor.try_log_in(&account.email, "Wrong").await?
             }
             LogIn
@@ -648,7 +678,9 @@ impl World {
             | LogInEleventh
             | LogInWithWeakHash
             | LogInFromKnownDevice
+            | LogInFromKnownDeviceBeyond
             | LogInFromKnownDeviceReopens
+            | LogInFromThirteenthDevice
             | LogInLocked
             | LogInAwaitsFactor => actor.try_log_in(&account.email, &account.password).await?,
             VerifyTotp | VerifyWrongCode | VerifyEleventh | VerifyFromKnownDeviceReopens => {
@@ -659,6 +691,10 @@ impl World {
             }
             Refresh | RefreshAtTenSessions | RefreshRepeated | RefreshReused => {
                 signed_in()?.try_refresh().await?
+            }
+            RefreshRepeatedByDevice => {
+                let body = json!({"refresh_token": signed_in()?.refresh_token, "device_token": code});
+                actor.post("/api/v1/auth/refresh", &body).await?
             }
             Introspect => {
                 let service = service.as_ref().context("no client")?;
@@ -754,7 +790,7 @@ impl World {
                 let again = self.act(scenario, subject).await?;
                 ensure!(again.is(scenario.answers()), "{again:?}");
             }
-            LogInWrong | LogInWrongAndLock => {
+            LogInWrong | LogInWrongAndLock | LogInFromKnownDeviceWrong => {
                 // A lock of 30 s may stand now, and the attempt that was cut off counts for 10.
                 self.backend.advance(41).await?;
                 self.backend.actor().log_in(&subject.account).await?;
@@ -765,7 +801,9 @@ impl World {
             | LogInEleventh
             | LogInWithWeakHash
             | LogInFromKnownDevice
-            | LogInFromKnownDeviceReopens => {
+            | LogInFromKnownDeviceBeyond
+            | LogInFromKnownDeviceReopens
+            | LogInFromThirteenthDevice => {
                 if done {
                     ensure!(
                         outcome.session(&subject.actor)?.is_alive().await?,
@@ -806,7 +844,7 @@ impl World {
                 self.sign_in_with_totp(subject).await?;
             }
             VerifyWrongCode => self.sign_in_with_totp(subject).await?,
-            Refresh | RefreshAtTenSessions | RefreshRepeated => {
+            Refresh | RefreshAtTenSessions | RefreshRepeated | RefreshRepeatedByDevice => {
                 // The same token again, as a client does that was told to try again: the same answer.
                 let again = self.act(scenario, subject).await?;
                 ensure!(again.is((200, "")), "{again:?}");

@@ -102,9 +102,29 @@ impl State {
             self.things.insert(("counter", format!("{name} {}", session["c"])));
             self.things.insert(("methods", format!("{name} {}", session["m"])));
         }
+        self.count("strangers noted as shut out", i64::from(item["shut"] == true));
+        for (name, value) in item.as_object().unwrap() {
+            let counter = match name.get(..2) {
+                Some("d_") => {
+                    self.things.insert(("known device", name.clone()));
+                    continue;
+                }
+                Some("g_") => {
+                    self.count("generations of devices", value["g"].as_i64().unwrap_or_default());
+                    continue;
+                }
+                Some("n_") => "there",
+                Some("u_") => "used",
+                Some("t_") => "total",
+                Some("b_") => "probes",
+                Some("r_") => "reserved",
+                _ => continue,
+            };
+            let by = if ["there", "reserved"].contains(&counter) { Some(1) } else { value.as_i64() };
+            self.count(&format!("pool device {counter}"), by.unwrap_or_default());
+        }
     }
 
-    /// Pools of other devices of this account count as one.
     fn read_throttle(&mut self, item: &Value, ours: &[&str]) {
         let key = text(item, "key");
         let kind = key.split('#').next().unwrap_or_default();
@@ -112,13 +132,12 @@ impl State {
             "address" => self.addresses += number(item, "n"),
             "mfa_token" => self.count("spent MFA tokens", 1),
             _ if ours.iter().any(|our| key.contains(our)) => {
-                let pool = if kind == "login" && key.split('#').count() > 2 { "device" } else { kind };
-                self.count(&format!("pool {pool} there"), 1);
+                self.count(&format!("pool {kind} there"), 1);
                 for counter in ["used", "total", "probes"] {
-                    self.count(&format!("pool {pool} {counter}"), number(item, counter));
+                    self.count(&format!("pool {kind} {counter}"), number(item, counter));
                 }
                 let reserved = item.as_object().unwrap().keys().filter(|name| name.starts_with("r_")).count();
-                self.count(&format!("pool {pool} reserved"), i64::try_from(reserved).unwrap());
+                self.count(&format!("pool {kind} reserved"), i64::try_from(reserved).unwrap());
             }
             _ => {}
         }

@@ -168,3 +168,42 @@ async fn a_known_device_signs_in_25_times_among_25_wrong_guesses_of_strangers() 
     println!("{rounds} rounds of a known device among strangers");
     Ok(())
 }
+
+/// Whoever minted device tokens while they knew the password has the pools of twelve devices and the strangers', exactly.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_300_wrong_passwords_by_15_device_tokens_at_once_65_are_checked() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start().await?;
+    let rounds = rounds(10);
+    for round in 0..rounds {
+        let account = cluster.backend.account().await?;
+        let mut tokens = Vec::new();
+        for _ in 0..15 {
+            let actor = cluster.backend.actor();
+            let session = actor.log_in(&account).await?;
+            session.log_out("local").await?.expect(204)?;
+            tokens.push(actor.device_token());
+        }
+        let shots: Vec<_> = (0..300)
+            .map(|number| {
+                let guess = serde_json::json!({
+                    "email": account.email, "password": format!("Wrong horse {number}"),
+                    "device_token": tokens[number % 15],
+                });
+                Shot::post("/api/v1/auth/login", guess)
+            })
+            .collect();
+        cluster.metric("password_checks").await?;
+        let outcomes = cluster.fire_each(&shots).await?;
+        let refused = outcomes.iter().filter(|outcome| outcome.is(401, "invalid_credentials")).count();
+        let limited = outcomes.iter().filter(|outcome| outcome.is(429, "too_many_attempts")).count();
+        ensure!(refused + limited == 300, "round {round}: {}", tally(&outcomes));
+        ensure!(refused == (12 + 1) * LIMIT, "round {round}: {refused} were checked");
+        let counted = cluster.metric("password_checks").await?;
+        ensure!(
+            counted == u64::try_from(refused)?,
+            "round {round}: {counted} checks, {refused} answers of 401"
+        );
+    }
+    println!("{rounds} rounds of 300 wrong passwords by 15 device tokens: 65 checked in each");
+    Ok(())
+}

@@ -74,6 +74,7 @@ fn every_feature_that_stores_something_has_its_item() {
         "users.recovery",
         "sessions.sessions",
         "sessions.proofs",
+        "sessions.devices",
         "throttle.address",
         "throttle.login",
         "throttle.factor",

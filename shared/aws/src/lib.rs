@@ -10,6 +10,7 @@ mod cause;
 mod checks;
 mod clients;
 mod connection;
+mod devices;
 mod flags;
 mod gauge;
 #[cfg(test)]

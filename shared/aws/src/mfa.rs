@@ -206,7 +206,7 @@ impl SignInCompletion for Store {
             completion.user,
             completion.epoch,
             completion.session,
-            completion.ending,
+            completion.surplus,
         )?;
         let mut transaction = Transaction::default()
             .put(spent)

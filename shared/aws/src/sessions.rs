@@ -12,18 +12,22 @@ use sallyport_core::{
     address::ClientAddress,
     audit::SecurityEvent,
     clock::Timestamp,
-    ids::{DeviceId, OperationId, SessionId, UserId},
+    ids::{DeviceId, DeviceKey, OperationId, SessionId, UserId},
     login::Restamp,
     messages::Message,
     sessions::{
-        AddSession, Added, Delivery, EndSessions, Methods, Proofs, ReadSessions, RotateSession, Rotation,
-        RotationRequest, Session, UserSessions,
+        AddSession, Added, Delivery, EndSessions, GiveWay, Methods, Proofs, ReadSessions, RotateSession,
+        Rotation, RotationRequest, Session, Surplus, UserSessions,
     },
     store::StoreResult,
+    throttle::{DeviceUse, Generation},
 };
 
 use crate::{
     ITEM_FORMAT,
+    devices::{
+        STRANGERS_SHUT, attributes_of, generation_attribute, read_devices, use_attribute, write_generation,
+    },
     item::{Item, Reader, b, millis, n, s},
     messages::write_message,
     store::{Committed, Store, Transaction, if_held, unavailable, unbuildable},
@@ -31,9 +35,9 @@ use crate::{
 
 const TABLE: &str = "sessions";
 
-/// The item stays this long after the last sign-in at least: longer than any session, so that the epoch outlives whatever
-/// it has to refuse.
-const KEPT: Duration = Duration::from_secs(91 * 24 * 60 * 60);
+/// The item stays this long after the last sign-in at least: longer than any session and any device token, so that the epoch
+/// outlives whatever it has to refuse, and a device is known as long as its token.
+pub(crate) const KEPT: Duration = Duration::from_secs(181 * 24 * 60 * 60);
 
 pub(crate) fn attribute(session: SessionId) -> String {
     format!("s_{}", URL_SAFE_NO_PAD.encode(session.as_bytes()))
@@ -153,7 +157,12 @@ pub(crate) fn read_sessions(user: UserId, item: &Item) -> StoreResult<UserSessio
         })
         .collect::<StoreResult<Vec<_>>>()?;
     sessions.sort_by_key(|session| (session.created_at, session.id));
-    Ok(UserSessions { epoch: Epoch(reader.number("epoch")?), sessions })
+    Ok(UserSessions {
+        epoch: Epoch(reader.number("epoch")?),
+        sessions,
+        devices: read_devices(reader)?,
+        strangers_shut: reader.has(STRANGERS_SHUT) && reader.flag(STRANGERS_SHUT)?,
+    })
 }
 
 /// The item of a user whose sessions have all ended under a new epoch.
@@ -172,29 +181,39 @@ pub(crate) fn adding(
     user: UserId,
     epoch: Epoch,
     session: &Session,
-    ending: &[SessionId],
+    surplus: &Surplus,
 ) -> StoreResult<Update> {
     let mut update = Update::builder()
         .table_name(table)
         .key("user_id", s(user))
         .condition_expression(EPOCH_HOLDS)
         .expression_attribute_names("#session", attribute(session.id))
+        .expression_attribute_names("#device", use_attribute(session.device.key()))
         .expression_attribute_values(":session", write_session(session))
+        .expression_attribute_values(":use", n(DeviceUse::first(session.created_at).stored()))
         .expression_attribute_values(":epoch", n(epoch.0))
         .expression_attribute_values(":v", n(ITEM_FORMAT))
         .expression_attribute_values(":expires", n((session.created_at + KEPT).seconds()));
     let mut expression = ADD_SESSION.to_owned();
-    for (index, id) in ending.iter().enumerate() {
-        let name = format!("#ending{index}");
+    for (index, attribute) in leaving(surplus).into_iter().enumerate() {
+        let name = format!("#leaving{index}");
         expression.push_str(if index == 0 { " REMOVE " } else { ", " });
         expression.push_str(&name);
-        update = update.expression_attribute_names(name, attribute(*id));
+        update = update.expression_attribute_names(name, attribute);
     }
     update.update_expression(expression).build().map_err(unbuildable("add session"))
 }
 
-const EPOCH_HOLDS: &str = "attribute_not_exists(epoch) OR epoch = :epoch";
-const ADD_SESSION: &str = "SET #session = :session, epoch = :epoch, v = :v, expires_at = :expires";
+/// The attributes of what makes room.
+fn leaving(surplus: &Surplus) -> Vec<String> {
+    let sessions = surplus.over.iter().chain(&surplus.displaced).map(|session| attribute(*session));
+    let devices = surplus.devices.iter().flat_map(|(key, device)| attributes_of(*key, device));
+    sessions.chain(devices).collect()
+}
+
+pub(crate) const EPOCH_HOLDS: &str = "attribute_not_exists(epoch) OR epoch = :epoch";
+const ADD_SESSION: &str =
+    "SET #session = :session, #device = :use, epoch = :epoch, v = :v, expires_at = :expires";
 
 impl AddSession for Store {
     async fn add_session(&self, user: UserId, epoch: Epoch, session: &Session) -> StoreResult<Added> {
@@ -206,7 +225,9 @@ impl AddSession for Store {
             .update_expression(ADD_SESSION)
             .condition_expression(EPOCH_HOLDS)
             .expression_attribute_names("#session", attribute(session.id))
+            .expression_attribute_names("#device", use_attribute(session.device.key()))
             .expression_attribute_values(":session", write_session(session))
+            .expression_attribute_values(":use", n(DeviceUse::first(session.created_at).stored()))
             .expression_attribute_values(":epoch", n(epoch.0))
             .expression_attribute_values(":v", n(ITEM_FORMAT))
             .expression_attribute_values(":expires", n((session.created_at + KEPT).seconds()))
@@ -222,7 +243,16 @@ impl AddSession for Store {
 
 impl RotateSession for Store {
     async fn rotate(&self, request: RotationRequest) -> StoreResult<Rotation> {
-        self.rotate_session(request, None).await
+        self.rotate_session(request, None, None).await
+    }
+
+    async fn repeat(
+        &self,
+        request: RotationRequest,
+        device: DeviceKey,
+        generation: u32,
+    ) -> StoreResult<Rotation> {
+        self.rotate_session(request, None, Some((device, generation))).await
     }
 }
 
@@ -233,7 +263,7 @@ impl Restamp for Store {
         epoch: Epoch,
         stamped: &Session,
     ) -> StoreResult<Rotation> {
-        self.rotate_session(request, Some((epoch, stamped))).await
+        self.rotate_session(request, Some((epoch, stamped)), None).await
     }
 }
 
@@ -242,6 +272,7 @@ impl Store {
         &self,
         request: RotationRequest,
         stamp: Option<(Epoch, &Session)>,
+        repeat: Option<(DeviceKey, u32)>,
     ) -> StoreResult<Rotation> {
         let mut expression =
             "SET #s.#counter = :next, #s.#rotated = :now, #s.#operation = :operation, #s.#idle = :idle"
@@ -284,6 +315,26 @@ impl Store {
             update = update
                 .expression_attribute_names("#more", "w")
                 .expression_attribute_values(":cookie", b([COOKIE]));
+        }
+        if let Some((device, generation)) = repeat {
+            let next = Generation {
+                number: generation.saturating_add(1),
+                counter: request.presented.saturating_add(1),
+            };
+            expression.push_str(", #generation = :generation, #device = if_not_exists(#device, :use)");
+            if generation == 0 {
+                condition.push_str(" AND attribute_not_exists(#generation)");
+            } else {
+                condition.push_str(" AND #generation.#number = :number");
+                update = update
+                    .expression_attribute_names("#number", "g")
+                    .expression_attribute_values(":number", n(generation));
+            }
+            update = update
+                .expression_attribute_names("#generation", generation_attribute(device))
+                .expression_attribute_names("#device", use_attribute(device))
+                .expression_attribute_values(":generation", write_generation(next))
+                .expression_attribute_values(":use", n(DeviceUse::first(request.now).stored()));
         }
         let sent = update
             .update_expression(expression)
@@ -359,6 +410,50 @@ impl EndSessions for Store {
                 .map_err(unbuildable(operation))?;
             transaction = transaction.put(put);
         }
+        let committed = transaction.commit(&self.client, operation).await?;
+        self.announce_if(committed == Committed::Yes, [event]);
+        Ok(())
+    }
+}
+
+impl GiveWay for Store {
+    async fn give_way(
+        &self,
+        user: UserId,
+        surplus: &Surplus,
+        event: Option<&SecurityEvent>,
+    ) -> StoreResult<()> {
+        let operation = "make room";
+        let names = leaving(surplus).into_iter().enumerate();
+        let names: Vec<_> = names.map(|(index, name)| (format!("#a{index}"), name)).collect();
+        if names.is_empty() {
+            return Ok(());
+        }
+        let removed: Vec<_> = names.iter().map(|(placeholder, _)| placeholder.as_str()).collect();
+        let expression = format!("REMOVE {}", removed.join(", "));
+        let exists = "attribute_exists(user_id)";
+        let Some(event) = event else {
+            let sent = self
+                .client
+                .update_item()
+                .table_name(&self.tables.sessions)
+                .key("user_id", s(user))
+                .update_expression(expression)
+                .condition_expression(exists)
+                .set_expression_attribute_names(Some(names.into_iter().collect()))
+                .send()
+                .await;
+            return if_held(sent, operation).map(drop);
+        };
+        let update = Update::builder()
+            .table_name(&self.tables.sessions)
+            .key("user_id", s(user))
+            .update_expression(expression)
+            .condition_expression(exists)
+            .set_expression_attribute_names(Some(names.into_iter().collect()))
+            .build()
+            .map_err(unbuildable(operation))?;
+        let transaction = Transaction::default().update(update).put(self.event_put(event)?);
         let committed = transaction.commit(&self.client, operation).await?;
         self.announce_if(committed == Committed::Yes, [event]);
         Ok(())

@@ -23,14 +23,15 @@ use sallyport_core::{
         NoticeKind, Resolution, Severity,
     },
     mfa::{CodeHash, Factor, RecoveryCodes, SealedSeed},
-    sessions::{Delivery, Proofs, Session},
+    sessions::{Delivery, Proofs, Session, UserSessions},
     store::StoreError,
-    throttle::{Pool, PoolKey, PoolPolicy},
+    throttle::{Device, DeviceUse, Generation, MOST_DEVICES, Pool, PoolKey, PoolPolicy},
 };
 
 use crate::{
     accounts::{read_login_record, read_profile, write_login_record, write_profile},
     clients::{read_client, write_client},
+    devices::{STRANGERS_SHUT, write_device},
     flags::{read_flags, write_flags},
     incidents::{read_entry, read_incident, read_notice, write_entry, write_incident, write_notice},
     item::{Item, b, n},
@@ -123,6 +124,19 @@ prop_compose! {
         let reserved: BTreeMap<_, _> =
             reserved.into_iter().map(|(id, until)| (OperationId::from_bytes(id), until)).collect();
         Pool { used, total, probes, last, cleared, reserved, version }
+    }
+}
+
+prop_compose! {
+    fn device()(
+        known in option::of(any::<u64>()), number: u32, counter: u32, pool in pool(), held: bool,
+    ) -> Device {
+        let generation = if number > 0 { Generation { number, counter } } else { Generation::default() };
+        // Nothing is kept of a pool that holds nothing, and a version is never 0.
+        let pool = if held { Pool { version: pool.version.max(1), ..pool } } else { Pool::default() };
+        // One of which nothing is kept is none.
+        let known = known.or((number == 0 && !held).then_some(1)).map(DeviceUse::from_stored);
+        Device { known, generation, pool }
     }
 }
 
@@ -300,6 +314,44 @@ proptest! {
     }
 
     #[test]
+    fn devices_read_back_beside_sessions(
+        user in user(), session in session(), devices in collection::btree_map(any::<[u8; 16]>(), device(), 0..13),
+        shut: bool,
+    ) {
+        let devices: BTreeMap<_, _> =
+            devices.into_iter().map(|(id, device)| (DeviceId::from_bytes(id).key(), device)).collect();
+        let mut item = emptied_item(user, Epoch(1), Timestamp::from_seconds(1));
+        item.insert(attribute(session.id), write_session(&session));
+        for (key, device) in &devices {
+            item.extend(write_device(*key, device));
+        }
+        if shut {
+            item.insert(STRANGERS_SHUT.to_owned(), AttributeValue::Bool(true));
+        }
+        let held = UserSessions { epoch: Epoch(1), sessions: vec![session], devices, strangers_shut: shut };
+        prop_assert_eq!(read_sessions(user, &item), Ok(held));
+        prop_assert_eq!(validate_item("sessions", &item), Ok(()));
+    }
+
+    /// But for a reservation whose pool is gone, whatever is missing or of another type is corrupt.
+    #[test]
+    fn a_damaged_device_is_corrupt(device in device(), victim: prop::sample::Index, gone: bool) {
+        let (user, key) = (UserId::from_bytes([7; 16]), DeviceId::from_bytes([8; 16]).key());
+        let written = write_device(key, &device);
+        let names: Vec<_> = written
+            .keys()
+            .filter(|name| !gone || !["d_", "g_", "n_", "r_"].iter().any(|free| name.starts_with(free)))
+            .cloned()
+            .collect();
+        prop_assume!(!names.is_empty());
+        let name: &String = victim.get(&names);
+        let mut item = emptied_item(user, Epoch(1), Timestamp::from_seconds(1));
+        item.extend(damage(written, name, gone));
+        let outcome = read_sessions(user, &item);
+        prop_assert!(matches!(outcome, Err(StoreError::Corrupt { table: "sessions", .. })), "{:?}", outcome);
+    }
+
+    #[test]
     fn a_pool_reads_back(pool in pool(), account: [u8; 16]) {
         let key = PoolKey::strangers(sallyport_core::accounts::AccountKey::from_bytes(account));
         let item = write_pool(&key, &pool, &PoolPolicy::default());
@@ -473,7 +525,7 @@ fn a_session_that_the_release_before_stamped_proves_no_more_than_it_must() {
 }
 
 #[test]
-fn ten_sessions_fit_into_two_write_units() {
+fn ten_sessions_and_all_known_devices_fit_into_two_write_units() {
     let user = UserId::from_bytes([7; 16]);
     let mut item = emptied_item(user, Epoch(1), Timestamp::from_seconds(1_900_000_000));
     for index in 0..10_u8 {
@@ -494,6 +546,14 @@ fn ten_sessions_fit_into_two_write_units() {
             agent: "a".repeat(Session::AGENT),
         };
         item.insert(attribute(session.id), write_session(&session));
+    }
+    // Those of the sessions and two more, none of whose pools hold anything.
+    for index in 0..u8::try_from(MOST_DEVICES).unwrap() {
+        let known = Some(DeviceUse::first(Timestamp::from_millis(1_900_000_000_123)));
+        let written =
+            write_device(DeviceId::from_bytes([index; 16]).key(), &Device { known, ..Device::default() });
+        assert!(size_of(&written) <= 24, "a device takes {} bytes", size_of(&written));
+        item.extend(written);
     }
     let size = size_of(&item);
     assert!(size <= 2048, "{size} bytes");

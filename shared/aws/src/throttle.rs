@@ -84,6 +84,15 @@ fn shown(key: &PoolKey, item: Option<&Item>) -> StoreResult<Pool> {
     }
 }
 
+/// One attempt more in a pool, wherever its attributes are.
+pub(crate) const RESERVE: &str = "SET #used = if_not_exists(#used, :zero) + :one, \
+    #total = if_not_exists(#total, :zero) + :one, #ver = if_not_exists(#ver, :first) + :one, \
+    #probes = if_not_exists(#probes, :zero), #cleared = if_not_exists(#cleared, :zero), #last = :now, #op = :until";
+
+/// Whether a pool that is there takes one, without a further look.
+pub(crate) const ROOM: &str = "attribute_not_exists(#op) AND #used < :limit AND #total < :shut \
+    AND (#used = :zero OR #last > :quiet)";
+
 impl Attempts for Store {
     async fn reserve(
         &self,
@@ -97,15 +106,8 @@ impl Attempts for Store {
             .update_item()
             .table_name(&self.tables.throttle)
             .key("key", s(key))
-            .update_expression(
-                "SET #used = if_not_exists(#used, :zero) + :one, #total = if_not_exists(#total, :zero) + :one, \
-                 #ver = if_not_exists(#ver, :zero) + :one, #probes = if_not_exists(#probes, :zero), \
-                 #cleared = if_not_exists(#cleared, :zero), #last = :now, #op = :until, v = :v, expires_at = :expires",
-            )
-            .condition_expression(
-                "attribute_not_exists(#key) OR (attribute_not_exists(#op) AND #used < :limit AND #total < :shut \
-                 AND (#used = :zero OR #last > :quiet))",
-            )
+            .update_expression(format!("{RESERVE}, v = :v, expires_at = :expires"))
+            .condition_expression(format!("attribute_not_exists(#key) OR ({ROOM})"))
             .expression_attribute_names("#key", "key")
             .expression_attribute_names("#used", "used")
             .expression_attribute_names("#total", "total")
@@ -115,6 +117,7 @@ impl Attempts for Store {
             .expression_attribute_names("#last", "last")
             .expression_attribute_names("#op", reservation(operation))
             .expression_attribute_values(":zero", n(0))
+            .expression_attribute_values(":first", n(0))
             .expression_attribute_values(":one", n(1))
             .expression_attribute_values(":now", millis(now))
             .expression_attribute_values(":until", millis(now + policy.reservation))

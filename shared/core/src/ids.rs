@@ -76,6 +76,48 @@ id!(
     /// A device that has signed in before, known by its device token.
     DeviceId, "dev_"
 );
+/// A device's name within the item of its user: the beginning of its id. Short, since the item holds several, and enough,
+/// since nobody chooses ids and an account knows a dozen devices.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceKey([u8; Self::BYTES]);
+
+impl DeviceKey {
+    const BYTES: usize = 6;
+    const PREFIX: &'static str = "dev_";
+    /// Length of its text without the prefix.
+    pub const TEXT: usize = 8;
+
+    /// Its text without the prefix, for the names of attributes.
+    pub fn name(self) -> String {
+        URL_SAFE_NO_PAD.encode(self.0)
+    }
+
+    pub fn from_name(name: &str) -> Option<Self> {
+        URL_SAFE_NO_PAD.decode(name).ok()?.try_into().ok().map(Self)
+    }
+}
+
+/// The beginning of the id's own text.
+impl fmt::Display for DeviceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::PREFIX)?;
+        f.write_str(&self.name())
+    }
+}
+
+impl fmt::Debug for DeviceKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl DeviceId {
+    pub fn key(self) -> DeviceKey {
+        let [a, b, c, d, e, f, ..] = self.0;
+        DeviceKey([a, b, c, d, e, f])
+    }
+}
+
 id!(
     /// One attempt to change something. It is stored with the change, so that a write that is repeated because its reply
     /// was lost recognises itself.
@@ -94,6 +136,15 @@ mod tests {
             let id = UserId::from_bytes(bytes);
             prop_assert_eq!(id.to_string().parse::<UserId>(), Ok(id));
             prop_assert!(id.to_string().parse::<SessionId>().is_err());
+        }
+
+        #[test]
+        fn a_device_is_named_by_the_beginning_of_its_id(bytes: [u8; 16]) {
+            let id = DeviceId::from_bytes(bytes);
+            let key = id.key();
+            prop_assert!(id.to_string().starts_with(&key.to_string()));
+            prop_assert_eq!(key.name().len(), DeviceKey::TEXT);
+            prop_assert_eq!(DeviceKey::from_name(&key.name()), Some(key));
         }
     }
 }

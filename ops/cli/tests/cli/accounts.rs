@@ -133,6 +133,45 @@ async fn a_new_password_replaces_the_old_one_and_ends_sessions() -> anyhow::Resu
     Ok(())
 }
 
+/// What refuses an owner and can't be listed can't be opened either: pools of devices were found through live sessions alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn every_pool_is_listed_explained_and_opened_also_of_a_device_that_is_signed_out() -> anyhow::Result<()>
+{
+    let world = World::with_ada().await?;
+    let (_, tokens) = world.sign_in(PASSWORD).await?;
+    let (_, other) = world.sign_in(PASSWORD).await?;
+    let bearer = |tokens: &serde_json::Value| tokens["access_token"].as_str().unwrap_or_default().to_owned();
+    let signed_out = world.post("/api/v1/auth/logout", Some(&bearer(&tokens)), &json!({})).await?;
+    assert_eq!(signed_out.0, 204);
+    let known = |password: &str| json!({"email": "ada@example.com", "password": password, "device_token": tokens["device_token"]});
+    // Five in the device's own pool, five with the strangers; and five in that of another device.
+    for _ in 0..10 {
+        assert_eq!(world.post("/api/v1/auth/login", None, &known("wrong")).await?.0, 401);
+    }
+    for _ in 0..5 {
+        let wrong = json!({"password": "wrong"});
+        let refused = world.post("/api/v1/auth/reauthenticate", Some(&bearer(&other)), &wrong).await?;
+        assert_eq!(refused.0, 401);
+    }
+    assert_eq!(world.post("/api/v1/auth/login", None, &known(PASSWORD)).await?.0, 429);
+
+    let shown = world.shell.run("user show ada@example.com --json")?.json(0)?;
+    let pools = shown["pools"].as_array().context("no pools")?;
+    let of = |gives_way: bool| pools.iter().filter(|pool| pool["gives_way"] == gives_way).count();
+    assert_eq!((of(true), of(false)), (2, 1), "{shown}");
+    assert!(pools.iter().all(|pool| pool["state"] == "locked"), "{shown}");
+    let explained = world.shell.run("explain user ada@example.com --json")?.json(0)?;
+    let causes = explained["causes"].as_array().context("no causes")?;
+    assert_eq!(causes.iter().filter(|cause| cause["code"] == "locked").count(), 3, "{explained}");
+
+    let unlocked = world.shell.run("user unlock ada@example.com --json")?.json(0)?;
+    assert_eq!(unlocked["pools_cleared"], 3);
+    let shown = world.shell.run("user show ada@example.com --json")?.json(0)?;
+    assert_eq!(shown["pools"], json!([]));
+    assert_eq!(world.post("/api/v1/auth/login", None, &known(PASSWORD)).await?.0, 200);
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_lockout_is_shown_and_lifted() -> anyhow::Result<()> {
     let world = World::with_ada().await?;

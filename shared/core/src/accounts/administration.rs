@@ -7,13 +7,13 @@ use crate::{
     audit::{EventKind, Origin, SecurityEvent, Subject},
     env::Env,
     flags::Reason,
-    ids::{DeviceId, FactorId, UserId},
+    ids::{DeviceKey, FactorId, UserId},
     login::LoginRecords,
     mfa::{Factor, ManageFactors},
     random::RandomUnavailable,
     sessions::{ReadSessions, UserSessions},
     store::{StoreError, StoreResult},
-    throttle::{Attempts, PoolKey},
+    throttle::{Attempts, DeviceAttempts, Pool, PoolKey},
 };
 
 /// An account to create: its address counts as confirmed, since an operator vouches for it.
@@ -139,20 +139,17 @@ pub async fn set_password<P>(
     origin: &Origin,
 ) -> Result<(), AdministrationError>
 where
-    P: ManageAccounts + LoginRecords + ReadSessions + Attempts,
+    P: ManageAccounts + LoginRecords + Attempts,
 {
     let record = ports.login_record(email).await?.ok_or(AdministrationError::NotFound)?;
-    // Before the sessions end, since they name the devices.
-    let held = ports.sessions(record.user).await?;
     let hash = hasher.hash(password, env.keyring, env.random)?;
     change(ports, env, email, Cause::of(EventKind::PasswordSet, origin), |record| {
         record.credential = Credential::Password(hash.clone());
     })
     .await?;
-    for (attempted, pool) in pools(&record, &held) {
-        if attempted.takes_password() {
-            ports.forget(&pool).await?;
-        }
+    // Those of devices went with their sessions.
+    for pool in [PoolKey::strangers(email.account_key()), PoolKey::reauthentication(record.user)] {
+        ports.forget(&pool).await?;
     }
     Ok(())
 }
@@ -190,15 +187,18 @@ pub async fn reset_factors<P>(
     origin: &Origin,
 ) -> Result<bool, AdministrationError>
 where
-    P: ManageAccounts + LoginRecords + ManageFactors + Attempts,
+    P: ManageAccounts + LoginRecords + ManageFactors + ReadSessions + Attempts,
 {
     let mut changed = false;
+    let mut devices = BTreeSet::new();
     for _ in 0..TRIES {
         let before = ports.login_record(email).await?.ok_or(AdministrationError::NotFound)?;
         let mut factors = ports.factors(before.user).await?;
         if factors.is_empty() && before.factors.is_empty() && !before.recovery_codes {
             return Ok(changed);
         }
+        // Before the sessions end, and the devices with them.
+        devices.extend(ports.sessions(before.user).await?.device_keys());
         // Confirmed ones first: those that are left for another round let nobody in.
         factors.sort_by_key(|factor| (!factor.confirmed, factor.id));
         let all = factors.len() <= MOST_AT_ONCE;
@@ -218,6 +218,9 @@ where
         }
         if all {
             ports.forget(&PoolKey::recovery_codes(before.user)).await?;
+            for device in devices {
+                ports.forget(&PoolKey::codes_of_device(before.user, device)).await?;
+            }
             return Ok(true);
         }
     }
@@ -248,12 +251,23 @@ pub async fn unlock<P>(
     origin: &Origin,
 ) -> Result<(), AdministrationError>
 where
-    P: LoginRecords + ReadSessions + Attempts + crate::audit::RecordEvent,
+    P: LoginRecords + ReadSessions + ManageFactors + Attempts + DeviceAttempts + crate::audit::RecordEvent,
 {
     let record = ports.login_record(email).await?.ok_or(AdministrationError::NotFound)?;
-    let held = ports.sessions(record.user).await?;
-    for (_, pool) in pools(&record, &held) {
-        ports.forget(&pool).await?;
+    let (held, factors) = (ports.sessions(record.user).await?, ports.factors(record.user).await?);
+    let mut devices = Vec::new();
+    for (_, pool) in pools(&record, &held, &factors) {
+        match pool {
+            AccountPool::Stored(key) => ports.forget(&key).await?,
+            AccountPool::OfDevice(device, pool) if pool.version > 0 => devices.push((device, pool)),
+            AccountPool::OfDevice(..) => {}
+        }
+    }
+    if !devices.is_empty() {
+        ports.clear_devices(record.user, &devices).await?;
+    }
+    if held.strangers_shut {
+        ports.note_strangers_shut(record.user, false).await?;
     }
     let event = event(env, EventKind::AccountUnlocked, record.user, origin)?;
     Ok(ports.record(&event).await?)
@@ -263,39 +277,49 @@ where
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Attempted {
     SignInFromUnknownDevices,
-    SignInFromDevice(DeviceId),
+    /// Sign-ins and reauthentications.
+    PasswordFromDevice(DeviceKey),
     Reauthentication,
     CodesOf(FactorId),
     RecoveryCodes,
+    CodesFromDevice(DeviceKey),
 }
 
 impl Attempted {
-    const fn takes_password(self) -> bool {
-        matches!(self, Self::SignInFromUnknownDevices | Self::SignInFromDevice(_) | Self::Reauthentication)
+    /// Whether attempts that find no room go on in another pool.
+    pub const fn gives_way(self) -> bool {
+        matches!(self, Self::PasswordFromDevice(_) | Self::CodesFromDevice(_))
     }
 }
 
-/// All pools in which an account can be locked out. Devices are those of its sessions: a device that is signed out is not
-/// found, and its pool locks nobody but itself.
-pub fn pools(record: &LoginRecord, held: &UserSessions) -> Vec<(Attempted, PoolKey)> {
-    let account = record.email.account_key();
+/// Where a pool of an account is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccountPool {
+    /// An item of the Throttle table.
+    Stored(PoolKey),
+    /// A part of the sessions' item, as it was read.
+    OfDevice(DeviceKey, Pool),
+}
+
+/// All pools in which attempts at an account are counted: no other can refuse its owner. Devices are those that the account
+/// knows and those of its sessions; `factors` are all of its factors, unconfirmed ones included.
+pub fn pools(record: &LoginRecord, held: &UserSessions, factors: &[Factor]) -> Vec<(Attempted, AccountPool)> {
+    let (account, user) = (record.email.account_key(), record.user);
+    let stored = |attempted, key| (attempted, AccountPool::Stored(key));
     let mut pools = vec![
-        (Attempted::SignInFromUnknownDevices, PoolKey::strangers(account)),
-        (Attempted::Reauthentication, PoolKey::reauthentication(record.user)),
-        (Attempted::RecoveryCodes, PoolKey::recovery_codes(record.user)),
+        stored(Attempted::SignInFromUnknownDevices, PoolKey::strangers(account)),
+        stored(Attempted::Reauthentication, PoolKey::reauthentication(user)),
+        stored(Attempted::RecoveryCodes, PoolKey::recovery_codes(user)),
     ];
-    pools.extend(
-        record
-            .factors
-            .iter()
-            .map(|factor| (Attempted::CodesOf(factor.id), PoolKey::factor(record.user, factor.id))),
-    );
-    let devices: BTreeSet<_> = held.sessions.iter().map(|session| session.device).collect();
-    pools.extend(
-        devices
-            .into_iter()
-            .map(|device| (Attempted::SignInFromDevice(device), PoolKey::known_device(account, device))),
-    );
+    let factors: BTreeSet<_> =
+        record.factors.iter().map(|factor| factor.id).chain(factors.iter().map(|factor| factor.id)).collect();
+    pools.extend(factors.into_iter().map(|id| stored(Attempted::CodesOf(id), PoolKey::factor(user, id))));
+    for device in held.device_keys() {
+        let pool = held.device(device).map(|device| device.pool.clone()).unwrap_or_default();
+        pools.push((Attempted::PasswordFromDevice(device), AccountPool::OfDevice(device, pool)));
+        let codes = PoolKey::codes_of_device(user, device);
+        pools.push(stored(Attempted::CodesFromDevice(device), codes));
+    }
     pools
 }
 

@@ -6,9 +6,9 @@ use crate::{
     flags::ClaimWait,
     ids::UserId,
     mfa::FactorPorts,
-    sessions::{AddSession, EndSessions, ReadSessions, Rotation, RotationRequest, Session},
+    sessions::{AddSession, GiveWay, ReadSessions, Rotation, RotationRequest, Session},
     store::StoreResult,
-    throttle::{Attempts, CountAddress, ReopenPool},
+    throttle::{Attempts, CountAddress, DeviceAttempts, ReopenPool},
 };
 
 pub trait LoginRecords: Send + Sync {
@@ -47,11 +47,12 @@ pub trait SignInPorts:
     LoginRecords
     + RenewHash
     + Attempts
+    + DeviceAttempts
     + ReopenPool
     + CountAddress
     + ClaimWait
     + AddSession
-    + EndSessions
+    + GiveWay
     + RecordEvent
 {
 }
@@ -60,22 +61,30 @@ impl<P> SignInPorts for P where
     P: LoginRecords
         + RenewHash
         + Attempts
+        + DeviceAttempts
         + ReopenPool
         + CountAddress
         + ClaimWait
         + AddSession
-        + EndSessions
+        + GiveWay
         + RecordEvent
 {
 }
 
 /// All that proving oneself again may touch.
 pub trait ReauthenticationPorts:
-    LoginRecords + Attempts + CountAddress + ReadSessions + Restamp + RecordEvent + FactorPorts
+    LoginRecords + Attempts + DeviceAttempts + CountAddress + ReadSessions + Restamp + RecordEvent + FactorPorts
 {
 }
 
 impl<P> ReauthenticationPorts for P where
-    P: LoginRecords + Attempts + CountAddress + ReadSessions + Restamp + RecordEvent + FactorPorts
+    P: LoginRecords
+        + Attempts
+        + DeviceAttempts
+        + CountAddress
+        + ReadSessions
+        + Restamp
+        + RecordEvent
+        + FactorPorts
 {
 }

@@ -11,11 +11,11 @@ use crate::{
     clock::Timestamp,
     env::Env,
     ids::{FactorId, UserId},
-    mfa::{self, FactorCheck, FactorChoice},
+    mfa::{self, CodeAttempt, CodeSource, FactorCheck, FactorChoice},
     random::RandomUnavailable,
     sessions::{Caller, Delivery, Grant, Methods, Rotation, RotationRequest, Session, UserSessions, grant},
     store::StoreError,
-    throttle::{self, BucketState, PoolKey, ReserveError},
+    throttle::{self, BucketState, KnownDevice, PasswordAttempt, PoolKey, ReserveError},
     tokens::{TokenError, open_refresh_token},
 };
 
@@ -124,17 +124,22 @@ async fn run<P: ReauthenticationPorts>(
     let caller = command.caller;
     let user = caller.user;
     let session = held.live(caller.session, env.now()).ok_or(ReauthenticateError::SessionEnded)?.clone();
+    // A session is as good as a device token: strangers can't get here.
+    let by = CodeSource::Session(session.device.key());
     let proved = match command.proof {
         Proof::Password(password) => {
-            check_password(ports, env, rules, hasher, user, &password, command.origin).await?;
+            let device = KnownDevice { user, device: session.device, epoch: held.epoch };
+            check_password(ports, env, rules, hasher, device, &password, command.origin).await?;
             Methods::PASSWORD
         }
         Proof::Code { factor, code } => {
-            check_code(ports, env, rules, &caller, FactorChoice::Totp(factor), code, command.origin).await?;
+            let attempt = CodeAttempt { user, choice: FactorChoice::Totp(factor), code, by };
+            check_code(ports, env, rules, &caller, attempt, command.origin).await?;
             Methods::OTP
         }
         Proof::RecoveryCode(code) => {
-            check_code(ports, env, rules, &caller, FactorChoice::RecoveryCode, code, command.origin).await?;
+            let attempt = CodeAttempt { user, choice: FactorChoice::RecoveryCode, code, by };
+            check_code(ports, env, rules, &caller, attempt, command.origin).await?;
             Methods::RECOVERY_CODE
         }
     };
@@ -207,21 +212,19 @@ async fn restamp<P: Restamp>(
     Err(StoreError::Unavailable { operation: "restamp session", reason: "contention".to_owned() }.into())
 }
 
-/// Somebody who holds an access token and no password has five guesses in a pool of the account's own: strangers can't use
-/// it up, and the thief of a token can't use more of it by stealing another.
+/// Somebody who holds an access token and no password has the guesses of its session's device: strangers can't use them up, and
+/// a sign-in from that device, which has the strangers' pool behind its own, is still let through.
 async fn check_password<P: ReauthenticationPorts>(
     ports: &P,
     env: Env<'_>,
     rules: &Rules,
     hasher: &PasswordHasher,
-    user: UserId,
+    device: KnownDevice,
     password: &Password,
     origin: &Origin,
 ) -> Result<(), ReauthenticateError> {
-    let (profile, reservation) = join!(
-        ports.profile(user),
-        throttle::reserve(ports, env, PoolKey::reauthentication(user), &rules.pool)
-    );
+    let user = device.user;
+    let (profile, reservation) = join!(ports.profile(user), reserve_password(ports, env, rules, device));
     let reservation = reservation?;
     let record = match profile {
         Ok(Some(profile)) => ports.login_record(&profile.email).await,
@@ -231,7 +234,7 @@ async fn check_password<P: ReauthenticationPorts>(
     let record = match record {
         Ok(record) => record,
         Err(error) => {
-            throttle::release(ports, &reservation).await?;
+            reservation.release(ports, env).await?;
             return Err(error.into());
         }
     };
@@ -243,18 +246,32 @@ async fn check_password<P: ReauthenticationPorts>(
         }
     };
     if verification != Verification::Mismatch && record.is_some_and(|record| record.may_sign_in()) {
-        throttle::settle_success(ports, &reservation).await?;
+        reservation.succeed(ports, env).await?;
         return Ok(());
     }
     let refused = event(env, EventKind::ReauthenticationRefused, user, origin)?;
-    let (settled, recorded) =
-        join!(throttle::settle_failure(ports, env, &rules.pool, &reservation), ports.record(&refused));
+    let (settled, recorded) = join!(reservation.fail(ports, env), ports.record(&refused));
     recorded?;
-    if settled? {
+    if settled?.refuses() {
         let locked = event(env, EventKind::LockedOut, user, origin)?.detail("reauthentication");
         ports.record(&locked).await?;
     }
     Err(ReauthenticateError::InvalidCredentials)
+}
+
+async fn reserve_password<P: ReauthenticationPorts>(
+    ports: &P,
+    env: Env<'_>,
+    rules: &Rules,
+    device: KnownDevice,
+) -> Result<PasswordAttempt, ReserveError> {
+    let known = throttle::reserve_for_device(ports, env, device, &rules.pool, &rules.address).await?;
+    if let Some(reservation) = known {
+        return Ok(PasswordAttempt::OfDevice(Box::new(reservation)));
+    }
+    // The session is of a release before, which knew no devices.
+    let key = PoolKey::reauthentication(device.user);
+    throttle::reserve(ports, env, key, &rules.pool).await.map(PasswordAttempt::InPool)
 }
 
 fn event(
@@ -271,12 +288,11 @@ async fn check_code<P: ReauthenticationPorts>(
     env: Env<'_>,
     rules: &Rules,
     caller: &Caller,
-    choice: FactorChoice,
-    code: &str,
+    attempt: CodeAttempt<'_>,
     origin: &Origin,
 ) -> Result<(), ReauthenticateError> {
-    let user = caller.user;
-    let check = mfa::check_code(ports, env, &rules.pool, user, choice, code, origin).await?;
+    let CodeAttempt { user, choice, .. } = attempt;
+    let check = mfa::check_code(ports, env, &rules.pool, attempt, origin).await?;
     match check {
         FactorCheck::NotFound => Err(ReauthenticateError::FactorNotFound),
         FactorCheck::Refused { .. } => Err(ReauthenticateError::InvalidCode),
@@ -291,7 +307,7 @@ async fn check_code<P: ReauthenticationPorts>(
                 throttle::settle_success(ports, &reservation).await?;
                 Ok(())
             } else {
-                mfa::refuse_code(ports, env, &rules.pool, user, choice, &reservation, origin).await?;
+                mfa::refuse_code(ports, env, user, choice, &reservation, origin).await?;
                 Err(ReauthenticateError::InvalidCode)
             }
         }
@@ -355,7 +371,8 @@ mod tests {
             }
             if held.counter != request.presented {
                 let sessions = vec![held.clone()];
-                return Ok(Rotation::Refused(Some(UserSessions { epoch, sessions })));
+                let held = UserSessions { epoch, sessions, ..UserSessions::default() };
+                return Ok(Rotation::Refused(Some(held)));
             }
             held.counter += 1;
             held.proofs = stamped.proofs;

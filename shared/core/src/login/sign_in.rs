@@ -2,6 +2,10 @@
 //!
 //! {read the record ∥ reserve the attempt ∥ count the address} → hash → {add the session ∥ settle the attempt ∥ audit}
 //!
+//! A device that the account knows has its attempts, its budget and its sessions in one item:
+//! {read the record ∥ reserve the attempt} → hash → {add the session and settle the attempt ∥ audit}. Where that reservation
+//! does not stand the device is a stranger, and goes through the first three one round trip later.
+//!
 //! In an emergency a device that the account does not know has one before these: {count the address ∥ claim the wait}.
 
 use std::time::Duration;
@@ -17,13 +21,18 @@ use crate::{
     audit::{EventKind, Origin, SecurityEvent, Subject},
     env::Env,
     flags::WaitKey,
-    ids::{DeviceId, FactorId},
+    ids::{DeviceId, FactorId, UserId},
     random::RandomUnavailable,
     secret::Secret,
-    sessions::{self, Delivery, Grant, Methods, NewSession, grant},
+    sessions::{self, Delivery, Grant, Methods, NewSession, Session, grant},
     store::{StoreError, StoreResult},
-    throttle::{self, BucketState, Pool, PoolKey, Reservation, ReserveError},
-    tokens::{DeviceToken, MfaClaims, TokenError, issue_device_token, issue_mfa_token, open_device_token},
+    throttle::{
+        self, BucketState, DeviceReservation, KnownDevice, PasswordAttempt, PoolKey, ReserveError, Settled,
+    },
+    tokens::{
+        DeviceBound, DeviceToken, MfaClaims, TokenError, issue_device_token, issue_mfa_token,
+        open_device_token,
+    },
 };
 
 #[derive(Debug)]
@@ -102,7 +111,6 @@ pub struct SignInAnswer {
 struct Attempt<'a> {
     command: SignInCommand<'a>,
     account: AccountKey,
-    known: Option<DeviceId>,
 }
 
 /// Signs in.
@@ -136,39 +144,20 @@ async fn run<P: SignInPorts>(
         .device_token
         .and_then(|token| open_device_token(env.keyring, token, env.now()))
         .filter(|token| token.account == account)
-        .map(|token| token.device);
-    let attempt = Attempt { command, account, known };
+        .and_then(|token| token.bound.map(|bound| (token.device, bound)))
+        .map(|(device, DeviceBound { user, epoch, .. })| KnownDevice { user, device, epoch });
+    let attempt = Attempt { command, account };
     if let Some(retry_after) = rules.flags.account_wait(account, &rules.pool, env.now()) {
         // As with a lock: counted, told what is left, and refused whether or not the count succeeded.
         answer.bucket = attempt.count(ports, env, rules).await.ok();
         return Err(SignInError::TooManyAttempts { retry_after });
     }
-    let waited = match rules.emergency {
-        Some(_) if known.is_none() => Some(attempt.wait(ports, env, rules, answer).await?),
-        _ => None,
-    };
-
-    let counting = async {
-        match waited {
-            Some(bucket) => Ok(bucket),
-            None => attempt.count(ports, env, rules).await,
-        }
-    };
-    let (record, bucket, strangers, reservation) = join!(
-        ports.login_record(&attempt.command.email),
-        counting,
-        attempt.strangers_pool(ports),
-        throttle::reserve(ports, env, attempt.pool(), &rules.pool),
-    );
-    answer.bucket = bucket.as_ref().ok().copied();
-    let reservation = reservation?;
-    let (record, strangers) = match admit(bucket, record, strangers) {
-        Ok(admitted) => admitted,
-        Err(error) => {
-            // Nothing was checked. If this fails too, the reservation expires and counts: the safe side.
-            throttle::release(ports, &reservation).await?;
-            return Err(error);
-        }
+    let (record, reservation) = match known {
+        Some(known) => match attempt.as_known(ports, env, rules, known, answer).await? {
+            (record, Some(reservation)) => (record, PasswordAttempt::OfDevice(Box::new(reservation))),
+            (record, None) => attempt.as_stranger(ports, env, rules, Some(record), answer).await?,
+        },
+        None => attempt.as_stranger(ports, env, rules, None, answer).await?,
     };
 
     answer.password_checked = true;
@@ -176,14 +165,12 @@ async fn run<P: SignInPorts>(
     match record {
         Some(record) if verification != Verification::Mismatch && record.may_sign_in() => {
             let renewed = attempt.renewal(env, hasher, &record, verification)?;
-            let accepted = Accepted { record, renewed, strangers, reservation };
+            let accepted = Accepted { record, renewed, reservation };
             attempt.accept(ports, env, rules, accepted).await
         }
-        refused => attempt.refuse(ports, env, rules, &reservation, refused.as_ref(), answer).await,
+        refused => attempt.refuse(ports, env, &reservation, refused.as_ref(), answer).await,
     }
 }
-
-type Admitted = (Option<LoginRecord>, Option<Pool>);
 
 fn exhausted(bucket: BucketState) -> Option<SignInError> {
     let retry_after = Duration::from_secs(bucket.resets_in);
@@ -193,11 +180,10 @@ fn exhausted(bucket: BucketState) -> Option<SignInError> {
 fn admit(
     bucket: StoreResult<BucketState>,
     record: StoreResult<Option<LoginRecord>>,
-    strangers: StoreResult<Option<Pool>>,
-) -> Result<Admitted, SignInError> {
+) -> Result<Option<LoginRecord>, SignInError> {
     match exhausted(bucket?) {
         Some(error) => Err(error),
-        None => Ok((record?, strangers?)),
+        None => Ok(record?),
     }
 }
 
@@ -227,17 +213,86 @@ struct Renewal {
 struct Accepted {
     record: LoginRecord,
     renewed: Option<Renewal>,
-    strangers: Option<Pool>,
-    reservation: Reservation,
+    reservation: PasswordAttempt,
 }
 
 impl Attempt<'_> {
-    /// Devices that the account knows are counted apart from strangers.
-    fn pool(&self) -> PoolKey {
-        self.known.map_or_else(
-            || PoolKey::strangers(self.account),
-            |device| PoolKey::known_device(self.account, device),
-        )
+    /// The first round trip of a device that holds a token. Its reservation stands where the account knows the device in the
+    /// epoch that the record has now: a guess that was admitted under a former one is never checked against a newer password.
+    async fn as_known<P: SignInPorts>(
+        &self,
+        ports: &P,
+        env: Env<'_>,
+        rules: &Rules,
+        known: KnownDevice,
+        answer: &mut SignInAnswer,
+    ) -> Result<(Option<LoginRecord>, Option<DeviceReservation>), SignInError> {
+        let (record, reservation) = join!(
+            ports.login_record(&self.command.email),
+            throttle::reserve_for_device(ports, env, known, &rules.pool, &rules.address),
+        );
+        let reservation = match reservation {
+            // Its own pool has no room: it is a stranger for now.
+            Err(ReserveError::Locked { .. } | ReserveError::Shut { .. }) | Ok(None) => {
+                return Ok((record?, None));
+            }
+            Ok(Some(reservation)) => reservation,
+            Err(error) => return Err(error.into()),
+        };
+        let holds = |record: &LoginRecord| record.user == known.user && record.epoch == known.epoch;
+        match record {
+            Ok(record) if record.as_ref().is_some_and(holds) => {
+                answer.bucket = reservation.budget(&rules.address, env.now());
+                Ok((record, Some(reservation)))
+            }
+            record => {
+                // Nothing was checked. If this fails too, the reservation expires and counts: the safe side.
+                reservation.release(ports, env).await?;
+                Ok((record?, None))
+            }
+        }
+    }
+
+    /// The first round trip of everybody else.
+    async fn as_stranger<P: SignInPorts>(
+        &self,
+        ports: &P,
+        env: Env<'_>,
+        rules: &Rules,
+        read: Option<Option<LoginRecord>>,
+        answer: &mut SignInAnswer,
+    ) -> Result<(Option<LoginRecord>, PasswordAttempt), SignInError> {
+        let waited = match rules.emergency {
+            Some(_) => Some(self.wait(ports, env, rules, answer).await?),
+            None => None,
+        };
+        let counting = async {
+            match waited {
+                Some(bucket) => Ok(bucket),
+                None => self.count(ports, env, rules).await,
+            }
+        };
+        let reading = async {
+            match read {
+                Some(record) => Ok(record),
+                None => ports.login_record(&self.command.email).await,
+            }
+        };
+        let (record, bucket, reservation) = join!(
+            reading,
+            counting,
+            throttle::reserve(ports, env, PoolKey::strangers(self.account), &rules.pool),
+        );
+        answer.bucket = bucket.as_ref().ok().copied();
+        let reservation = reservation?;
+        match admit(bucket, record) {
+            Ok(record) => Ok((record, PasswordAttempt::InPool(reservation))),
+            Err(error) => {
+                // As above.
+                throttle::release(ports, &reservation).await?;
+                Err(error)
+            }
+        }
     }
 
     async fn count<P: SignInPorts>(
@@ -272,14 +327,6 @@ impl Attempt<'_> {
         }
     }
 
-    /// The strangers' pool, which a sign-in from a known device re-opens when it is shut.
-    async fn strangers_pool<P: SignInPorts>(&self, ports: &P) -> StoreResult<Option<Pool>> {
-        match self.known {
-            Some(_) => ports.pool(&PoolKey::strangers(self.account)).await,
-            None => Ok(None),
-        }
-    }
-
     fn event(
         &self,
         env: Env<'_>,
@@ -294,19 +341,32 @@ impl Attempt<'_> {
         &self,
         ports: &P,
         env: Env<'_>,
-        rules: &Rules,
-        reservation: &Reservation,
+        reservation: &PasswordAttempt,
         record: Option<&LoginRecord>,
         answer: &mut SignInAnswer,
     ) -> Result<SignedIn, SignInError> {
         let event = self.event(env, EventKind::SignInRefused, record)?;
-        let (locked, recorded) =
-            join!(throttle::settle_failure(ports, env, &rules.pool, reservation), ports.record(&event));
+        let (settled, recorded) = join!(reservation.fail(ports, env), ports.record(&event));
         recorded?;
-        if locked? {
-            answer.locked_out = true;
-            ports.record(&self.event(env, EventKind::LockedOut, record)?).await?;
+        let Settled { locked, shut } = settled?;
+        if !(locked || shut) {
+            return Err(SignInError::InvalidCredentials);
         }
+        answer.locked_out = true;
+        let mut event = self.event(env, EventKind::LockedOut, record)?;
+        let noting = async {
+            match (reservation, record) {
+                (PasswordAttempt::InPool(_), Some(record)) if shut => {
+                    ports.note_strangers_shut(record.user, true).await
+                }
+                _ => Ok(()),
+            }
+        };
+        if let PasswordAttempt::OfDevice(reservation) = reservation {
+            event = event.detail(reservation.of.device.key().to_string());
+        }
+        let (recorded, noted) = join!(ports.record(&event), noting);
+        recorded.and(noted)?;
         Err(SignInError::InvalidCredentials)
     }
 
@@ -335,8 +395,12 @@ impl Attempt<'_> {
         rules: &Rules,
         accepted: Accepted,
     ) -> Result<SignedIn, SignInError> {
-        let Accepted { record, renewed, strangers, reservation } = accepted;
-        let device = self.known.map_or_else(|| DeviceId::generate(env.random), Ok)?;
+        let Accepted { record, renewed, reservation } = accepted;
+        let device = match &reservation {
+            PasswordAttempt::OfDevice(reservation) => reservation.of.device,
+            // Who comes as a stranger leaves as a new device, whatever token it came with: another may hold a copy.
+            PasswordAttempt::InPool(_) => DeviceId::generate(env.random)?,
+        };
         let renewing = async {
             match &renewed {
                 Some(Renewal { checked, hash, event }) => {
@@ -347,9 +411,10 @@ impl Attempt<'_> {
         };
         if !record.factors.is_empty() {
             let event = self.event(env, EventKind::PasswordAccepted, Some(&record))?;
-            let challenge = self.challenge(env, rules, &record, device)?;
+            let known = matches!(reservation, PasswordAttempt::OfDevice(_));
+            let challenge = self.challenge(env, rules, &record, device, known)?;
             let (settled, recorded, renewed) =
-                join!(throttle::settle_success(ports, &reservation), ports.record(&event), renewing);
+                join!(reservation.succeed(ports, env), ports.record(&event), renewing);
             settled.and(recorded).and(renewed)?;
             return Ok(SignedIn::MfaRequired(challenge));
         }
@@ -362,30 +427,59 @@ impl Attempt<'_> {
         };
         let session = new.build(env, &rules.sessions)?;
         let event = self.event(env, EventKind::SignedIn, Some(&record))?.session(session.id);
-        let reopened = self.event(env, EventKind::PoolReopened, Some(&record))?;
-        let (begun, settled, recorded, renewed, reopened) = join!(
-            sessions::begin(
-                ports,
-                env,
-                &rules.sessions,
-                record.user,
-                record.epoch,
-                &session,
-                self.command.origin
-            ),
-            throttle::settle_success(ports, &reservation),
+        let (begun, recorded, renewed) = join!(
+            self.begin(ports, env, rules, &record, &session, &reservation),
             ports.record(&event),
             renewing,
-            reopen(ports, env, rules, self.account, strangers.as_ref(), &reopened),
         );
-        settled.and(recorded).and(renewed).and(reopened)?;
+        recorded.and(renewed)?;
         if !begun? {
             return Err(SignInError::InvalidCredentials);
         }
         let mut granted = grant(env, &rules.audience, record.user, session)?;
-        let token = DeviceToken { device, account: self.account, issued_at: env.now() };
+        let generation = match &reservation {
+            PasswordAttempt::OfDevice(reservation) => reservation.generation(),
+            PasswordAttempt::InPool(_) => 0,
+        };
+        let bound = DeviceBound { user: record.user, epoch: record.epoch, generation };
+        let token = DeviceToken { device, account: self.account, issued_at: env.now(), bound: Some(bound) };
         granted.device_token = Some(issue_device_token(env.keyring, &token));
         Ok(SignedIn::Authenticated(Box::new(granted)))
+    }
+
+    /// Adds the session and settles the attempt: one write where both stand in one item. `false` when the epoch of the record
+    /// has passed.
+    async fn begin<P: SignInPorts>(
+        &self,
+        ports: &P,
+        env: Env<'_>,
+        rules: &Rules,
+        record: &LoginRecord,
+        session: &Session,
+        reservation: &PasswordAttempt,
+    ) -> Result<bool, SignInError> {
+        let (user, origin) = (record.user, self.command.origin);
+        match reservation {
+            PasswordAttempt::OfDevice(reservation) => {
+                let adding = async {
+                    let added = reservation.succeed(ports, env, Some(session)).await?;
+                    sessions::make_room(ports, env, &rules.sessions, user, session, added, origin).await
+                };
+                let event = self.event(env, EventKind::PoolReopened, Some(record))?;
+                let opening =
+                    reopen(ports, env, rules, user, self.account, reservation.seen.strangers_shut, &event);
+                let (begun, opened) = join!(adding, opening);
+                opened?;
+                Ok(begun?)
+            }
+            PasswordAttempt::InPool(reservation) => {
+                let adding =
+                    sessions::begin(ports, env, &rules.sessions, user, record.epoch, session, origin);
+                let (begun, settled) = join!(adding, throttle::settle_success(ports, reservation));
+                settled?;
+                Ok(begun?)
+            }
+        }
     }
 
     fn challenge(
@@ -394,12 +488,13 @@ impl Attempt<'_> {
         rules: &Rules,
         record: &LoginRecord,
         device: DeviceId,
+        known_device: bool,
     ) -> Result<MfaChallenge, SignInError> {
         let claims = MfaClaims {
             user: record.user,
             epoch: record.epoch,
             device,
-            known_device: self.known.is_some(),
+            known_device,
             account: self.account,
             delivery: self.command.delivery,
             id: env.operation()?,
@@ -419,19 +514,22 @@ impl Attempt<'_> {
     }
 }
 
-/// Re-opens the strangers' pool after a sign-in from a known device, when it had been shut for good.
-pub(crate) async fn reopen<P: throttle::ReopenPool>(
+/// Re-opens the strangers' pool after a sign-in from a known device, when it was noted to be shut for good.
+pub(crate) async fn reopen<P: throttle::Attempts + throttle::ReopenPool + throttle::DeviceAttempts>(
     ports: &P,
     env: Env<'_>,
     rules: &Rules,
+    user: UserId,
     account: AccountKey,
-    strangers: Option<&Pool>,
+    noted: bool,
     event: &SecurityEvent,
 ) -> StoreResult<()> {
-    match strangers {
-        Some(pool) if pool.is_shut(&rules.pool, env.now()) => {
-            ports.reopen(&PoolKey::strangers(account), pool.version, event).await
-        }
-        _ => Ok(()),
+    if !noted {
+        return Ok(());
     }
+    let key = PoolKey::strangers(account);
+    if let Some(pool) = ports.pool(&key).await?.filter(|pool| pool.is_shut(&rules.pool, env.now())) {
+        ports.reopen(&key, pool.version, event).await?;
+    }
+    ports.note_strangers_shut(user, false).await
 }

@@ -6,7 +6,7 @@ use super::{Claim, FactorPorts, RecoveryCode, SeedError, matching_step};
 use crate::{
     audit::{EventKind, Origin, RecordEvent, SecurityEvent, Subject},
     env::Env,
-    ids::{FactorId, UserId},
+    ids::{DeviceKey, FactorId, UserId},
     random::RandomUnavailable,
     store::{StoreError, StoreResult},
     throttle::{self, Attempts, PoolKey, PoolPolicy, Reservation, ReserveError},
@@ -52,7 +52,51 @@ pub enum FactorCheck {
     /// Wrong; counted.
     Refused { locked_out: bool },
     /// Right. It is still to be taken, and the reservation to be settled.
-    Right { claim: Claim, reservation: Reservation },
+    Right { claim: Claim, reservation: Box<Reservation> },
+}
+
+/// From where a code comes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CodeSource {
+    /// A sign-in from a device that the account does not know.
+    Stranger,
+    /// A sign-in from one that it knows.
+    Device(DeviceKey),
+    /// A session of this device.
+    Session(DeviceKey),
+}
+
+/// Reserves an attempt at a code: in the pool of the device, where it is known, so that strangers who know a password don't lock
+/// the account's own devices out of their second step. A sign-in that finds no room there is counted with the strangers.
+///
+/// # Errors
+/// [`ReserveError`].
+pub(crate) async fn reserve_code<P: Attempts>(
+    ports: &P,
+    env: Env<'_>,
+    policy: &PoolPolicy,
+    user: UserId,
+    choice: FactorChoice,
+    by: CodeSource,
+) -> Result<Reservation, ReserveError> {
+    if let CodeSource::Device(device) | CodeSource::Session(device) = by {
+        let key = PoolKey::codes_of_device(user, device);
+        match throttle::reserve(ports, env, key, &throttle::policy_of_devices(policy)).await {
+            Err(ReserveError::Locked { .. } | ReserveError::Shut { .. })
+                if by == CodeSource::Device(device) => {}
+            reserved => return reserved,
+        }
+    }
+    throttle::reserve(ports, env, choice.pool(user), policy).await
+}
+
+/// Who gives a code, and for what.
+#[derive(Debug, Clone, Copy)]
+pub struct CodeAttempt<'a> {
+    pub user: UserId,
+    pub choice: FactorChoice,
+    pub code: &'a str,
+    pub by: CodeSource,
 }
 
 /// Checks a code against a confirmed factor, or against the recovery codes.
@@ -63,16 +107,15 @@ pub async fn check_code<P>(
     ports: &P,
     env: Env<'_>,
     policy: &PoolPolicy,
-    user: UserId,
-    choice: FactorChoice,
-    code: &str,
+    attempt: CodeAttempt<'_>,
     origin: &Origin,
 ) -> Result<FactorCheck, CheckError>
 where
     P: FactorPorts + Attempts + RecordEvent,
 {
+    let CodeAttempt { user, choice, code, by } = attempt;
     let (candidate, reservation) =
-        join!(find(ports, user, choice), throttle::reserve(ports, env, choice.pool(user), policy),);
+        join!(find(ports, user, choice), reserve_code(ports, env, policy, user, choice, by));
     let reservation = reservation?;
     match candidate {
         Ok(None) => {
@@ -80,9 +123,9 @@ where
             Ok(FactorCheck::NotFound)
         }
         Ok(Some(candidate)) => match candidate.compare(env, user, code)? {
-            Some(claim) => Ok(FactorCheck::Right { claim, reservation }),
+            Some(claim) => Ok(FactorCheck::Right { claim, reservation: Box::new(reservation) }),
             None => {
-                let locked_out = refuse_code(ports, env, policy, user, choice, &reservation, origin).await?;
+                let locked_out = refuse_code(ports, env, user, choice, &reservation, origin).await?;
                 Ok(FactorCheck::Refused { locked_out })
             }
         },
@@ -100,7 +143,6 @@ where
 pub async fn refuse_code<P>(
     ports: &P,
     env: Env<'_>,
-    policy: &PoolPolicy,
     user: UserId,
     choice: FactorChoice,
     reservation: &Reservation,
@@ -114,8 +156,7 @@ where
             .detail(choice.describe()))
     };
     let refused = event(EventKind::FactorRefused)?;
-    let (locked, recorded) =
-        join!(throttle::settle_failure(ports, env, policy, reservation), ports.record(&refused));
+    let (locked, recorded) = join!(throttle::settle_failure(ports, env, reservation), ports.record(&refused));
     recorded?;
     let locked = locked?;
     if locked {

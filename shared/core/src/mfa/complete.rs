@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::join;
 
 use super::{
-    CheckError, CompletePorts, Completed, Completion, FactorCheck, FactorChoice, SeedError, check_code,
-    refuse_code,
+    CheckError, CodeAttempt, CodeSource, CompletePorts, Completed, Completion, FactorCheck, FactorChoice,
+    SeedError, check_code, refuse_code,
 };
 use crate::{
     audit::{EventKind, Origin, SecurityEvent, Subject},
@@ -15,8 +15,8 @@ use crate::{
     random::RandomUnavailable,
     sessions::{Grant, Methods, NewSession, displaced_event, grant},
     store::StoreError,
-    throttle::{self, BucketState, PoolKey, ReserveError},
-    tokens::{DeviceToken, MFA_LIFETIME, MfaClaims, TokenError, issue_device_token},
+    throttle::{self, BucketState, ReserveError},
+    tokens::{DeviceBound, DeviceToken, MFA_LIFETIME, MfaClaims, TokenError, issue_device_token},
 };
 
 #[derive(Debug)]
@@ -113,13 +113,10 @@ async fn run<P: CompletePorts>(
         return Err(CompleteError::TooManyAttempts { retry_after });
     }
 
-    let strangers_key = PoolKey::strangers(claims.account);
-    let strangers = async { if claims.known_device { ports.pool(&strangers_key).await } else { Ok(None) } };
-    let (checked, held, strangers) = join!(
-        check_code(ports, env, &rules.pool, user, choice, code, origin),
-        ports.sessions(user),
-        strangers,
-    );
+    let device = claims.device.key();
+    let by = if claims.known_device { CodeSource::Device(device) } else { CodeSource::Stranger };
+    let attempt = CodeAttempt { user, choice, code, by };
+    let (checked, held) = join!(check_code(ports, env, &rules.pool, attempt, origin), ports.sessions(user));
     let (claim, reservation) = match checked? {
         FactorCheck::NotFound => return Err(CompleteError::FactorNotFound),
         FactorCheck::Refused { locked_out } => {
@@ -128,7 +125,7 @@ async fn run<P: CompletePorts>(
         }
         FactorCheck::Right { claim, reservation } => (claim, reservation),
     };
-    let (held, strangers) = (held?, strangers?);
+    let held = held?;
 
     let methods = match choice {
         FactorChoice::Totp(_) => Methods::PASSWORD.with(Methods::OTP),
@@ -136,7 +133,7 @@ async fn run<P: CompletePorts>(
     };
     let new = NewSession { user, device: claims.device, methods, delivery: claims.delivery, origin };
     let session = new.build(env, &rules.sessions)?;
-    let surplus = held.surplus(session.id, rules.sessions.limit, env.now());
+    let surplus = held.surplus(&session, rules.sessions.limit, env.now());
     let mut events = vec![event(env, EventKind::SignedIn, &claims, origin)?.session(session.id)];
     if choice == FactorChoice::RecoveryCode {
         events.push(event(env, EventKind::RecoveryCodeUsed, &claims, origin)?.session(session.id));
@@ -144,7 +141,6 @@ async fn run<P: CompletePorts>(
     if !surplus.displaced.is_empty() {
         events.push(displaced_event(env, user, &surplus.displaced, origin)?);
     }
-    let ending: Vec<_> = surplus.over.iter().chain(&surplus.displaced).copied().collect();
     let completed = ports
         .complete(&Completion {
             user,
@@ -153,7 +149,7 @@ async fn run<P: CompletePorts>(
             token: claims.id,
             token_until: claims.issued_at + MFA_LIFETIME,
             session: &session,
-            ending: &ending,
+            surplus: &surplus,
             events: &events,
             now: env.now(),
         })
@@ -161,8 +157,7 @@ async fn run<P: CompletePorts>(
     match completed {
         Completed::Yes => {}
         Completed::CodeTaken => {
-            answer.locked_out =
-                refuse_code(ports, env, &rules.pool, user, choice, &reservation, origin).await?;
+            answer.locked_out = refuse_code(ports, env, user, choice, &reservation, origin).await?;
             return Err(CompleteError::InvalidCode);
         }
         refused @ (Completed::TokenSpent | Completed::EpochPassed) => {
@@ -177,11 +172,25 @@ async fn run<P: CompletePorts>(
     let reopened = event(env, EventKind::PoolReopened, &claims, origin)?;
     let (settled, reopened) = join!(
         throttle::settle_success(ports, &reservation),
-        reopen(ports, env, rules, claims.account, strangers.as_ref(), &reopened),
+        reopen(
+            ports,
+            env,
+            rules,
+            user,
+            claims.account,
+            claims.known_device && held.strangers_shut,
+            &reopened
+        ),
     );
     settled.and(reopened)?;
     let mut granted = grant(env, &rules.audience, user, session)?;
-    let token = DeviceToken { device: claims.device, account: claims.account, issued_at: env.now() };
+    let generation = held.device(device).map_or(0, |device| device.generation.number);
+    let token = DeviceToken {
+        device: claims.device,
+        account: claims.account,
+        issued_at: env.now(),
+        bound: Some(DeviceBound { user, epoch: claims.epoch, generation }),
+    };
     granted.device_token = Some(issue_device_token(env.keyring, &token));
     Ok(granted)
 }

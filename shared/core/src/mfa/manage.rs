@@ -12,11 +12,11 @@ use crate::{
     accounts::Email,
     audit::{EventKind, Origin, SecurityEvent, Subject},
     env::Env,
-    ids::{FactorId, UserId},
+    ids::{DeviceKey, FactorId, UserId},
     random::RandomUnavailable,
     sessions::{Caller, CallerError},
     store::{StoreError, StoreResult},
-    throttle::{self, PoolKey, PoolPolicy, ReserveError},
+    throttle::{self, PoolPolicy, ReserveError},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -75,6 +75,8 @@ pub struct Enrolment {
 struct Opening {
     factors: Vec<Factor>,
     email: Email,
+    /// The session's.
+    device: DeviceKey,
 }
 
 /// How often a change is tried anew when another one comes in between.
@@ -93,11 +95,11 @@ impl Opening {
 async fn open<P: ManagePorts>(ports: &P, env: Env<'_>, caller: &Caller) -> Result<Opening, ManageError> {
     let (session, factors, profile) =
         join!(caller.check_session(ports, env), ports.factors(caller.user), ports.profile(caller.user));
-    session?;
+    let session = session?;
     let factors = factors?;
     caller.require_recent(env.now(), factors.iter().any(|factor| factor.confirmed))?;
     let profile = profile?.ok_or(CallerError::InvalidToken)?;
-    Ok(Opening { factors, email: profile.email })
+    Ok(Opening { factors, email: profile.email, device: session.device.key() })
 }
 
 /// # Errors
@@ -125,7 +127,7 @@ pub async fn enrol_totp<P: ManagePorts>(
     label: Option<&str>,
     origin: &Origin,
 ) -> Result<Enrolment, ManageError> {
-    let Opening { factors, email } = open(ports, env, &caller).await?;
+    let Opening { factors, email, .. } = open(ports, env, &caller).await?;
     if factors.iter().filter(|factor| factor.confirmed).count() >= MOST_FACTORS {
         return Err(ManageError::FactorLimitReached);
     }
@@ -167,23 +169,16 @@ pub async fn confirm_totp<P: ManagePorts>(
     if factor.confirmed {
         return Err(ManageError::AlreadyConfirmed);
     }
-    let reservation = throttle::reserve(ports, env, PoolKey::factor(caller.user, id), policy).await?;
+    let (choice, by) = (super::FactorChoice::Totp(id), super::CodeSource::Session(opening.device));
+    let reservation = super::reserve_code(ports, env, policy, caller.user, choice, by).await?;
     let seed = factor.seed.open(env.keyring, caller.user, id)?;
     let Some(step) = matching_step(&seed, code, env.now(), factor.last_step) else {
-        super::refuse_code(
-            ports,
-            env,
-            policy,
-            caller.user,
-            super::FactorChoice::Totp(id),
-            &reservation,
-            origin,
-        )
-        .await?;
+        super::refuse_code(ports, env, caller.user, choice, &reservation, origin).await?;
         return Err(ManageError::InvalidCode);
     };
     let outcome = confirm(ports, env, caller, opening, id, step, origin).await;
-    let settled = throttle::settle_success(ports, &reservation).await;
+    // Whoever enrols a factor knows its codes: they prove nothing of the others, whose failures stay in the device's pool.
+    let settled = throttle::release(ports, &reservation).await;
     let shown = outcome?;
     settled?;
     Ok(shown)

@@ -9,7 +9,8 @@ mod recovery;
 mod seed;
 mod totp;
 
-pub use check::{CheckError, FactorCheck, FactorChoice, check_code, refuse_code};
+pub(crate) use check::reserve_code;
+pub use check::{CheckError, CodeAttempt, CodeSource, FactorCheck, FactorChoice, check_code, refuse_code};
 pub use complete::{CompleteAnswer, CompleteCommand, CompleteError, complete_sign_in};
 pub use manage::{
     Enrolment, FactorList, ManageError, confirm_totp, enrol_totp, list_factors, regenerate_recovery_codes,

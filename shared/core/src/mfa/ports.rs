@@ -5,11 +5,11 @@ use crate::{
     accounts::{Email, Epoch},
     audit::{RecordEvent, SecurityEvent},
     clock::Timestamp,
-    ids::{FactorId, OperationId, SessionId, UserId},
+    ids::{FactorId, OperationId, UserId},
     login::LoginRecords,
-    sessions::{ReadSessions, Session},
+    sessions::{ReadSessions, Session, Surplus},
     store::StoreResult,
-    throttle::{Attempts, CountAddress, ReopenPool},
+    throttle::{Attempts, CountAddress, DeviceAttempts, ReopenPool},
 };
 
 /// Reading factors and taking codes. Reads are consistent.
@@ -43,8 +43,8 @@ pub struct Completion<'a> {
     pub token: OperationId,
     pub token_until: Timestamp,
     pub session: &'a Session,
-    /// Sessions that make room.
-    pub ending: &'a [SessionId],
+    /// Sessions and devices that make room.
+    pub surplus: &'a Surplus,
     pub events: &'a [SecurityEvent],
     pub now: Timestamp,
 }
@@ -133,12 +133,26 @@ pub trait ManageFactors: Send + Sync {
 
 /// All that completing a sign-in may touch.
 pub trait CompletePorts:
-    FactorPorts + SignInCompletion + Attempts + ReopenPool + CountAddress + ReadSessions + RecordEvent
+    FactorPorts
+    + SignInCompletion
+    + Attempts
+    + DeviceAttempts
+    + ReopenPool
+    + CountAddress
+    + ReadSessions
+    + RecordEvent
 {
 }
 
 impl<P> CompletePorts for P where
-    P: FactorPorts + SignInCompletion + Attempts + ReopenPool + CountAddress + ReadSessions + RecordEvent
+    P: FactorPorts
+        + SignInCompletion
+        + Attempts
+        + DeviceAttempts
+        + ReopenPool
+        + CountAddress
+        + ReadSessions
+        + RecordEvent
 {
 }
 

@@ -1,6 +1,6 @@
 //! Beginning a session.
 
-use super::{AddSession, Added, Delivery, EndSessions, Methods, Proofs, Session, SessionPolicy};
+use super::{AddSession, Added, Delivery, GiveWay, Methods, Proofs, Session, SessionPolicy};
 use crate::{
     accounts::Epoch,
     audit::{EventKind, Origin, SecurityEvent, Subject},
@@ -44,7 +44,7 @@ impl NewSession<'_> {
     }
 }
 
-/// Stores a session: one write, and one more when the user's limit makes others give way.
+/// Stores a session: one write, and one more when the user's limits make others give way.
 ///
 /// `false` when the epoch that the credential check read has passed.
 ///
@@ -60,27 +60,44 @@ pub async fn begin<P>(
     origin: &Origin,
 ) -> StoreResult<bool>
 where
-    P: AddSession + EndSessions,
+    P: AddSession + GiveWay,
 {
-    match ports.add_session(user, epoch, session).await? {
-        Added::EpochPassed => Ok(false),
-        Added::Among(all) => {
-            let surplus = all.surplus(session.id, policy.limit, env.now());
-            // What time has ended goes too, whoever gives way or not: otherwise the item would grow for ever.
-            if all.sessions.len() > policy.limit {
-                let event = if surplus.displaced.is_empty() {
-                    let id = env.operation()?;
-                    SecurityEvent::new(id, env.now(), EventKind::SessionEnded, Subject::User(user), origin)
-                        .detail("expired")
-                } else {
-                    displaced_event(env, user, &surplus.displaced, origin)?
-                };
-                let gone: Vec<_> = surplus.over.iter().chain(&surplus.displaced).copied().collect();
-                ports.end(user, &gone, &event, None).await?;
-            }
-            Ok(true)
-        }
+    let added = ports.add_session(user, epoch, session).await?;
+    make_room(ports, env, policy, user, session, added, origin).await
+}
+
+/// What follows on the adding of `session`.
+///
+/// # Errors
+/// Storage.
+pub(crate) async fn make_room<P: GiveWay>(
+    ports: &P,
+    env: Env<'_>,
+    policy: &SessionPolicy,
+    user: UserId,
+    session: &Session,
+    added: Added,
+    origin: &Origin,
+) -> StoreResult<bool> {
+    let Added::Among(all) = added else {
+        return Ok(false);
+    };
+    let mut surplus = all.surplus(session, policy.limit, env.now());
+    // What time has ended goes too, whoever gives way or not: otherwise the item would grow for ever.
+    let event = if all.sessions.len() <= policy.limit {
+        surplus.over.clear();
+        None
+    } else if surplus.displaced.is_empty() {
+        let id = env.operation()?;
+        let event = SecurityEvent::new(id, env.now(), EventKind::SessionEnded, Subject::User(user), origin);
+        Some(event.detail("expired"))
+    } else {
+        Some(displaced_event(env, user, &surplus.displaced, origin)?)
+    };
+    if event.is_some() || !surplus.devices.is_empty() {
+        ports.give_way(user, &surplus, event.as_ref()).await?;
     }
+    Ok(true)
 }
 
 pub(crate) fn displaced_event(

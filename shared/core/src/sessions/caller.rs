@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Methods, Proofs, ReadSessions};
+use super::{Methods, Proofs, ReadSessions, Session};
 use crate::{
     clock::Timestamp,
     env::Env,
@@ -54,9 +54,13 @@ impl Caller {
     ///
     /// # Errors
     /// [`CallerError::InvalidToken`] when the session has ended; storage.
-    pub async fn check_session<P: ReadSessions>(&self, ports: &P, env: Env<'_>) -> Result<(), CallerError> {
+    pub async fn check_session<P: ReadSessions>(
+        &self,
+        ports: &P,
+        env: Env<'_>,
+    ) -> Result<Session, CallerError> {
         let held = ports.sessions(self.user).await?;
-        held.live(self.session, env.now()).map(drop).ok_or(CallerError::InvalidToken)
+        held.live(self.session, env.now()).cloned().ok_or(CallerError::InvalidToken)
     }
 
     /// Whether what the account demands was proven recently: a second factor where it has one, anything where it has none.

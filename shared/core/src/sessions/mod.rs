@@ -9,13 +9,15 @@ mod model;
 mod ports;
 mod refresh;
 
-pub(crate) use begin::displaced_event;
 pub use begin::{NewSession, begin};
+pub(crate) use begin::{displaced_event, make_room};
 pub use caller::{Caller, CallerError, is_current};
 pub use end::{EndScope, end_sessions, revoke_token};
 pub use grant::{Grant, GrantError, grant};
 pub use model::{Delivery, Methods, Proofs, Session, SessionPolicy, Surplus, UserSessions};
-pub use ports::{AddSession, Added, EndSessions, ReadSessions, RotateSession, Rotation, RotationRequest};
+pub use ports::{
+    AddSession, Added, EndSessions, GiveWay, ReadSessions, RotateSession, Rotation, RotationRequest,
+};
 pub use refresh::{RefreshCommand, RefreshError, refresh};
 
 #[cfg(test)]

@@ -1,12 +1,16 @@
 //! A session and its rules.
 
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crate::{
     accounts::Epoch,
     address::ClientAddress,
     clock::Timestamp,
-    ids::{DeviceId, OperationId, SessionId},
+    ids::{DeviceId, DeviceKey, OperationId, SessionId},
+    throttle::{Device, MOST_DEVICES},
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -150,13 +154,13 @@ pub struct Session {
     pub device: DeviceId,
     /// Where it was created from, for its owner to see.
     pub address: ClientAddress,
-    /// What kind of device it says it is, for its owner to see. At most [`Session::AGENT`] bytes.
+    /// What kind of device it says it is, for its owner to see. At most [`Session::AGENT`] characters.
     pub agent: String,
 }
 
 impl Session {
-    /// Ten sessions with everything in them fit into two write units.
-    pub const AGENT: usize = 40;
+    /// Ten sessions with everything in them, and the devices that the account knows, fit into two write units.
+    pub const AGENT: usize = 22;
 
     pub fn is_live(&self, now: Timestamp) -> bool {
         now < self.idle_until && now < self.absolute_until
@@ -173,11 +177,14 @@ impl Session {
     }
 }
 
-/// All sessions of a user.
+/// All sessions of a user, and the devices that the account knows.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct UserSessions {
     pub epoch: Epoch,
     pub sessions: Vec<Session>,
+    pub devices: BTreeMap<DeviceKey, Device>,
+    /// Whether strangers have shut their pool: a known device that signs in opens it.
+    pub strangers_shut: bool,
 }
 
 impl UserSessions {
@@ -189,24 +196,48 @@ impl UserSessions {
         self.find(id).filter(|session| session.is_live(now))
     }
 
-    /// What must go so that `keep` fits under the limit: what is over, and of the rest those idle longest.
-    pub fn surplus(&self, keep: SessionId, limit: usize, now: Timestamp) -> Surplus {
+    pub fn device(&self, key: DeviceKey) -> Option<&Device> {
+        self.devices.get(&key)
+    }
+
+    /// Devices that the account knows, or that have a session.
+    pub fn device_keys(&self) -> BTreeSet<DeviceKey> {
+        self.devices.keys().copied().chain(self.sessions.iter().map(|session| session.device.key())).collect()
+    }
+
+    /// What must go so that `keep` and its device fit under the limits: of sessions what is over, and of the rest those idle
+    /// longest; of devices without a session those that were used least recently.
+    pub fn surplus(&self, keep: &Session, limit: usize, now: Timestamp) -> Surplus {
         let (live, over): (Vec<_>, Vec<_>) = self.sessions.iter().partition(|session| session.is_live(now));
-        let mut others: Vec<_> = live.into_iter().filter(|session| session.id != keep).collect();
+        let mut others: Vec<_> = live.into_iter().filter(|session| session.id != keep.id).collect();
         others.sort_by_key(|session| (session.rotated_at, session.id));
         let excess = (others.len() + 1).saturating_sub(limit);
+        let (displaced, staying) = others.split_at(excess);
         Surplus {
-            over: over.iter().map(|session| session.id).filter(|id| *id != keep).collect(),
-            displaced: others.iter().take(excess).map(|session| session.id).collect(),
+            over: over.iter().map(|session| session.id).filter(|id| *id != keep.id).collect(),
+            displaced: displaced.iter().map(|session| session.id).collect(),
+            devices: self.surplus_devices(keep, staying),
         }
+    }
+
+    fn surplus_devices(&self, keep: &Session, staying: &[&Session]) -> Vec<(DeviceKey, Device)> {
+        let used: BTreeSet<_> =
+            staying.iter().copied().chain([keep]).map(|session| session.device.key()).collect();
+        let mut unused: Vec<_> = self.devices.iter().filter(|(key, _)| !used.contains(key)).collect();
+        unused.sort_by_key(|(key, device)| (device.known, **key));
+        let listed = self.devices.len() + usize::from(!self.devices.contains_key(&keep.device.key()));
+        let excess = listed.saturating_sub(MOST_DEVICES);
+        unused.into_iter().take(excess).map(|(key, device)| (*key, device.clone())).collect()
     }
 }
 
-/// Sessions that make room.
+/// Sessions and devices that make room.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Surplus {
     /// Ended by time already.
     pub over: Vec<SessionId>,
     /// Alive until the limit ended them.
     pub displaced: Vec<SessionId>,
+    /// Devices that the account knows no longer.
+    pub devices: Vec<(DeviceKey, Device)>,
 }

@@ -1,11 +1,11 @@
 //! What sessions need of storage. Each call is one write or one read of the user's one item.
 
-use super::{Session, UserSessions};
+use super::{Session, Surplus, UserSessions};
 use crate::{
     accounts::Epoch,
     audit::SecurityEvent,
     clock::Timestamp,
-    ids::{OperationId, SessionId, UserId},
+    ids::{DeviceKey, OperationId, SessionId, UserId},
     messages::Message,
     store::StoreResult,
 };
@@ -20,7 +20,8 @@ pub enum Added {
 }
 
 pub trait AddSession: Send + Sync {
-    /// Adds `session`, provided that the user's epoch is still `epoch`. Adding the same session again changes nothing.
+    /// Adds `session`, provided that the user's epoch is still `epoch`. Its device is known from then on. Adding the same
+    /// session again changes nothing.
     fn add_session(
         &self,
         user: UserId,
@@ -53,6 +54,15 @@ pub enum Rotation {
 pub trait RotateSession: Send + Sync {
     /// Puts the counter up by one where it equals `presented` and the session is alive: one conditional write.
     fn rotate(&self, request: RotationRequest) -> impl Future<Output = StoreResult<Rotation>> + Send;
+
+    /// As [`RotateSession::rotate`], for a repeat by device token: provided that the device's generation is still
+    /// `generation`, which goes up too. The account knows the device from then on.
+    fn repeat(
+        &self,
+        request: RotationRequest,
+        device: DeviceKey,
+        generation: u32,
+    ) -> impl Future<Output = StoreResult<Rotation>> + Send;
 }
 
 pub trait ReadSessions: Send + Sync {
@@ -68,5 +78,16 @@ pub trait EndSessions: Send + Sync {
         sessions: &[SessionId],
         event: &SecurityEvent,
         message: Option<&Message>,
+    ) -> impl Future<Output = StoreResult<()>> + Send;
+}
+
+pub trait GiveWay: Send + Sync {
+    /// Ends the sessions and forgets the devices of `surplus`: in one transaction with the event, where there is one, and in
+    /// one write otherwise.
+    fn give_way(
+        &self,
+        user: UserId,
+        surplus: &Surplus,
+        event: Option<&SecurityEvent>,
     ) -> impl Future<Output = StoreResult<()>> + Send;
 }

@@ -13,7 +13,8 @@ use crate::{
     random::RandomUnavailable,
     store::StoreError,
     tokens::{
-        Audience, RefreshToken, TokenError, is_forged_refresh_token, open_device_token, open_refresh_token,
+        Audience, DeviceToken, RefreshToken, TokenError, is_forged_refresh_token, open_device_token,
+        open_refresh_token,
     },
 };
 
@@ -50,11 +51,19 @@ pub enum RefreshError {
 enum Refusal<'a> {
     /// The caller is who rotated, or could not know that somebody did: the current token again.
     Repeat(&'a Session),
+    /// After that time the device token answers for it, once: the counter moves on, and the device's generation.
+    RepeatByDevice(&'a Session, DeviceToken),
+    /// The answer to that again, with the generation that it gave.
+    RepeatOfRepeat(&'a Session, DeviceToken, u32),
     Gone,
     Reuse(&'a Session),
 }
 
 /// Exchanges a refresh token for the next one: one conditional write.
+///
+/// The token before is answered again for the grace. Later it is by the session's device token, with one write more: of two
+/// holders of both tokens one then has a refresh token that is older than the current one, and a device token of an older
+/// generation. Its next refresh is found to be a reuse, whoever of the two it is.
 ///
 /// # Errors
 /// [`RefreshError`].
@@ -93,14 +102,39 @@ where
         }
         grant(env, audience, token.user, session)
     };
-    let held = match ports.rotate(request).await? {
+    let mut held = match ports.rotate(request).await? {
         Rotation::Rotated(session) => return Ok(answer(session)?),
         Rotation::Refused(held) => held.ok_or(RefreshError::Invalid)?,
     };
     let device = command.device_token.and_then(|text| open_device_token(env.keyring, text, now));
-    let known = |session: &Session| device.is_some_and(|device| device.device == session.device);
-    match classify(&held, token, operation, now, policy, known) {
+    let presented = Presented { token, device, operation, now };
+    let mut refusal = presented.classify(&held, policy);
+    if let Refusal::RepeatByDevice(session, device) = refusal {
+        let current = RotationRequest { presented: session.counter, ..request };
+        held = match ports.repeat(current, device.device.key(), device.generation()).await? {
+            Rotation::Rotated(session) => {
+                let generation = device.generation().saturating_add(1);
+                let mut granted = answer(session)?;
+                granted.device_token = Some(device.renewed(env, token.user, held.epoch, generation));
+                return Ok(granted);
+            }
+            // Somebody was faster: the same client by another connection, or another holder.
+            Rotation::Refused(held) => held.ok_or(RefreshError::Invalid)?,
+        };
+        refusal = presented.classify(&held, policy);
+    }
+    match refusal {
         Refusal::Repeat(session) => Ok(answer(session.clone())?),
+        Refusal::RepeatOfRepeat(session, device, generation) => {
+            let mut granted = answer(session.clone())?;
+            granted.device_token = Some(device.renewed(env, token.user, held.epoch, generation));
+            Ok(granted)
+        }
+        // Twice in a row: others keep rotating this session between a look and a write.
+        Refusal::RepeatByDevice(..) => {
+            Err(StoreError::Unavailable { operation: "repeat refresh", reason: "contention".to_owned() }
+                .into())
+        }
         Refusal::Gone => Err(RefreshError::Invalid),
         Refusal::Reuse(session) => {
             let subject = Subject::User(token.user);
@@ -122,27 +156,50 @@ where
     }
 }
 
-fn classify<'a>(
-    held: &'a UserSessions,
+/// What a caller came with, and when.
+struct Presented {
     token: RefreshToken,
+    device: Option<DeviceToken>,
     operation: OperationId,
     now: Timestamp,
-    policy: &SessionPolicy,
-    known_device: impl Fn(&Session) -> bool,
-) -> Refusal<'a> {
-    let Some(session) = held.live(token.session, now) else {
-        return Refusal::Gone;
-    };
-    // A counter that is ahead was never issued by this item: the table was put back to an earlier state.
-    let Some(behind) = session.counter.checked_sub(token.counter) else {
-        return Refusal::Gone;
-    };
-    let lost_reply = session.rotated_by == operation;
-    let in_grace = now.since(session.rotated_at) < policy.grace;
-    match behind {
-        // The condition failed and yet the counter is right: the session ended and began to be read in between.
-        0 => Refusal::Gone,
-        1 if lost_reply || in_grace || known_device(session) => Refusal::Repeat(session),
-        _ => Refusal::Reuse(session),
+}
+
+impl Presented {
+    fn classify<'a>(&self, held: &'a UserSessions, policy: &SessionPolicy) -> Refusal<'a> {
+        let Some(session) = held.live(self.token.session, self.now) else {
+            return Refusal::Gone;
+        };
+        // A counter that is ahead was never issued by this item: the table was put back to an earlier state.
+        let Some(behind) = session.counter.checked_sub(self.token.counter) else {
+            return Refusal::Gone;
+        };
+        let own = self.device.filter(|device| device.device == session.device);
+        let generation =
+            held.device(session.device.key()).map(|device| device.generation).unwrap_or_default();
+        let in_grace = self.now.since(session.rotated_at) < policy.grace;
+        let next = |device: &DeviceToken| device.generation().checked_add(1) == Some(generation.number);
+        if session.rotated_by == self.operation {
+            // Its reply was lost on the way from the database, so that whoever asked was not told either.
+            return match (behind, own) {
+                (1, _) => Refusal::Repeat(session),
+                (2, Some(device)) if next(&device) => {
+                    Refusal::RepeatOfRepeat(session, device, generation.number)
+                }
+                _ => Refusal::Gone,
+            };
+        }
+        match (behind, own) {
+            // The condition failed and yet the counter is right: the session ended and began to be read in between.
+            (0, _) => Refusal::Gone,
+            (1, _) if in_grace => Refusal::Repeat(session),
+            (1, Some(device)) if device.generation() == generation.number => {
+                Refusal::RepeatByDevice(session, device)
+            }
+            // The reply of a repeat was lost: it moved the counter on by one more, and the generation with it.
+            (2, Some(device)) if in_grace && session.counter == generation.counter && next(&device) => {
+                Refusal::RepeatOfRepeat(session, device, generation.number)
+            }
+            _ => Refusal::Reuse(session),
+        }
     }
 }

@@ -31,9 +31,10 @@ use crate::{
     ids::{DeviceId, SessionId, UserId},
     interleaving::{Actors, Counting, Explored, History, ManualClock, explore, finish},
     keyring::{Keyring, tests::keyring},
+    throttle::{Device, DeviceUse, MOST_DEVICES},
     tokens::{
-        Audience, DeviceToken, RefreshToken, issue_device_token, issue_refresh_token, open_refresh_token,
-        verify_access_token,
+        Audience, DeviceBound, DeviceToken, RefreshToken, issue_device_token, issue_refresh_token,
+        open_device_token, open_refresh_token, verify_access_token,
     },
 };
 
@@ -66,8 +67,16 @@ fn token(session: SessionId, counter: u32) -> String {
     issue_refresh_token(&KEYRING, &RefreshToken { user: USER, session, counter }).expose().clone()
 }
 
+/// As a release before issued it: of the first generation.
 fn device_token(device: DeviceId, issued_at: Timestamp) -> String {
-    let token = DeviceToken { device, account: AccountKey::from_bytes([3; 16]), issued_at };
+    let token = DeviceToken { device, account: AccountKey::from_bytes([3; 16]), issued_at, bound: None };
+    issue_device_token(&KEYRING, &token).expose().clone()
+}
+
+fn device_token_of(generation: u32) -> String {
+    let bound = Some(DeviceBound { user: USER, epoch: Epoch(0), generation });
+    let token =
+        DeviceToken { device: DEVICE, account: AccountKey::from_bytes([3; 16]), issued_at: START, bound };
     issue_device_token(&KEYRING, &token).expose().clone()
 }
 
@@ -219,13 +228,129 @@ fn without_grace_the_token_before_is_a_reuse_at_once() {
     assert_eq!(scene.session(), None);
 }
 
+/// A client, or whoever copied all that it holds.
+#[derive(Clone)]
+struct Holder {
+    refresh: String,
+    device: String,
+}
+
+impl Holder {
+    fn refresh(&mut self, scene: &Scene) -> Result<u32, RefreshError> {
+        let (port, origin) = (scene.port(), origin());
+        let command = RefreshCommand {
+            refresh_token: &self.refresh,
+            device_token: Some(&self.device),
+            by_cookie: false,
+            origin: &origin,
+        };
+        let granted = finish(refresh(&port, scene.env(), &scene.policy, &AUDIENCE, command))?;
+        self.refresh.clone_from(granted.refresh_token.expose());
+        if let Some(token) = granted.device_token {
+            self.device = token.expose().clone();
+        }
+        Ok(granted.session.counter)
+    }
+}
+
+impl Scene {
+    fn holder(&self) -> Holder {
+        Holder { refresh: token(self.session, 0), device: device_token_of(0) }
+    }
+}
+
 #[test]
-fn the_device_of_the_session_is_answered_after_the_grace() {
+fn the_device_of_the_session_is_answered_after_the_grace_once() {
+    // By the token of a release before, too.
+    for first in [device_token(DEVICE, START), device_token_of(0)] {
+        let scene = Scene::new(10);
+        let mut owner = Holder { device: first.clone(), ..scene.holder() };
+        let before = owner.clone();
+        assert_eq!(owner.clone().refresh(&scene).unwrap(), 1, "its reply is lost");
+        scene.clock.advance(DAY * 3);
+        assert_eq!(owner.refresh(&scene).unwrap(), 2, "the repeat is a rotation");
+        assert_ne!(owner.device, first, "under the next generation");
+        assert_eq!(owner.refresh(&scene).unwrap(), 3);
+        scene.clock.advance(DAY);
+        assert!(matches!(before.clone().refresh(&scene), Err(RefreshError::Reused)));
+    }
+}
+
+#[test]
+fn a_lost_reply_of_a_repeat_by_device_is_survived_within_the_grace() {
+    let scene = Scene::new(10);
+    let owner = scene.holder();
+    assert_eq!(owner.clone().refresh(&scene).unwrap(), 1, "lost");
+    scene.clock.advance(DAY);
+    let mut told = owner.clone();
+    assert_eq!(told.refresh(&scene).unwrap(), 2, "lost too");
+    scene.clock.advance(SECOND * 10 - MILLI);
+    let mut again = owner.clone();
+    assert_eq!(again.refresh(&scene).unwrap(), 2);
+    assert_eq!((&again.refresh, &again.device), (&told.refresh, &told.device), "the same answer");
+    assert_eq!(scene.store().held.devices[&DEVICE.key()].generation.number, 1, "and nothing moved");
+    scene.clock.advance(MILLI);
+    assert!(matches!(owner.clone().refresh(&scene), Err(RefreshError::Reused)));
+}
+
+#[test]
+fn a_rotation_of_a_repeat_whose_reply_the_database_lost_is_answered_with_the_next_generation() {
     let scene = Scene::new(0);
-    let mine = device_token(DEVICE, START);
-    assert_eq!(scene.refresh(0), Answer::Tokens(1));
-    scene.clock.advance(DAY * 3);
-    assert_eq!(scene.refresh_with(&token(scene.session, 0), Some(&mine), Vec::new()), Answer::Tokens(1));
+    let owner = scene.holder();
+    assert_eq!(owner.clone().refresh(&scene).unwrap(), 1);
+    scene.clock.advance(DAY);
+    let port = Port::of(0, &scene.store, vec![Reply::Arrives, Reply::Repeated]);
+    let origin = origin();
+    let command = RefreshCommand {
+        refresh_token: &owner.refresh,
+        device_token: Some(&owner.device),
+        by_cookie: false,
+        origin: &origin,
+    };
+    let granted = finish(refresh(&port, scene.env(), &scene.policy, &AUDIENCE, command)).unwrap();
+    assert_eq!(granted.session.counter, 2);
+    let device = open_device_token(&KEYRING, granted.device_token.unwrap().expose(), scene.now()).unwrap();
+    assert_eq!(device.generation(), 1);
+}
+
+#[test]
+fn of_two_holders_of_one_cookie_jar_the_second_is_found_out_at_its_next_refresh_in_turns_of_any_length() {
+    for grace in [0, 10] {
+        // Who refreshes first, how often it does before the other, and how often the other does then.
+        for (first, second) in [(1, 1), (1, 2), (1, 5), (2, 1), (3, 3)] {
+            for warm in [0, 1, 4] {
+                let scene = Scene::new(grace);
+                let mut owner = scene.holder();
+                let pause = || scene.clock.advance(SECOND * 290);
+                for _ in 0..warm {
+                    pause();
+                    owner.refresh(&scene).unwrap();
+                }
+                let (mut one, mut other) = (owner.clone(), owner.clone());
+                let mut found = false;
+                for (holder, turns) in [(&mut one, first), (&mut other, second)] {
+                    for _ in 0..turns {
+                        pause();
+                        match holder.refresh(&scene) {
+                            Ok(_) => {}
+                            Err(RefreshError::Reused) => found = true,
+                            Err(RefreshError::Invalid) if found => {}
+                            Err(error) => panic!("{error}"),
+                        }
+                    }
+                }
+                pause();
+                // Whoever came first comes again: by now one of the two was told apart from the other.
+                let last = one.refresh(&scene);
+                assert!(
+                    found || matches!(last, Err(RefreshError::Reused)),
+                    "{first} {second} {warm} {grace}"
+                );
+                assert_eq!(scene.session(), None, "the session has ended");
+                assert_eq!(scene.store().messages.len(), 1, "and its owner is told");
+            }
+        }
+    }
 }
 
 #[test]
@@ -468,9 +593,10 @@ proptest! {
                 ..plain(u8::try_from(index).unwrap())
             })
             .collect();
-        let held = UserSessions { epoch: Epoch(0), sessions };
-        let keep = SessionId::from_bytes([u8::try_from(keep).unwrap(); 16]);
-        let Surplus { over, displaced } = held.surplus(keep, limit, now);
+        let held = UserSessions { sessions, ..UserSessions::default() };
+        let keep = plain(u8::try_from(keep).unwrap());
+        let Surplus { over, displaced, .. } = held.surplus(&keep, limit, now);
+        let keep = keep.id;
         let live: Vec<_> = held.sessions.iter().filter(|session| session.is_live(now) && session.id != keep).collect();
         prop_assert!(!over.contains(&keep) && !displaced.contains(&keep));
         prop_assert!(over.iter().all(|id| !held.find(*id).unwrap().is_live(now)));
@@ -479,6 +605,36 @@ proptest! {
         let newest_displaced = displaced.iter().map(|id| held.find(*id).unwrap().rotated_at).max();
         let oldest_kept = live.iter().filter(|session| !displaced.contains(&session.id)).map(|session| session.rotated_at).min();
         prop_assert!(newest_displaced.zip(oldest_kept).is_none_or(|(gone, kept)| gone <= kept));
+    }
+}
+
+proptest! {
+    #[test]
+    fn an_account_knows_its_sessions_devices_and_of_the_others_those_used_last(
+        used in proptest::collection::btree_map(0_u8..40, 0_u64..1_000, 0..30),
+        with_session in proptest::collection::btree_set(0_u8..40, 0..10),
+        new in 0_u8..40,
+    ) {
+        let key = |id: u8| DeviceId::from_bytes([id; 16]).key();
+        let device = |minute| Device { known: Some(DeviceUse::from_stored(minute)), ..Device::default() };
+        let of_device = |id| Session { device: DeviceId::from_bytes([id; 16]), ..plain(id) };
+        let held = UserSessions {
+            sessions: with_session.iter().map(|id| of_device(*id)).collect(),
+            devices: used.iter().map(|(id, minute)| (key(*id), device(*minute))).collect(),
+            ..UserSessions::default()
+        };
+        let keep = Session { id: SessionId::from_bytes([99; 16]), ..of_device(new) };
+        let gone: Vec<_> = held.surplus(&keep, 20, START).devices.into_iter().map(|(key, _)| key).collect();
+        let stays = |id: &u8| !gone.contains(&key(*id));
+        let in_use = |id: &u8| with_session.contains(id) || *id == new;
+        prop_assert!(used.keys().filter(|id| in_use(id)).all(stays));
+        let left = used.keys().filter(|id| stays(id)).count() + usize::from(!used.contains_key(&new));
+        let needed = used.keys().filter(|id| in_use(id)).count() + usize::from(!used.contains_key(&new));
+        prop_assert!(left <= MOST_DEVICES.max(needed));
+        prop_assert!(gone.is_empty() || left == MOST_DEVICES.max(needed), "no more than needed");
+        let newest_gone = used.iter().filter(|(id, _)| !stays(id)).map(|(_, minute)| minute).max();
+        let oldest_left = used.iter().filter(|(id, _)| stays(id) && !in_use(id)).map(|(_, minute)| minute).min();
+        prop_assert!(newest_gone.zip(oldest_left).is_none_or(|(gone, left)| gone <= left));
     }
 }
 
@@ -551,12 +707,21 @@ struct Model {
     counter: u32,
     rotated_at: Timestamp,
     idle_until: Timestamp,
+    generation: u32,
+    repeated_to: u32,
     ended: bool,
     events: usize,
 }
 
 impl Model {
-    fn refresh(&mut self, presented: u32, own_device: bool, grace: Duration, now: Timestamp) -> Answer {
+    /// `generation` is that of the session's own device token, if one was presented.
+    fn refresh(
+        &mut self,
+        presented: u32,
+        generation: Option<u32>,
+        grace: Duration,
+        now: Timestamp,
+    ) -> Answer {
         let over = now >= self.idle_until || now >= START + DAY * 90;
         if self.ended || over || presented > self.counter {
             return Answer::Invalid;
@@ -567,7 +732,22 @@ impl Model {
             self.idle_until = now + DAY * 14;
             return Answer::Tokens(self.counter);
         }
-        if presented + 1 == self.counter && (own_device || now < self.rotated_at + grace) {
+        let in_grace = now < self.rotated_at + grace;
+        if presented + 1 == self.counter && in_grace {
+            return Answer::Tokens(self.counter);
+        }
+        if presented + 1 == self.counter && generation == Some(self.generation) {
+            self.counter += 1;
+            self.generation += 1;
+            self.repeated_to = self.counter;
+            self.rotated_at = now;
+            self.idle_until = now + DAY * 14;
+            return Answer::Tokens(self.counter);
+        }
+        let repeated = self.counter == self.repeated_to
+            && presented + 2 == self.counter
+            && generation.is_some_and(|generation| generation + 1 == self.generation);
+        if repeated && in_grace {
             return Answer::Tokens(self.counter);
         }
         self.ended = true;
@@ -590,12 +770,13 @@ fn refreshes_in_any_order_are_answered_as_the_model_answers_them() {
         .run(&histories, |(grace, choices)| {
             let grace = [0, 10, 60][grace];
             let scene = Scene::new(grace);
-            let (mine, foreign) =
-                (device_token(DEVICE, START), device_token(DeviceId::from_bytes([9; 16]), START));
+            let foreign = device_token(DeviceId::from_bytes([9; 16]), START);
             let mut model = Model {
                 counter: 0,
                 rotated_at: START,
                 idle_until: START + DAY * 14,
+                generation: 0,
+                repeated_to: 0,
                 ended: false,
                 events: 0,
             };
@@ -606,12 +787,18 @@ fn refreshes_in_any_order_are_answered_as_the_model_answers_them() {
                         // Mostly the current token or the one before, sometimes any other.
                         let behind = [0, 0, 0, 0, 1, 1, 1, 2, 3, 7][detail as usize % 10];
                         let presented = model.counter.wrapping_sub(behind);
+                        // The current generation, the one before, or one that is not there yet.
+                        let older = [0, 0, 0, 1, u32::MAX][(detail / 7) as usize % 5];
+                        let generation = model.generation.wrapping_sub(older);
+                        let mine = device_token_of(generation);
                         let device = [None, None, Some(&mine), Some(&foreign)][(detail / 10) as usize % 4];
                         // Only a caller who may rotate can lose the reply of a rotation.
                         let replies =
                             if (detail / 40).is_multiple_of(5) { vec![Reply::Repeated] } else { Vec::new() };
-                        let expected =
-                            model.refresh(presented, device == Some(&mine), scene.policy.grace, scene.now());
+                        let expected = {
+                            let own = (device == Some(&mine)).then_some(generation);
+                            model.refresh(presented, own, scene.policy.grace, scene.now())
+                        };
                         let text = token(scene.session, presented);
                         let answered = scene.refresh_with(&text, device.map(String::as_str), replies);
                         prop_assert_eq!(answered, expected);

@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 use crate::{
     accounts::AccountKey,
     clock::Timestamp,
-    ids::{DeviceId, FactorId, OperationId, UserId},
+    ids::{DeviceKey, FactorId, OperationId, UserId},
 };
 
 /// Names a pool. Strings of stored data stay out of it but for hashes and ids.
@@ -21,22 +21,22 @@ impl PoolKey {
         Self(format!("login#{account}"))
     }
 
-    /// Sign-ins to an account from a device that it knows.
-    pub fn known_device(account: AccountKey, device: DeviceId) -> Self {
-        Self(format!("login#{account}#{device}"))
-    }
-
-    /// Passwords given by somebody who is signed in already.
+    /// Passwords given by somebody who is signed in already, where the device's own pool has no room.
     pub fn reauthentication(user: UserId) -> Self {
         Self(format!("reauthentication#{user}"))
     }
 
-    /// Codes of one factor.
+    /// Codes of one factor from devices that the account does not know.
     pub fn factor(user: UserId, factor: FactorId) -> Self {
         Self(format!("factor#{user}#{factor}"))
     }
 
-    /// Recovery codes of one user.
+    /// Codes of all kinds from a device that the account knows.
+    pub fn codes_of_device(user: UserId, device: DeviceKey) -> Self {
+        Self(format!("factor#{user}#{device}"))
+    }
+
+    /// Recovery codes of one user from devices that the account does not know.
     pub fn recovery_codes(user: UserId) -> Self {
         Self(format!("factor#{user}#recovery"))
     }
@@ -144,6 +144,11 @@ impl Pool {
     pub fn locked_until(&self, policy: &PoolPolicy, now: Timestamp) -> Option<Timestamp> {
         let until = self.last + policy.lock(self.probes);
         (self.failed(now) >= policy.limit && now < until).then_some(until)
+    }
+
+    /// Whether it holds nothing that counts.
+    pub fn is_empty(&self) -> bool {
+        self.used == 0 && self.total == 0
     }
 
     /// Decides about one more attempt, for which the first, unread write found no room.

@@ -2,12 +2,16 @@
 
 use std::time::Duration;
 
-use super::{Attempts, Decision, Pool, PoolKey, PoolPolicy, Reserved};
+use super::{
+    AddressLimit, Attempts, BucketState, Decision, Device, DeviceAttempt, DeviceAttempts, DeviceReserved,
+    DeviceSuccess, KnownDevice, Pool, PoolKey, PoolPolicy, Reserved, device::policy_of_devices,
+};
 use crate::{
     clock::Timestamp,
     env::Env,
     ids::OperationId,
     random::RandomUnavailable,
+    sessions::{Added, Session, UserSessions},
     store::{StoreError, StoreResult},
 };
 
@@ -16,6 +20,8 @@ use crate::{
 pub struct Reservation {
     pub key: PoolKey,
     pub operation: OperationId,
+    /// The rules of its pool.
+    pub policy: PoolPolicy,
     /// What a success takes off the pool.
     pub clearing: Clearing,
 }
@@ -75,6 +81,103 @@ const LONGEST_WAIT: Duration = Duration::from_millis(250);
 /// The promise of a ceiling on writes: this many conditional writes an attempt, at most.
 const MOST_WRITES: u32 = 40;
 
+/// Where attempts are counted.
+trait Place: Sync {
+    /// What a write shows.
+    type Shown: Send;
+
+    fn policy(&self) -> &PoolPolicy;
+
+    fn reserve(&self, now: Timestamp) -> impl Future<Output = StoreResult<Tried<Self::Shown>>> + Send;
+
+    /// With compare-and-swap.
+    fn replace(
+        &self,
+        seen: &Pool,
+        next: &Pool,
+    ) -> impl Future<Output = StoreResult<Tried<Self::Shown>>> + Send;
+}
+
+enum Tried<S> {
+    Yes(S, Pool),
+    No(S, Pool),
+    /// There is no such place for this attempt.
+    Nowhere,
+}
+
+struct InPool<'a, P> {
+    ports: &'a P,
+    key: &'a PoolKey,
+    operation: OperationId,
+    policy: &'a PoolPolicy,
+}
+
+impl From<Reserved> for Tried<()> {
+    fn from(reserved: Reserved) -> Self {
+        match reserved {
+            Reserved::Yes(pool) => Self::Yes((), pool),
+            Reserved::No(pool) => Self::No((), pool),
+        }
+    }
+}
+
+impl<P: Attempts> Place for InPool<'_, P> {
+    type Shown = ();
+
+    fn policy(&self) -> &PoolPolicy {
+        self.policy
+    }
+
+    async fn reserve(&self, now: Timestamp) -> StoreResult<Tried<()>> {
+        self.ports.reserve(self.key, self.operation, self.policy, now).await.map(Tried::from)
+    }
+
+    async fn replace(&self, seen: &Pool, next: &Pool) -> StoreResult<Tried<()>> {
+        self.ports.replace(self.key, seen.version, next, self.policy).await.map(Tried::from)
+    }
+}
+
+struct AtDevice<'a, P> {
+    ports: &'a P,
+    env: Env<'a>,
+    attempt: DeviceAttempt,
+}
+
+impl<P> AtDevice<'_, P> {
+    fn tried(&self, reserved: DeviceReserved) -> Tried<UserSessions> {
+        let (reserved, held) = match reserved {
+            DeviceReserved::Yes(held) => (true, held),
+            DeviceReserved::No(Some(held)) => (false, held),
+            DeviceReserved::No(None) => return Tried::Nowhere,
+        };
+        let device = held.device(self.attempt.key());
+        let pool = device.map(|device| device.pool.clone()).unwrap_or_default();
+        if reserved || pool.reserved.contains_key(&self.attempt.operation) {
+            return Tried::Yes(held, pool);
+        }
+        let now = self.env.now();
+        let listed = device.and_then(|device| device.known);
+        let has_room = listed.is_some_and(|used| used.has_room(&self.attempt.budget, now));
+        if held.epoch == self.attempt.of.epoch && has_room { Tried::No(held, pool) } else { Tried::Nowhere }
+    }
+}
+
+impl<P: DeviceAttempts> Place for AtDevice<'_, P> {
+    type Shown = UserSessions;
+
+    fn policy(&self) -> &PoolPolicy {
+        &self.attempt.policy
+    }
+
+    async fn reserve(&self, now: Timestamp) -> StoreResult<Tried<UserSessions>> {
+        self.ports.reserve_device(&self.attempt, now).await.map(|reserved| self.tried(reserved))
+    }
+
+    async fn replace(&self, seen: &Pool, next: &Pool) -> StoreResult<Tried<UserSessions>> {
+        self.ports.replace_device(&self.attempt, seen, next).await.map(|reserved| self.tried(reserved))
+    }
+}
+
 /// Claims an attempt before anything is checked.
 ///
 /// The first write decides without reading in the usual case. Where it finds no room, what it was shown is decided on by
@@ -90,17 +193,69 @@ pub async fn reserve<P: Attempts>(
     policy: &PoolPolicy,
 ) -> Result<Reservation, ReserveError> {
     let operation = env.operation()?;
+    let place = InPool { ports, key: &key, operation, policy };
+    match claim(&place, env, operation).await? {
+        Some(((), pool)) => {
+            Ok(Reservation { clearing: Clearing::of(&pool, env.now()), key, operation, policy: *policy })
+        }
+        // A pool of the Throttle table is there for whoever asks.
+        None => Err(ReserveError::Locked { retry_after: LOST }),
+    }
+}
+
+/// An attempt of a known device. It must be settled; one that is not counts as failed.
+#[derive(Debug, Clone)]
+pub struct DeviceReservation {
+    pub of: KnownDevice,
+    pub operation: OperationId,
+    pub policy: PoolPolicy,
+    pub clearing: Clearing,
+    /// The item as the reservation showed it.
+    pub seen: UserSessions,
+}
+
+/// As [`reserve`], in the pool of a device. `None` when it is a stranger: the account does not know it, the epoch has passed,
+/// or its budget is used up.
+///
+/// # Errors
+/// [`ReserveError`].
+pub async fn reserve_for_device<P: DeviceAttempts>(
+    ports: &P,
+    env: Env<'_>,
+    of: KnownDevice,
+    policy: &PoolPolicy,
+    budget: &AddressLimit,
+) -> Result<Option<DeviceReservation>, ReserveError> {
+    let operation = env.operation()?;
+    let attempt = DeviceAttempt { of, operation, policy: policy_of_devices(policy), budget: *budget };
+    let claimed = claim(&AtDevice { ports, env, attempt }, env, operation).await?;
+    Ok(claimed.map(|(seen, pool)| {
+        let clearing = Clearing::of(&pool, env.now());
+        DeviceReservation { of, operation, policy: attempt.policy, clearing, seen }
+    }))
+}
+
+/// What somebody is told who lost every race: try again at once.
+const LOST: Duration = Duration::from_secs(1);
+
+async fn claim<L: Place>(
+    place: &L,
+    env: Env<'_>,
+    operation: OperationId,
+) -> Result<Option<(L::Shown, Pool)>, ReserveError> {
+    let policy = place.policy();
     let started = env.now();
     let mut wait = FIRST_WAIT;
-    let mut outcome = ports.reserve(&key, operation, policy, started).await?;
+    let mut outcome = place.reserve(started).await?;
     for writes in 1..=MOST_WRITES {
         let pool = match outcome {
-            Reserved::Yes(pool) => return Ok(reservation(key, operation, &pool, env.now())),
+            Tried::Yes(shown, pool) => return Ok(Some((shown, pool))),
             // The write that made it was repeated because its reply was lost.
-            Reserved::No(pool) if pool.reserved.contains_key(&operation) => {
-                return Ok(reservation(key, operation, &pool, env.now()));
+            Tried::No(shown, pool) if pool.reserved.contains_key(&operation) => {
+                return Ok(Some((shown, pool)));
             }
-            Reserved::No(pool) => pool,
+            Tried::No(_, pool) => pool,
+            Tried::Nowhere => return Ok(None),
         };
         // Only here, where it is known that the last of them did not win.
         if writes == MOST_WRITES {
@@ -111,7 +266,7 @@ pub async fn reserve<P: Attempts>(
         outcome = match pool.decide(operation, policy, now) {
             // Others keep coming first, or answers are late. The first look counts whatever the patience.
             Decision::Admit(_) if impatient && writes > 1 => break,
-            Decision::Admit(next) => ports.replace(&key, pool.version, &next, policy).await?,
+            Decision::Admit(next) => place.replace(&pool, &next).await?,
             Decision::Locked(retry_after) => return Err(ReserveError::Locked { retry_after }),
             Decision::Shut => return Err(ReserveError::Shut { retry_after: policy.longest_lock }),
             Decision::Busy => {
@@ -120,15 +275,11 @@ pub async fn reserve<P: Attempts>(
                 }
                 env.clock.sleep(jittered(env, wait)?).await;
                 wait = wait.saturating_mul(3).div_f32(2.0).min(LONGEST_WAIT);
-                ports.reserve(&key, operation, policy, env.now()).await?
+                place.reserve(env.now()).await?
             }
         };
     }
-    Err(ReserveError::Locked { retry_after: Duration::from_secs(1) })
-}
-
-fn reservation(key: PoolKey, operation: OperationId, pool: &Pool, now: Timestamp) -> Reservation {
-    Reservation { key, operation, clearing: Clearing::of(pool, now) }
+    Err(ReserveError::Locked { retry_after: LOST })
 }
 
 /// Between half of `wait` and all of it, so that those who wait do not return together.
@@ -138,6 +289,27 @@ fn jittered(env: Env<'_>, wait: Duration) -> Result<Duration, RandomUnavailable>
     Ok(half + half.saturating_mul(u32::from(byte)) / 255)
 }
 
+/// What a failure made of its pool.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Settled {
+    pub locked: bool,
+    pub shut: bool,
+}
+
+impl Settled {
+    fn of(pool: Option<&Pool>, policy: &PoolPolicy, now: Timestamp) -> Self {
+        pool.map_or_else(Self::default, |pool| Self {
+            locked: pool.locked_until(policy, now).is_some(),
+            shut: pool.is_shut(policy, now),
+        })
+    }
+
+    /// Whether the next attempt is refused.
+    pub const fn refuses(self) -> bool {
+        self.locked || self.shut
+    }
+}
+
 /// Settles as failed. `true` when this failure locked the pool.
 ///
 /// # Errors
@@ -145,12 +317,87 @@ fn jittered(env: Env<'_>, wait: Duration) -> Result<Duration, RandomUnavailable>
 pub async fn settle_failure<P: Attempts>(
     ports: &P,
     env: Env<'_>,
-    policy: &PoolPolicy,
     reservation: &Reservation,
 ) -> StoreResult<bool> {
-    let now = env.now();
-    let after = ports.settle_failure(&reservation.key, reservation.operation, now).await?;
-    Ok(after.is_some_and(|pool| pool.locked_until(policy, now).is_some() || pool.is_shut(policy, now)))
+    reservation.fail(ports, env).await.map(Settled::refuses)
+}
+
+impl Reservation {
+    /// Settles as failed.
+    ///
+    /// # Errors
+    /// As [`settle_failure`].
+    pub async fn fail<P: Attempts>(&self, ports: &P, env: Env<'_>) -> StoreResult<Settled> {
+        let now = env.now();
+        let after = ports.settle_failure(&self.key, self.operation, now).await?;
+        Ok(Settled::of(after.as_ref(), &self.policy, now))
+    }
+}
+
+impl DeviceReservation {
+    fn device(&self) -> Option<&Device> {
+        self.seen.device(self.of.device.key())
+    }
+
+    /// What the device has left of its minute.
+    pub fn budget(&self, limit: &AddressLimit, now: Timestamp) -> Option<BucketState> {
+        self.device().and_then(|device| device.known).map(|used| used.budget(limit, now))
+    }
+
+    pub fn generation(&self) -> u32 {
+        self.device().map_or(0, |device| device.generation.number)
+    }
+
+    /// Settles as failed.
+    ///
+    /// # Errors
+    /// As [`settle_failure`].
+    pub async fn fail<P: DeviceAttempts>(&self, ports: &P, env: Env<'_>) -> StoreResult<Settled> {
+        let now = env.now();
+        let after = ports.settle_device_failure(self.of, self.operation, now).await?;
+        Ok(Settled::of(after.as_ref(), &self.policy, now))
+    }
+
+    /// Settles as succeeded, and adds the session that begins with it.
+    ///
+    /// # Errors
+    /// Storage.
+    pub async fn succeed<P: DeviceAttempts>(
+        &self,
+        ports: &P,
+        env: Env<'_>,
+        session: Option<&Session>,
+    ) -> StoreResult<Added> {
+        let Self { of, operation, clearing, seen, .. } = self;
+        let success = DeviceSuccess {
+            of: *of,
+            operation: *operation,
+            seen,
+            clearing,
+            counts: true,
+            session,
+            now: env.now(),
+        };
+        ports.settle_device_success(&success).await
+    }
+
+    /// Gives the attempt back: nothing was checked.
+    ///
+    /// # Errors
+    /// Storage. The reservation then expires and counts as failed.
+    pub async fn release<P: DeviceAttempts>(&self, ports: &P, env: Env<'_>) -> StoreResult<()> {
+        let Self { of, operation, seen, .. } = self;
+        let success = DeviceSuccess {
+            of: *of,
+            operation: *operation,
+            seen,
+            clearing: &Clearing::default(),
+            counts: false,
+            session: None,
+            now: env.now(),
+        };
+        ports.settle_device_success(&success).await.map(drop)
+    }
 }
 
 /// Settles as succeeded: the pool is clear but for what is in flight.
@@ -167,4 +414,40 @@ pub async fn settle_success<P: Attempts>(ports: &P, reservation: &Reservation) -
 /// Storage. The reservation then expires and counts as failed.
 pub async fn release<P: Attempts>(ports: &P, reservation: &Reservation) -> StoreResult<()> {
     ports.settle_success(&reservation.key, reservation.operation, &Clearing::default()).await
+}
+
+/// An attempt at a password, wherever it is counted.
+#[derive(Debug, Clone)]
+pub enum PasswordAttempt {
+    OfDevice(Box<DeviceReservation>),
+    InPool(Reservation),
+}
+
+impl PasswordAttempt {
+    /// # Errors
+    /// As [`settle_failure`].
+    pub async fn fail<P: Attempts + DeviceAttempts>(&self, ports: &P, env: Env<'_>) -> StoreResult<Settled> {
+        match self {
+            Self::OfDevice(reservation) => reservation.fail(ports, env).await,
+            Self::InPool(reservation) => reservation.fail(ports, env).await,
+        }
+    }
+
+    /// # Errors
+    /// As [`settle_success`].
+    pub async fn succeed<P: Attempts + DeviceAttempts>(&self, ports: &P, env: Env<'_>) -> StoreResult<()> {
+        match self {
+            Self::OfDevice(reservation) => reservation.succeed(ports, env, None).await.map(drop),
+            Self::InPool(reservation) => settle_success(ports, reservation).await,
+        }
+    }
+
+    /// # Errors
+    /// As [`release`].
+    pub async fn release<P: Attempts + DeviceAttempts>(&self, ports: &P, env: Env<'_>) -> StoreResult<()> {
+        match self {
+            Self::OfDevice(reservation) => reservation.release(ports, env).await,
+            Self::InPool(reservation) => release(ports, reservation).await,
+        }
+    }
 }

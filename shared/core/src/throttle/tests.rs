@@ -83,7 +83,7 @@ impl Scene {
     }
 
     fn fail(&self, reservation: &Reservation) -> bool {
-        finish(settle_failure(&self.port(), self.env(), &self.policy, reservation)).unwrap()
+        finish(settle_failure(&self.port(), self.env(), reservation)).unwrap()
     }
 
     fn succeed(&self, reservation: &Reservation) {
@@ -492,10 +492,10 @@ fn pools_of_different_things_have_different_names() {
     let (account, user) =
         (crate::accounts::AccountKey::from_bytes([1; 16]), crate::ids::UserId::from_bytes([1; 16]));
     let (device, factor) =
-        (crate::ids::DeviceId::from_bytes([1; 16]), crate::ids::FactorId::from_bytes([1; 16]));
+        (crate::ids::DeviceId::from_bytes([1; 16]).key(), crate::ids::FactorId::from_bytes([1; 16]));
     let names = std::collections::BTreeSet::from([
         PoolKey::strangers(account),
-        PoolKey::known_device(account, device),
+        PoolKey::codes_of_device(user, device),
         PoolKey::reauthentication(user),
         PoolKey::factor(user, factor),
         PoolKey::recovery_codes(user),

@@ -8,7 +8,7 @@ mod opaque;
 mod refresh;
 
 pub use access::{AccessClaims, Audience, CLIENT_ID, ProofClaims, issue_access_token, verify_access_token};
-pub use device::{DeviceToken, issue_device_token, open_device_token};
+pub use device::{DeviceBound, DeviceToken, issue_device_token, open_device_token};
 pub use jwt::TokenError;
 pub use mfa::{MfaClaims, issue_mfa_token, verify_mfa_token};
 pub use refresh::{RefreshToken, is_forged_refresh_token, issue_refresh_token, open_refresh_token};

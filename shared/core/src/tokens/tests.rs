@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    accounts::AccountKey,
+    accounts::{AccountKey, Epoch},
     clock::Timestamp,
     ids::{DeviceId, SessionId, UserId},
     keyring::tests::{document, keyring},
@@ -62,16 +62,21 @@ fn a_token_signed_with_a_rotated_key_is_read_until_the_key_is_revoked() {
 fn a_device_token_counts_for_its_time_only() {
     let keyring = keyring();
     let account = AccountKey::from_bytes([3; 16]);
-    let token = DeviceToken {
-        device: DeviceId::from_bytes([4; 16]),
-        account,
-        issued_at: Timestamp::from_seconds(1_000),
-    };
-    let issued = issue_device_token(&keyring, &token);
-    let open = |now| open_device_token(&keyring, issued.expose(), Timestamp::from_seconds(now));
-    assert_eq!(open(1_001), Some(token));
-    assert_eq!(open(1_000 + DEVICE_LIFETIME.as_secs()), None);
-    assert_eq!(open_refresh_token(&keyring, issued.expose()), None);
+    let bound = DeviceBound { user: UserId::from_bytes([5; 16]), epoch: Epoch(6), generation: 7 };
+    // Those of releases before say nothing of the account's state.
+    for bound in [Some(bound), None] {
+        let token = DeviceToken {
+            device: DeviceId::from_bytes([4; 16]),
+            account,
+            issued_at: Timestamp::from_seconds(1_000),
+            bound,
+        };
+        let issued = issue_device_token(&keyring, &token);
+        let open = |now| open_device_token(&keyring, issued.expose(), Timestamp::from_seconds(now));
+        assert_eq!(open(1_001), Some(token));
+        assert_eq!(open(1_000 + DEVICE_LIFETIME.as_secs()), None);
+        assert_eq!(open_refresh_token(&keyring, issued.expose()), None);
+    }
 }
 
 proptest! {

@@ -1,7 +1,7 @@
 //! `sallyport explain user`.
 
 use sallyport_core::{
-    accounts::{self, Attempted, Credential, Email, LoginRecord, Status},
+    accounts::{AccountPool, Attempted, Credential, Email, LoginRecord, Status},
     checks::Component,
     clock::Timestamp,
     flags::{BlockSubject, Flags, ReadFlags as _},
@@ -71,9 +71,15 @@ async fn of_state(target: &Target, deployment: &Deployment, email: &Email) -> Re
     let now = deployment.now();
     let user = record.as_ref().map(|record| record.user);
     let keys = match &record {
-        Some(record) => accounts::pools(record, &deployment.store.sessions(record.user).await?),
+        Some(record) => {
+            let held = deployment.store.sessions(record.user).await?;
+            pools::all(deployment, record, &held).await?
+        }
         // Locks do not ask whether there is an account.
-        None => vec![(Attempted::SignInFromUnknownDevices, PoolKey::strangers(email.account_key()))],
+        None => {
+            let strangers = PoolKey::strangers(email.account_key());
+            vec![(Attempted::SignInFromUnknownDevices, AccountPool::Stored(strangers))]
+        }
     };
     let policy = PoolPolicy::default();
     let policy = flags.emergency(now).map_or(policy, |emergency| emergency.pool(&policy));
@@ -139,8 +145,13 @@ fn locked(email: &Email, pool: &PoolReport) -> Option<Cause> {
         PoolState::Shut => ("shut", "shut after"),
     };
     let page = if pool.attempts.contains("code") { "mfa-issues" } else { "lockouts-rising" };
-    let words =
-        format!("{}: {words} {} failed attempts", pool.attempts, pool.failed.max(pool.failed_in_a_row));
+    let failed = pool.failed.max(pool.failed_in_a_row);
+    let after = if pool.gives_way {
+        "; counted with unknown devices' attempts, and refused only with these"
+    } else {
+        ""
+    };
+    let words = format!("{}: {words} {failed} failed attempts{after}", pool.attempts);
     let cause = Cause::new(code, page, words).command(format!("sallyport user unlock {email}"));
     Some(match pool.until {
         Some(until) => cause.until(until),

@@ -1,10 +1,11 @@
 //! The pools of attempts of one account: where it can be locked out, and whether it is.
 
 use sallyport_core::{
-    accounts::{self, Attempted, LoginRecord},
+    accounts::{self, AccountPool, Attempted, LoginRecord},
     clock::Timestamp,
+    mfa::ManageFactors as _,
     sessions::UserSessions,
-    throttle::{Attempts as _, Pool, PoolKey, PoolPolicy},
+    throttle::{Attempts as _, DEVICE_SHUT_AFTER, Pool, PoolPolicy},
 };
 use serde::Serialize;
 
@@ -15,8 +16,10 @@ use crate::{deployment::Deployment, failure::Failure};
 pub(crate) struct PoolReport {
     /// What is attempted, for people.
     pub(crate) attempts: String,
-    /// Key of the item in the Throttle table.
+    /// Key of the item in the Throttle table, or the device whose attributes of the sessions' item it is.
     pub(crate) key: String,
+    /// Whether attempts that it refuses are counted with the strangers': then it refuses nobody.
+    pub(crate) gives_way: bool,
     pub(crate) state: PoolState,
     /// Since the last success or quiet window.
     pub(crate) failed: u32,
@@ -47,7 +50,12 @@ impl PoolState {
 }
 
 impl PoolReport {
-    fn of(attempts: String, key: &PoolKey, pool: &Pool, policy: &PoolPolicy, now: Timestamp) -> Self {
+    fn of(attempted: Attempted, key: String, pool: &Pool, policy: &PoolPolicy, now: Timestamp) -> Self {
+        let gives_way = attempted.gives_way();
+        let policy = &PoolPolicy {
+            shut_after: if gives_way { DEVICE_SHUT_AFTER } else { policy.shut_after },
+            ..*policy
+        };
         let until = pool.locked_until(policy, now);
         let state = if pool.is_shut(policy, now) {
             PoolState::Shut
@@ -57,8 +65,9 @@ impl PoolReport {
             PoolState::Open
         };
         Self {
-            attempts,
-            key: key.to_string(),
+            attempts: words(attempted),
+            key,
+            gives_way,
             state,
             failed: pool.failed(now),
             failed_in_a_row: pool.failed_in_a_row(now),
@@ -77,7 +86,20 @@ pub(crate) async fn read(
     record: &LoginRecord,
     held: &UserSessions,
 ) -> Result<Vec<PoolReport>, Failure> {
-    read_all(deployment, accounts::pools(record, held), &PoolPolicy::default()).await
+    read_all(deployment, all(deployment, record, held).await?, &PoolPolicy::default()).await
+}
+
+/// All pools of an account.
+///
+/// # Errors
+/// Storage.
+pub(crate) async fn all(
+    deployment: &Deployment,
+    record: &LoginRecord,
+    held: &UserSessions,
+) -> Result<Vec<(Attempted, AccountPool)>, Failure> {
+    let factors = deployment.store.factors(record.user).await?;
+    Ok(accounts::pools(record, held, &factors))
 }
 
 /// Those of `pools` that hold anything, under the limits of `policy`.
@@ -86,13 +108,17 @@ pub(crate) async fn read(
 /// Storage.
 pub(crate) async fn read_all(
     deployment: &Deployment,
-    pools: Vec<(Attempted, PoolKey)>,
+    pools: Vec<(Attempted, AccountPool)>,
     policy: &PoolPolicy,
 ) -> Result<Vec<PoolReport>, Failure> {
     let mut found = Vec::new();
-    for (attempted, key) in pools {
-        if let Some(pool) = deployment.store.pool(&key).await? {
-            let report = PoolReport::of(words(attempted), &key, &pool, policy, deployment.now());
+    for (attempted, pool) in pools {
+        let (key, pool) = match pool {
+            AccountPool::Stored(key) => (key.to_string(), deployment.store.pool(&key).await?),
+            AccountPool::OfDevice(device, pool) => (device.to_string(), Some(pool)),
+        };
+        if let Some(pool) = pool {
+            let report = PoolReport::of(attempted, key, &pool, policy, deployment.now());
             if report.failed_in_a_row > 0 || report.failed > 0 {
                 found.push(report);
             }
@@ -104,22 +130,23 @@ pub(crate) async fn read_all(
 fn words(attempted: Attempted) -> String {
     match attempted {
         Attempted::SignInFromUnknownDevices => "sign-in from unknown devices".to_owned(),
-        Attempted::SignInFromDevice(device) => format!("sign-in from {device}"),
+        Attempted::PasswordFromDevice(device) => format!("password from {device}"),
         Attempted::Reauthentication => "password when signed in".to_owned(),
         Attempted::CodesOf(factor) => format!("codes of {factor}"),
         Attempted::RecoveryCodes => "recovery codes".to_owned(),
+        Attempted::CodesFromDevice(device) => format!("codes from {device}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use sallyport_core::accounts::{AccountKey, Email};
+    use sallyport_core::ids::DeviceId;
 
     use super::*;
 
     fn report(pool: &Pool, now: Timestamp) -> PoolReport {
-        let account: AccountKey = "ada@example.com".parse::<Email>().unwrap().account_key();
-        PoolReport::of("sign-in".to_owned(), &PoolKey::strangers(account), pool, &PoolPolicy::default(), now)
+        let attempted = Attempted::SignInFromUnknownDevices;
+        PoolReport::of(attempted, "login#".to_owned(), pool, &PoolPolicy::default(), now)
     }
 
     #[test]
@@ -130,5 +157,9 @@ mod tests {
         let locked = report(&pool(5, 5), now);
         assert_eq!((locked.state, locked.locked_until), (PoolState::Locked, Some(1_000_030)));
         assert_eq!(report(&pool(5, 100), now).state, PoolState::Shut);
+        let device = Attempted::PasswordFromDevice(DeviceId::from_bytes([1; 16]).key());
+        let of_device =
+            |pool| PoolReport::of(device, String::new(), &pool, &PoolPolicy::default(), now).state;
+        assert_eq!((of_device(pool(5, 19)), of_device(pool(5, 20))), (PoolState::Locked, PoolState::Shut));
     }
 }

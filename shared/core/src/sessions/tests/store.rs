@@ -7,16 +7,17 @@ use std::{
 };
 
 use super::super::{
-    AddSession, Added, EndSessions, ReadSessions, RotateSession, Rotation, RotationRequest, Session,
-    UserSessions,
+    AddSession, Added, EndSessions, GiveWay, ReadSessions, RotateSession, Rotation, RotationRequest, Session,
+    Surplus, UserSessions,
 };
 use crate::{
     accounts::Epoch,
     audit::SecurityEvent,
-    ids::{SessionId, UserId},
+    ids::{DeviceKey, SessionId, UserId},
     interleaving::turn,
     messages::Message,
     store::{StoreError, StoreResult},
+    throttle::{DeviceUse, Generation},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +59,27 @@ impl Store {
         Rotation::Refused((self.held != UserSessions::default()).then(|| self.held.clone()))
     }
 
+    fn repeat(&mut self, request: RotationRequest, device: DeviceKey, generation: u32) -> Rotation {
+        let held = self.held.device(device).map(|device| device.generation.number).unwrap_or_default();
+        if held != generation {
+            return Rotation::Refused(Some(self.held.clone()));
+        }
+        let rotated = self.rotate(request);
+        if let Rotation::Rotated(session) = &rotated {
+            let device = self.held.devices.entry(device).or_default();
+            device.known.get_or_insert(DeviceUse::first(request.now));
+            device.generation = Generation { number: generation + 1, counter: session.counter };
+        }
+        rotated
+    }
+
+    fn give_way(&mut self, surplus: &Surplus, event: Option<&SecurityEvent>) {
+        let gone: Vec<_> = surplus.over.iter().chain(&surplus.displaced).copied().collect();
+        self.held.sessions.retain(|session| !gone.contains(&session.id));
+        self.held.devices.retain(|key, _| !surplus.devices.iter().any(|(gone, _)| gone == key));
+        self.events.extend(event.cloned());
+    }
+
     fn end(&mut self, sessions: &[SessionId], event: &SecurityEvent, message: Option<&Message>) {
         self.held.sessions.retain(|session| !sessions.contains(&session.id));
         // Written twice is written once.
@@ -73,6 +95,8 @@ impl Store {
         }
         self.held.sessions.retain(|held| held.id != session.id);
         self.held.sessions.push(session.clone());
+        let device = self.held.devices.entry(session.device.key()).or_default();
+        device.known = Some(DeviceUse::first(session.created_at));
         Added::Among(self.held.clone())
     }
 
@@ -141,7 +165,7 @@ impl Port {
     pub(super) async fn disable(&self) {
         turn().await;
         let mut store = self.store();
-        store.held = UserSessions { epoch: Epoch(1), sessions: Vec::new() };
+        store.held = UserSessions { epoch: Epoch(1), ..UserSessions::default() };
         store.disabled = true;
         store.told.insert(self.actor, 1);
     }
@@ -150,6 +174,21 @@ impl Port {
 impl RotateSession for Port {
     async fn rotate(&self, request: RotationRequest) -> StoreResult<Rotation> {
         self.call(|store| store.rotate(request)).await
+    }
+
+    async fn repeat(
+        &self,
+        request: RotationRequest,
+        device: DeviceKey,
+        generation: u32,
+    ) -> StoreResult<Rotation> {
+        self.call(|store| store.repeat(request, device, generation)).await
+    }
+}
+
+impl GiveWay for Port {
+    async fn give_way(&self, _: UserId, surplus: &Surplus, event: Option<&SecurityEvent>) -> StoreResult<()> {
+        self.call(|store| store.give_way(surplus, event)).await
     }
 }
 

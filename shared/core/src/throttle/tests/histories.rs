@@ -53,7 +53,7 @@ async fn attempt(port: Port, policy: PoolPolicy, random: Counting, ending: Endin
             }
             let settled = match ending {
                 Ending::Succeeds => settle_success(&port, &reservation).await,
-                Ending::Fails => settle_failure(&port, env, &policy, &reservation).await.map(drop),
+                Ending::Fails => settle_failure(&port, env, &reservation).await.map(drop),
                 Ending::Crashes => return,
                 Ending::Released => {
                     port.store().model.released.insert(operation);
