@@ -11,10 +11,12 @@ use crate::{
 };
 
 /// Variables that a person may set for the functions; what says where the services are is not among them.
-pub const OVERRIDABLE: [&str; 13] = [
+pub const OVERRIDABLE: [&str; 15] = [
     "SALLYPORT_ISSUER",
     "SALLYPORT_AUDIENCE",
     "SALLYPORT_ALLOWED_ORIGINS",
+    "SALLYPORT_ALLOWED_HEADERS",
+    "SALLYPORT_PRODUCT_NAME",
     "SALLYPORT_SIGNING_ALGORITHM",
     "SALLYPORT_REFRESH_GRACE_SECONDS",
     "SALLYPORT_ADDRESS_LIMIT",

@@ -121,6 +121,103 @@ async fn a_session_in_the_body_stays_there_beside_the_cookie_of_another() -> Res
     Ok(())
 }
 
+/// Whether the answer takes the refresh cookie back, and nothing else.
+fn takes_back(answer: &Answer) -> bool {
+    let cookies = answer.cookies();
+    cookies.len() == 1
+        && cookies.iter().all(|(name, value, attributes)| {
+            name == REFRESH
+                && value.is_empty()
+                && attributes.contains("Max-Age=0")
+                && attributes.contains("Path=/")
+        })
+}
+
+#[tokio::test]
+async fn a_dead_refresh_cookie_is_taken_back_by_whoever_refuses_it() -> Result<()> {
+    let backend = Backend::start().await?;
+    let account = backend.account().await?;
+    let spent = {
+        let browser = backend.browser(APP_ORIGIN);
+        let session = browser.log_in(&account).await?;
+        let spent = browser.cookie(REFRESH).unwrap();
+        session.try_refresh().await?.expect(200)?;
+        backend.advance(60).await?;
+        spent
+    };
+    let other = Backend::start().await?;
+    let foreign = other.browser(APP_ORIGIN);
+    foreign.log_in(&other.account().await?).await?;
+    let foreign = foreign.cookie(REFRESH).unwrap();
+    for (what, dead) in [
+        ("empty", String::new()),
+        ("nonsense", "undefined".to_owned()),
+        ("of another deployment", foreign.clone()),
+        ("damaged", format!("{spent}AA")),
+        ("twice", format!("{spent}; {REFRESH}={foreign}")),
+        ("used again", spent.clone()),
+        ("of an ended session", spent.clone()),
+    ] {
+        let cookie = format!("{REFRESH}={dead}");
+        let ask = |path: &str| backend.actor().ask("POST", path).header("cookie", &cookie);
+        // Not to a page that may not use it: that page could log people out.
+        for path in ["/api/v1/auth/refresh", "/api/v1/auth/logout"] {
+            let elsewhere = ask(path).header("origin", "https://evil.example.com").send().await?;
+            assert!(refused(&elsewhere), "{what} {path}");
+        }
+        let answer = ask("/api/v1/auth/refresh").header("origin", APP_ORIGIN).send().await?.expect(401)?;
+        assert!(takes_back(&answer), "refresh, {what}: {:?}", answer.cookies());
+        let answer = ask("/api/v1/auth/logout").header("origin", APP_ORIGIN).send().await?;
+        assert!([204, 401].contains(&answer.status), "logout, {what}: {}", answer.status);
+        assert!(takes_back(&answer), "logout, {what}: {:?}", answer.cookies());
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_cookie_goes_with_its_session_and_stays_with_another() -> Result<()> {
+    let backend = Backend::start().await?;
+    let account = backend.account().await?;
+    let browser = backend.browser(APP_ORIGIN);
+    let ended = browser.log_in(&account).await?;
+    let other = backend.browser(APP_ORIGIN);
+    let live = other.log_in(&account).await?;
+    live.log_out("others").await?.expect(204)?;
+    let proof = json!({"password": account.password});
+    let ask = |cookie: Option<String>| {
+        let ask = backend.actor().ask("POST", "/api/v1/auth/reauthenticate").header("origin", APP_ORIGIN);
+        let ask = ask.header("cookie", &format!("{REFRESH}={}", cookie.unwrap_or_default()));
+        ask.bearer(&ended.access_token).json(&proof)
+    };
+    let answer = ask(browser.cookie(REFRESH)).send().await?.expect(401)?;
+    assert!(takes_back(&answer), "{:?}", answer.cookies());
+    let answer = ask(other.cookie(REFRESH)).send().await?.expect(401)?;
+    assert!(answer.cookies().is_empty(), "the cookie of the live session stays");
+    // A refusal that is not about the cookie leaves it alone.
+    let body = json!({"refresh_token": "spr_AAAA"});
+    for path in ["/api/v1/auth/refresh", "/api/v1/auth/logout"] {
+        let answer = other.post(path, &body).await?.expect(401)?;
+        assert!(answer.cookies().is_empty(), "{path}");
+    }
+    backend.fault(json!({"kind": "refuse"})).await?;
+    let answer = other.ask("POST", "/api/v1/auth/refresh").send().await?.expect(503)?;
+    assert!(answer.cookies().is_empty());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_text_that_is_no_device_token_is_ignored_in_the_body_as_in_the_cookie() -> Result<()> {
+    let backend = Backend::start().await?;
+    let account = backend.account().await?;
+    for text in ["", "undefined", "null", "spd_", "spd_AAAA", "spr_AAAA", "\u{1f512}", &"x".repeat(5000)] {
+        let body = json!({"email": account.email, "password": account.password, "device_token": text});
+        let answer = backend.actor().post("/api/v1/auth/login", &body).await?.expect(200)?;
+        let body = json!({"refresh_token": answer.field("refresh_token"), "device_token": text});
+        backend.actor().post("/api/v1/auth/refresh", &body).await?.expect(200)?;
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn the_device_cookie_makes_the_browser_a_known_device() -> Result<()> {
     let backend = Backend::start().await?;
@@ -207,6 +304,19 @@ async fn a_token_in_the_body_goes_before_the_cookie() -> Result<()> {
     let foreign = backend.browser("https://evil.example.com");
     foreign.set_cookie(REFRESH, &in_jar);
     foreign.try_refresh(answer.field("refresh_token").as_str().unwrap()).await?.expect(200)?;
+    Ok(())
+}
+
+#[tokio::test]
+async fn cookies_on_several_lines_are_read_like_those_on_one() -> Result<()> {
+    let backend = Backend::start().await?;
+    let browser = backend.browser(APP_ORIGIN);
+    browser.log_in(&backend.account().await?).await?;
+    let ask = backend.actor().ask("POST", "/api/v1/auth/refresh").header("origin", APP_ORIGIN);
+    let ask = ask.header("cookie", "theme=dark; name=J%C3%BCrgen");
+    let ask = ask.header("cookie", &format!("{REFRESH}={}", browser.cookie(REFRESH).unwrap()));
+    let answer = ask.send().await?.expect(200)?;
+    assert_eq!(answer.cookies()[0].0, REFRESH);
     Ok(())
 }
 

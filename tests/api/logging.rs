@@ -77,6 +77,7 @@ async fn traffic(backend: &Backend) -> Result<()> {
     let actor = backend.actor();
     for path in [
         "/.well-known/jwks.json",
+        "/.well-known/oauth-authorization-server",
         "/.well-known/openid-configuration",
         "/openapi.json",
         "/health/live",
@@ -87,6 +88,7 @@ async fn traffic(backend: &Backend) -> Result<()> {
         actor.get(path).await?;
     }
     actor.ask("GET", "/metrics").bearer("scrape-0123456789").send().await?.expect(200)?;
+    actor.ask("OPTIONS", "/api/v1/auth/login").header("origin", "https://evil.example.com").send().await?;
     let mut account = backend.account().await?;
     let mut session = actor.log_in(&account).await?;
     session.add_totp(backend, &mut account).await?;
@@ -112,6 +114,8 @@ async fn traffic(backend: &Backend) -> Result<()> {
     backend.fault(json!({"kind": "refuse"})).await?;
     backend.actor().try_log_in("nobody@example.com", "not it").await?.expect(503)?;
     actor.get("/health/ready").await?.expect(503)?;
+    let foreign = actor.ask("GET", "/health/ready").header("origin", "https://evil.example.com");
+    foreign.send().await?.expect(503)?;
     backend.heal().await?;
     backend.keyring_fault(json!({"kind": "refuse"})).await?;
     backend.advance(3600).await?;

@@ -373,3 +373,21 @@ async fn each_outcome_of_a_sign_in_leaves_its_event() -> Result<()> {
     );
     Ok(())
 }
+
+/// Neither cut at a NUL nor at 72 bytes, as hashes of other systems do (jeremyevans/rodauth #4).
+#[tokio::test]
+async fn a_password_is_compared_to_its_last_byte() -> Result<()> {
+    let backend = Backend::with(&[("SALLYPORT_ADDRESS_LIMIT", "1000")]).await?;
+    let long = "x".repeat(100);
+    for (password, other) in [
+        ("before\0behind", "before\0other"),
+        ("before\0behind", "before"),
+        (&*format!("{long}y"), &*format!("{long}z")),
+    ] {
+        let mut account = backend.account().await?;
+        backend.set_password(&mut account, password).await?;
+        backend.actor().try_log_in(&account.email, other).await?.expect(401)?;
+        backend.actor().try_log_in(&account.email, password).await?.expect(200)?;
+    }
+    Ok(())
+}

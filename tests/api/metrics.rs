@@ -32,6 +32,33 @@ fn sample(text: &str, name: &str, label: &str) -> Option<f64> {
 }
 
 #[tokio::test]
+async fn the_figures_are_called_as_the_reader_asks() -> Result<()> {
+    const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
+    let backend = scraped().await?;
+    for (accept, content_type) in [
+        ("*/*", OPEN_METRICS),
+        (
+            "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.2,*/*;q=0.1",
+            OPEN_METRICS,
+        ),
+        ("text/plain;version=0.0.4;q=1,*/*;q=0.1", PLAIN),
+        ("text/plain", PLAIN),
+        ("TEXT/PLAIN; charset=utf-8", PLAIN),
+        ("application/openmetrics-text;q=0, text/*", PLAIN),
+        // What clients of openapi-generator send.
+        ("application/problem+json", PLAIN),
+    ] {
+        let ask = backend.actor().ask("GET", "/metrics").bearer(TOKEN).header("accept", accept);
+        let answer = ask.send().await?.expect(200)?;
+        assert_eq!(answer.header("content-type"), content_type, "{accept}");
+        assert!(answer.header("vary").contains("Accept"));
+        assert!(answer.text().contains("# TYPE sallyport_error_rate gauge"));
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn without_a_scrape_token_in_the_secret_there_is_nothing_here() -> Result<()> {
     let backend = Backend::start().await?;
     for token in ["", TOKEN] {

@@ -2,6 +2,102 @@
 
 use crate::prelude::*;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+fn basic(id: &str, secret: &str) -> String {
+    STANDARD.encode(format!("{id}:{secret}"))
+}
+
+/// Every character but letters and digits encoded, as oauth4webapi does.
+fn encoded(text: &str) -> String {
+    let one = |byte: u8| match byte {
+        byte if byte.is_ascii_alphanumeric() => char::from(byte).to_string(),
+        byte => format!("%{byte:02X}"),
+    };
+    text.bytes().map(one).collect()
+}
+
+/// RFC 6749 2.3.1, 3.2 and 3.2.1; RFC 7617 2.
+#[tokio::test]
+async fn a_client_authenticates_in_every_spelling_that_the_protocol_has() -> Result<()> {
+    let backend = Backend::start().await?;
+    let client = backend.client().await?;
+    let other = backend.client().await?;
+    let (id, secret) = (client.id.as_str(), client.secret.as_str());
+    let every_byte: String = secret.bytes().map(|byte| format!("%{byte:02x}")).collect();
+    let plain = basic(id, secret);
+    for path in ["/oauth/introspect", "/oauth/revoke"] {
+        let ask = |header: String, form: &[(&str, &str)]| {
+            backend.actor().ask("POST", path).header("authorization", &header).form(form)
+        };
+        let token = ("token", "x");
+        for (what, header, further) in [
+            ("plain", format!("Basic {plain}"), vec![]),
+            ("form-encoded", format!("Basic {}", basic(&encoded(id), &encoded(secret))), vec![]),
+            ("every byte encoded", format!("Basic {}", basic(id, &every_byte)), vec![]),
+            ("a scheme in lower case", format!("basic {plain}"), vec![]),
+            ("a scheme in capitals", format!("BASIC {plain}"), vec![]),
+            ("two spaces", format!("Basic  {plain}"), vec![]),
+            ("its own id beside", format!("Basic {plain}"), vec![("client_id", id)]),
+            ("an empty id beside", format!("Basic {plain}"), vec![("client_id", "")]),
+            (
+                "an empty secret beside",
+                format!("Basic {plain}"),
+                vec![("client_id", id), ("client_secret", "")],
+            ),
+            ("an empty hint", format!("Basic {plain}"), vec![("token_type_hint", "")]),
+            ("a token and an empty one", format!("Basic {plain}"), vec![("token", "")]),
+            (
+                "a foreign parameter twice",
+                format!("Basic {plain}"),
+                vec![("resource", "a"), ("resource", "b")],
+            ),
+        ] {
+            let form = [vec![token], further].concat();
+            let answer = ask(header, &form).send().await?;
+            assert_eq!(answer.status, 200, "{path}, {what}: {}", answer.text());
+        }
+        for (what, header, further, expected) in [
+            ("another id", &plain, vec![("client_id", other.id.as_str())], (400, "invalid_request")),
+            (
+                "the id encoded twice",
+                &plain,
+                vec![("client_id", &*encoded(&encoded(id)))],
+                (400, "invalid_request"),
+            ),
+            ("the secret again", &plain, vec![("client_secret", secret)], (400, "invalid_request")),
+            (
+                "a second way",
+                &plain,
+                vec![("client_id", id), ("client_secret", secret)],
+                (400, "invalid_request"),
+            ),
+            ("another's secret", &basic(id, &other.secret), vec![], (401, "invalid_client")),
+            ("encoded twice", &basic(id, &encoded(&encoded(secret))), vec![], (401, "invalid_client")),
+            ("half an escape", &basic(id, &format!("{secret}%")), vec![], (401, "invalid_client")),
+            ("no UTF-8", &basic(id, &format!("{secret}%ff")), vec![], (401, "invalid_client")),
+            ("a space", &basic(id, &format!("{secret}+")), vec![], (401, "invalid_client")),
+            ("capitals", &basic(&id.to_uppercase(), secret), vec![], (401, "invalid_client")),
+        ] {
+            let form = [vec![token], further].concat();
+            let answer = ask(format!("Basic {header}"), &form).send().await?;
+            assert_eq!(answer.outcome(), outcome(expected.0, expected.1), "{path}, {what}");
+        }
+        let posted = [("client_id", id), ("client_secret", secret)];
+        for (form, expected) in [
+            (vec![token, ("token_type_hint", ""), ("client_assertion", "")], 200),
+            (vec![token, ("client_id", "")], 200),
+            (vec![("token", "")], 400),
+            (vec![token, ("client_secret", secret)], 400),
+        ] {
+            let form = [form, posted.to_vec()].concat();
+            let answer = backend.actor().ask("POST", path).form(&form).send().await?;
+            assert_eq!(answer.status, expected, "{path} {form:?}: {}", answer.text());
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_access_token_is_introspected_with_its_claims() -> Result<()> {
     let backend = Backend::start().await?;

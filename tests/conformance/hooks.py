@@ -6,6 +6,7 @@ import os
 import schemathesis
 from hypothesis import strategies as st
 from leaks import NOTED
+from narrow import narrow
 
 # JSON Schema counts characters, a password is limited in bytes.
 passwords = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=256)
@@ -15,6 +16,11 @@ NOTED.password(os.environ["PASSWORD"])
 for name in ("CLIENT_SECRET", "METRICS_TOKEN"):
     NOTED.secret(os.environ[name])
 atexit.register(lambda: NOTED.save(os.environ["NOTED"]))
+
+
+@schemathesis.hook
+def before_load_schema(context, raw_schema):
+    narrow(raw_schema)
 
 
 @schemathesis.hook

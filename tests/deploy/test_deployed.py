@@ -50,12 +50,16 @@ def test_health(api, keyring, check):
 
 
 def test_discovery_names_the_issuer(api, keyring):
-    document = api.get("/.well-known/openid-configuration").json()
-    assert document["issuer"] == ISSUER
+    for name in ("oauth-authorization-server", "openid-configuration"):
+        response = api.get(f"/.well-known/{name}")
+        assert response.json()["issuer"] == ISSUER
+        assert response.headers["Access-Control-Allow-Origin"] == "*"
 
 
-def test_openapi_document_is_served(api, keyring):
-    assert api.get("/openapi.json").json()["openapi"].startswith("3.")
+def test_openapi_document_is_served_and_names_the_deployment(api, keyring):
+    document = api.get("/openapi.json").json()
+    assert document["openapi"].startswith("3.")
+    assert [server["url"] for server in document["servers"]] == [ISSUER]
 
 
 def test_prometheus_reads_the_metrics(api, emulator, stack, keyring):

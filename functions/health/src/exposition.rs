@@ -12,6 +12,9 @@ use sallyport_core::metrics::{Figures, Kind, METRICS, Metric, QUANTILES};
 
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
+/// The format before it, in which the same text reads: what OpenMetrics adds are comments there.
+pub(crate) const PLAIN: &str = "text/plain; version=0.0.4; charset=utf-8";
+
 /// Everything is a gauge: these are the figures of the last minutes, and a counter must never go down.
 ///
 /// # Errors

@@ -31,6 +31,7 @@ pub fn app(platform: &Platform) -> App {
         .route(Method::GET, "/health/secrets", &state, secrets)
         .route(Method::GET, "/status", &Arc::new(Statuses::new(platform)), status::status)
         .route(Method::GET, "/metrics", &scraped, metrics::handle)
+        .public(&["/status"])
 }
 
 /// Fetches what the first request would otherwise wait for.

@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use http::StatusCode;
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use sallyport_core::{
     clock::Timestamp,
     providers::{Providers, ReadProviders as _, Scrape},
@@ -13,7 +13,7 @@ use sallyport_core::{
 };
 use sallyport_http::{Call, Code, Platform, Problem, Reply, bearer_token};
 
-use crate::exposition::{self, CONTENT_TYPE};
+use crate::exposition::{self, CONTENT_TYPE, PLAIN};
 
 /// How long a copy of the scrape token serves: a new one counts from then on.
 const MAX_AGE: Duration = Duration::from_secs(60);
@@ -77,5 +77,26 @@ pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Probl
     let figures = source.read(platform.clock().now()).await?;
     let text = exposition::text(&platform.config().deployment, figures)
         .map_err(|error| Problem::new(Code::InternalError).operator(error))?;
-    Ok(Reply::text(StatusCode::OK, CONTENT_TYPE, text))
+    let content_type = if takes_open_metrics(&call.headers) { CONTENT_TYPE } else { PLAIN };
+    let reply = Reply::text(StatusCode::OK, content_type, text);
+    Ok(reply.header(header::VARY, HeaderValue::from_static("Accept")))
+}
+
+/// Whether the text is to be called OpenMetrics. Its gauges read the same in Prometheus's older format, which is what readers
+/// without OpenMetrics ask for, and what clients that were generated from the document can read.
+fn takes_open_metrics(headers: &HeaderMap) -> bool {
+    let accepted: Vec<String> = headers
+        .get_all(header::ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(|range| range.to_ascii_lowercase().replace(' ', ""))
+        .filter(|range| !range.ends_with(";q=0") && !range.is_empty())
+        .map(|range| range.split(';').next().unwrap_or_default().to_owned())
+        .collect();
+    let names = |range: &str| accepted.iter().any(|accepted| accepted == range);
+    let plain = names("text/plain") || names("text/*");
+    accepted.is_empty()
+        || names("application/openmetrics-text")
+        || (!plain && (names("*/*") || names("application/*")))
 }

@@ -3,11 +3,14 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, header};
-use sallyport_http::{App, Call, Platform, Problem, Reply};
+use sallyport_http::{App, Call, Code, Platform, Problem, Reply};
 use serde::Serialize;
 use serde_json::json;
 
 const OPENAPI: &str = include_str!("../openapi.json");
+
+/// Stands in the document for the deployment's address, which is not known when it is written.
+const SERVER: &str = r#""http://localhost:3000""#;
 
 /// How long a JWKS may be kept. A new key is published at least this long before it signs.
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
@@ -17,8 +20,15 @@ pub fn app(platform: &Platform) -> App {
     let state = Arc::new(platform.clone());
     App::new("keys", platform)
         .route(Method::GET, "/.well-known/jwks.json", &state, jwks)
+        .route(Method::GET, "/.well-known/oauth-authorization-server", &state, discovery)
         .route(Method::GET, "/.well-known/openid-configuration", &state, discovery)
         .route(Method::GET, "/openapi.json", &state, openapi)
+        .public(&[
+            "/.well-known/jwks.json",
+            "/.well-known/oauth-authorization-server",
+            "/.well-known/openid-configuration",
+            "/openapi.json",
+        ])
 }
 
 /// Fills an empty keyring at start. This function alone may: it takes no input that could be turned against it.
@@ -39,10 +49,9 @@ async fn jwks(platform: Arc<Platform>, _call: Call) -> Result<Reply, Problem> {
     Ok(reply.header(header::CACHE_CONTROL, CACHE))
 }
 
-/// OpenID Connect Discovery and RFC 8414, as far as it is true: there are no ID tokens and no authorization endpoint here,
-/// so the lists that the standard requires of those are empty.
+/// RFC 8414, the same under OpenID Connect's name, where most verifiers look. It claims nothing of ID tokens and response
+/// types, of which there are none: a list without elements is left out (RFC 8414 3.2).
 async fn discovery(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
-    let keyring = platform.keyring().await?;
     let issuer = platform.issuer(&call.context);
     let methods = ["client_secret_basic", "client_secret_post"];
     let document = json!({
@@ -52,9 +61,6 @@ async fn discovery(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem
         "introspection_endpoint_auth_methods_supported": methods,
         "revocation_endpoint": format!("{issuer}/oauth/revoke"),
         "revocation_endpoint_auth_methods_supported": methods,
-        "response_types_supported": [],
-        "subject_types_supported": ["public"],
-        "id_token_signing_alg_values_supported": [format!("{:?}", keyring.signer().algorithm)],
         "scopes_supported": ["account"],
         "claims_supported": [
             "iss", "aud", "sub", "client_id", "sid", "aal", "amr", "auth_time", "proofs", "iat", "exp", "jti", "scope",
@@ -63,7 +69,11 @@ async fn discovery(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem
     Ok(Reply::json(StatusCode::OK, &document)?.header(header::CACHE_CONTROL, CACHE))
 }
 
-async fn openapi(_platform: Arc<Platform>, _call: Call) -> Result<Reply, Problem> {
-    let reply = Reply::text(StatusCode::OK, "application/json", OPENAPI.to_owned());
+async fn openapi(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
+    let issuer = serde_json::to_string(platform.issuer(&call.context))
+        .map_err(|error| Problem::new(Code::InternalError).operator(error))?;
+    // The first is that of `servers`: generated clients call it.
+    let document = OPENAPI.replacen(SERVER, &issuer, 1);
+    let reply = Reply::text(StatusCode::OK, "application/json", document);
     Ok(reply.header(header::CACHE_CONTROL, CACHE))
 }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use sallyport_core::login::{Proof, ReauthenticateCommand, ReauthenticateError, reauthenticate};
+use sallyport_core::{
+    login::{Proof, ReauthenticateCommand, ReauthenticateError, reauthenticate},
+    tokens::open_refresh_token,
+};
 use sallyport_http::{
     Call, Code, Problem, REFRESH_COOKIE, Reply,
     fields::{CodeField, FactorField, PasswordField, present},
@@ -41,6 +44,7 @@ pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Probl
         }
     };
     call.facts.attempt("reauthentications", ["reauthentication_failures"]);
+    let session = caller.session;
     let command =
         ReauthenticateCommand { caller, proof, cookie: cookie.as_deref(), origin: &call.context.origin };
     let (bucket, outcome) = reauthenticate(state.platform.store(), env, &rules, &state.hasher, command).await;
@@ -49,7 +53,19 @@ pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Probl
     call.facts.count("reauthentication_failures", u64::from(refused));
     match outcome {
         Ok(grant) => Ok(Reply::tokens(&grant)?.limits(bucket)),
-        Err(error) => Err(problem(error).limits(bucket)),
+        Err(error) => {
+            let ended = matches!(error, ReauthenticateError::SessionEnded);
+            let refusal = problem(error).limits(bucket);
+            // The cookie of a session that has ended is dead with it; that of another session is not ours to judge.
+            let dead = |token: &str| {
+                open_refresh_token(&keyring, token).is_none_or(|token| token.session == session)
+            };
+            Err(if ended && cookie.as_deref().is_some_and(dead) {
+                refusal.without_refresh_cookie()
+            } else {
+                refusal
+            })
+        }
     }
 }
 

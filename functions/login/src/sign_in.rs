@@ -10,7 +10,7 @@ use sallyport_core::{
 };
 use sallyport_http::{
     Call, Code, DEVICE_COOKIE, DeliveryField, Problem, Reply,
-    fields::{DeviceTokenField, EmailField, PasswordField, present},
+    fields::{DeviceTokenField, EmailField, PasswordField},
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +21,8 @@ use crate::State;
 struct Request {
     email: EmailField,
     password: PasswordField,
-    #[serde(default, deserialize_with = "present")]
-    device_token: Option<DeviceTokenField>,
+    #[serde(default)]
+    device_token: DeviceTokenField,
     #[serde(default)]
     token_delivery: DeliveryField,
 }
@@ -33,8 +33,8 @@ pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Probl
     if delivery == Delivery::Cookie {
         call.require_origin()?;
     }
-    let device_token = match request.device_token {
-        Some(token) => Some(token.0),
+    let device_token = match request.device_token.0 {
+        Some(token) => Some(token),
         None if delivery == Delivery::Cookie => call.cookie(DEVICE_COOKIE)?,
         None => None,
     };

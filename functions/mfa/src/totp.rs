@@ -10,9 +10,6 @@ use sallyport_http::{
 };
 use serde::{Deserialize, Serialize};
 
-/// What authenticator apps show beside the account. They cut longer names.
-const APP_NAME: &str = "Sallyport";
-
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct EnrolRequest {
@@ -38,7 +35,8 @@ pub(crate) async fn enrol(platform: Arc<Platform>, call: Call) -> Result<Reply, 
         return Err(Problem::field("label", "invalid", "1 to 64 characters, no control characters."));
     }
     let label = request.label.as_deref();
-    let enrolment = enrol_totp(platform.store(), env, caller, APP_NAME, label, &call.context.origin)
+    let name = platform.config().authenticator_name();
+    let enrolment = enrol_totp(platform.store(), env, caller, &name, label, &call.context.origin)
         .await
         .map_err(crate::problem)?;
     Reply::json(

@@ -62,44 +62,34 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
     let keyring = platform.keyring().await?;
     let env = platform.env(&keyring);
     let cookie = call.cookie(REFRESH_COOKIE)?;
-    let named = Named {
-        bearer: call.headers.contains_key(header::AUTHORIZATION),
-        body: request.refresh_token.as_ref(),
-        cookie: cookie.as_deref(),
-    };
-    let (user, session) = named.session(env, &platform.rules(&call.context).audience, &call)?;
+    let in_body = request.refresh_token.as_ref();
+    let (user, session) = named_session(env, &platform.rules(&call.context).audience, &call, in_body)?;
     end_sessions(platform.store(), env, user, session, request.scope.into(), &call.context.origin).await?;
     let reply = Reply::no_content();
     Ok(if cookie.is_some() { reply.without_refresh_cookie() } else { reply })
 }
 
-/// What may name the session to end, in this order.
-struct Named<'a> {
-    bearer: bool,
-    body: Option<&'a RefreshTokenField>,
-    cookie: Option<&'a str>,
-}
-
-impl Named<'_> {
-    fn session(
-        &self,
-        env: Env<'_>,
-        audience: &Audience,
-        call: &Call,
-    ) -> Result<(UserId, SessionId), Problem> {
-        if self.bearer {
-            let caller = call.caller(env, audience)?;
-            return Ok((caller.user, caller.session));
-        }
-        let Some(token) = self.body.map(|token| token.0.as_str()).or(self.cookie) else {
-            return bearer_token(&call.headers).map(|_| ()).and(Err(Problem::invalid_token()));
-        };
-        // Whichever token of the session it is: ending it is safe, and what its holder wants.
-        open_refresh_token(env.keyring, token).map(|token| (token.user, token.session)).ok_or_else(|| {
-            if is_forged_refresh_token(env.keyring, token) {
+/// The session to end: that of the access token, of the refresh token in the body, or of the refresh cookie, in this order.
+fn named_session(
+    env: Env<'_>,
+    audience: &Audience,
+    call: &Call,
+    in_body: Option<&RefreshTokenField>,
+) -> Result<(UserId, SessionId), Problem> {
+    if call.headers.contains_key(header::AUTHORIZATION) {
+        let caller = call.caller(env, audience)?;
+        return Ok((caller.user, caller.session));
+    }
+    let Some(presented) = call.refresh_token(in_body)? else {
+        return bearer_token(&call.headers).map(|_| ()).and(Err(Problem::invalid_token()));
+    };
+    // Whichever token of the session it is: ending it is safe, and what its holder wants.
+    open_refresh_token(env.keyring, &presented.token).map(|token| (token.user, token.session)).ok_or_else(
+        || {
+            if is_forged_refresh_token(env.keyring, &presented.token) {
                 call.facts.suspicious();
             }
             Problem::new(Code::InvalidRefreshToken)
-        })
-    }
+        },
+    )
 }

@@ -2,16 +2,40 @@
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderValue, StatusCode, header};
+use percent_encoding::percent_decode_str;
 use sallyport_core::clients::{self, ClientSecret};
 use sallyport_http::{Call, Platform, Problem, Reply};
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-/// Parameters of other names are ignored (RFC 6749 3.2); one that stands twice is refused.
-#[derive(Deserialize)]
-pub(crate) struct Form {
-    pub(crate) token: Option<String>,
+/// The parameters that count here. One without a value is as good as none, those of other names are ignored, and one that
+/// stands twice is refused (RFC 6749 3.2).
+#[derive(Default)]
+struct Form {
+    token: Option<String>,
     client_id: Option<String>,
-    client_secret: Option<String>,
+    client_secret: Option<ClientSecret>,
+}
+
+impl Form {
+    /// `None`: a parameter stands twice.
+    fn read(parameters: Vec<(String, String)>) -> Option<Self> {
+        let mut form = Self::default();
+        for (name, value) in parameters {
+            if value.is_empty() {
+                continue;
+            }
+            let twice = match name.as_str() {
+                "token" => form.token.replace(value).is_some(),
+                "client_id" => form.client_id.replace(value).is_some(),
+                "client_secret" => form.client_secret.replace(ClientSecret::new(&value)).is_some(),
+                _ => false,
+            };
+            if twice {
+                return None;
+            }
+        }
+        Some(form)
+    }
 }
 
 /// A request of a registered client.
@@ -30,20 +54,28 @@ pub(crate) async fn authenticate(
     platform: &Platform,
     call: &Call,
 ) -> Result<Result<Authenticated, Reply>, Problem> {
-    let form: Form = match call.form() {
-        Ok(form) => form,
-        Err(problem) if problem.code == sallyport_http::Code::MalformedRequest => {
-            return invalid_request("The form does not read, or a parameter stands twice.").map(Err);
-        }
+    let form = match call.form() {
+        Ok(parameters) => Form::read(parameters),
+        Err(problem) if problem.code == sallyport_http::Code::MalformedRequest => None,
         Err(problem) => return Err(problem),
+    };
+    let Some(form) = form else {
+        return invalid_request("The form does not read, or a parameter stands twice.").map(Err);
     };
     let basic = call.headers.contains_key(header::AUTHORIZATION);
     let presented = match (basic, form.client_id, form.client_secret) {
-        (true, None, None) => read_basic(call),
-        (false, Some(id), Some(secret)) => Some((id, ClientSecret::new(&secret))),
-        (true, _, Some(_)) | (true, Some(_), None) => {
+        (true, _, Some(_)) => {
             return invalid_request("The client may authenticate in one way, not in two.").map(Err);
         }
+        (true, named, None) => match (read_basic(call), named) {
+            // An id alone authenticates nobody: it may stand beside (RFC 6749 3.2.1), if it is the same.
+            (Some((id, _)), Some(named)) if id != named => {
+                return invalid_request("The client_id of the form is not the one that authenticates.")
+                    .map(Err);
+            }
+            (read, _) => read,
+        },
+        (false, Some(id), Some(secret)) => Some((id, secret)),
         (false, _, _) => None,
     };
     let Some((id, secret)) = presented else {
@@ -52,22 +84,29 @@ pub(crate) async fn authenticate(
     if !clients::authenticate(platform.store(), &id, &secret).await? {
         return invalid_client().map(Err);
     }
-    match form.token.filter(|token| !token.is_empty()) {
+    match form.token {
         Some(token) => Ok(Ok(Authenticated { token })),
         None => invalid_request("The parameter token is missing.").map(Err),
     }
 }
 
-/// RFC 6749 2.3.1: both parts are form-urlencoded. Ids and secrets of ours hold nothing that the encoding changes.
+/// RFC 6749 2.3.1: both parts are form-urlencoded, which most libraries do and curl does not. Ids and secrets of ours hold
+/// neither `%` nor `+`, so that one reading serves both, and no secret is tried twice.
 fn read_basic(call: &Call) -> Option<(String, ClientSecret)> {
-    let value = call.headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, encoded) = value.split_once(' ')?;
+    let mut values = call.headers.get_all(header::AUTHORIZATION).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (scheme, encoded) = value.to_str().ok()?.split_once(' ')?;
     if !scheme.eq_ignore_ascii_case("basic") {
         return None;
     }
-    let text = String::from_utf8(STANDARD.decode(encoded).ok()?).ok()?;
+    let text = String::from_utf8(STANDARD.decode(encoded.trim_start_matches(' ')).ok()?).ok()?;
     let (id, secret) = text.split_once(':')?;
-    Some((id.to_owned(), ClientSecret::new(secret)))
+    Some((form_decoded(id)?, ClientSecret::new(&form_decoded(secret)?)))
+}
+
+fn form_decoded(text: &str) -> Option<String> {
+    let spaced = text.replace('+', " ");
+    percent_decode_str(&spaced).decode_utf8().ok().map(std::borrow::Cow::into_owned)
 }
 
 fn invalid_request(description: &'static str) -> Result<Reply, Problem> {

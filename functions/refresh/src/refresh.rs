@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sallyport_core::sessions::{RefreshCommand, RefreshError, refresh};
 use sallyport_http::{
-    Call, Code, DEVICE_COOKIE, Platform, Problem, REFRESH_COOKIE, Reply,
+    Call, Code, DEVICE_COOKIE, Platform, Problem, Reply,
     fields::{DeviceTokenField, RefreshTokenField, present},
 };
 use serde::Deserialize;
@@ -14,31 +14,27 @@ use serde::Deserialize;
 struct Request {
     #[serde(default, deserialize_with = "present")]
     refresh_token: Option<RefreshTokenField>,
-    #[serde(default, deserialize_with = "present")]
-    device_token: Option<DeviceTokenField>,
+    #[serde(default)]
+    device_token: DeviceTokenField,
 }
 
 pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
     let request: Request = call.optional_json()?;
-    let (refresh_token, by_cookie) = match request.refresh_token {
-        Some(token) => (token.0, false),
-        None => match call.cookie(REFRESH_COOKIE)? {
-            Some(token) => (token, true),
-            None => return Err(Problem::new(Code::InvalidRefreshToken)),
-        },
-    };
-    let device_token = match request.device_token {
-        Some(token) => Some(token.0),
-        None if by_cookie => call.cookie(DEVICE_COOKIE)?,
+    let presented = call
+        .refresh_token(request.refresh_token.as_ref())?
+        .ok_or_else(|| Problem::new(Code::InvalidRefreshToken))?;
+    let device_token = match request.device_token.0 {
+        Some(token) => Some(token),
+        None if presented.by_cookie => call.cookie(DEVICE_COOKIE)?,
         None => None,
     };
     call.facts.attempt("refreshes", ["refresh_failures", "refresh_token_reuses"]);
     let keyring = platform.keyring().await?;
     let rules = platform.rules(&call.context);
     let command = RefreshCommand {
-        refresh_token: &refresh_token,
+        refresh_token: &presented.token,
         device_token: device_token.as_deref(),
-        by_cookie,
+        by_cookie: presented.by_cookie,
         origin: &call.context.origin,
     };
     let outcome =

@@ -7,6 +7,7 @@ use axum::{
     body::Body,
     http::{HeaderName, HeaderValue, Response, StatusCode},
 };
+use sallyport_core::web::WebOrigin;
 use yaml_rust2::{Yaml, YamlLoader};
 
 const TEMPLATE: &str = include_str!("../../../template.yaml");
@@ -56,9 +57,10 @@ impl Refusals {
     ///
     /// # Errors
     /// When a response that is needed here is missing or misshapen.
-    pub(crate) fn of_the_stack(docs_url: &str, origins: &[String]) -> anyhow::Result<Self> {
+    pub(crate) fn of_the_stack(docs_url: &str, origins: &[WebOrigin]) -> anyhow::Result<Self> {
         let documents = YamlLoader::load_from_str(TEMPLATE).context("template.yaml")?;
         let document = documents.first().context("template.yaml is empty")?;
+        let origins: Vec<_> = origins.iter().map(|origin| origin.as_str().to_owned()).collect();
         let responses = &document["Resources"]["Api"]["Properties"]["GatewayResponses"];
         let all = [
             Refusal::UnknownRoute,
@@ -70,7 +72,7 @@ impl Refusals {
         ];
         let read = |refusal: Refusal| {
             let (name, status) = refusal.response_type();
-            let wording = wording(&responses[name], status, docs_url, origins);
+            let wording = wording(&responses[name], status, docs_url, &origins);
             Ok((refusal, wording.with_context(|| format!("template.yaml, gateway response {name}"))?))
         };
         Ok(Self(all.into_iter().map(read).collect::<anyhow::Result<_>>()?))
@@ -171,7 +173,7 @@ mod tests {
     #[test]
     fn a_page_reads_a_refusal_where_its_origin_is_allowed() {
         let given = |origins: &[&str]| {
-            let origins: Vec<_> = origins.iter().map(|&origin| origin.to_owned()).collect();
+            let origins: Vec<WebOrigin> = origins.iter().map(|origin| origin.parse().unwrap()).collect();
             let response = Refusals::of_the_stack("", &origins).unwrap().response(Refusal::TimedOut, "id");
             let header =
                 |name: &str| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());

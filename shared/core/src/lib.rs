@@ -30,3 +30,4 @@ pub mod smoke;
 pub mod store;
 pub mod throttle;
 pub mod tokens;
+pub mod web;

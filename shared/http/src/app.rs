@@ -4,7 +4,10 @@ use std::{
     collections::HashMap,
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -23,7 +26,9 @@ use crate::{
     bearer::bearer_token,
     body,
     context::RequestContext,
-    cookies, cors,
+    cookies,
+    cors::{self, Readers},
+    fields::RefreshTokenField,
     inbound::{Inbound, Invocation, NoRequest},
     outbound,
     platform::Platform,
@@ -42,6 +47,20 @@ pub struct Call {
     parameters: HashMap<String, String>,
     body: Vec<u8>,
     allowed_origin: Option<String>,
+    /// Whether the refresh cookie is what the request stands or falls by.
+    by_cookie: Arc<AtomicBool>,
+}
+
+/// A refresh token, and how it came.
+pub struct Presented {
+    pub token: String,
+    pub by_cookie: bool,
+}
+
+impl std::fmt::Debug for Presented {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Presented").field("by_cookie", &self.by_cookie).finish_non_exhaustive()
+    }
 }
 
 impl Call {
@@ -97,6 +116,23 @@ impl Call {
         }
     }
 
+    /// The refresh token by which a request asks: that of the body, or the cookie. Where the cookie is refused, the answer
+    /// takes it back: no script can, and the browser would send it for ever.
+    ///
+    /// # Errors
+    /// 403 `origin_not_allowed`, where it would be the cookie.
+    pub fn refresh_token(&self, in_body: Option<&RefreshTokenField>) -> Result<Option<Presented>, Problem> {
+        if let Some(token) = in_body {
+            return Ok(Some(Presented { token: token.0.clone(), by_cookie: false }));
+        }
+        if cookies::is_sent(&self.headers, cookies::REFRESH_COOKIE) {
+            self.require_origin()?;
+            self.by_cookie.store(true, Ordering::Relaxed);
+        }
+        let cookie = self.cookie(cookies::REFRESH_COOKIE)?;
+        Ok(cookie.map(|token| Presented { token, by_cookie: true }))
+    }
+
     /// # Errors
     /// 403 `origin_not_allowed`.
     pub fn require_origin(&self) -> Result<(), Problem> {
@@ -115,12 +151,22 @@ impl Reply {
     }
 }
 
+/// What goes with a request to its handler.
+struct Asked {
+    context: RequestContext,
+    origin: Option<String>,
+    facts: Facts,
+    by_cookie: Arc<AtomicBool>,
+}
+
 type Answering = Pin<Box<dyn Future<Output = Result<Reply, Problem>> + Send>>;
 type Handler = Box<dyn Fn(Call) -> Answering + Send + Sync>;
 
 struct Path {
     pattern: &'static str,
     methods: Vec<(Method, Handler)>,
+    /// Whether every page may read it.
+    public: bool,
 }
 
 impl Path {
@@ -199,9 +245,18 @@ impl App {
             Some(path) => path.methods.push((method, handler)),
             None => {
                 if self.router.insert(pattern, self.paths.len()).is_ok() {
-                    self.paths.push(Path { pattern, methods: vec![(method, handler)] });
+                    self.paths.push(Path { pattern, methods: vec![(method, handler)], public: false });
                 }
             }
+        }
+        self
+    }
+
+    /// Lets the scripts of every page read what is answered at these paths, without cookies: it is everybody's.
+    #[must_use]
+    pub fn public(mut self, patterns: &[&str]) -> Self {
+        for path in self.paths.iter_mut().filter(|path| patterns.contains(&path.pattern)) {
+            path.public = true;
         }
         self
     }
@@ -238,9 +293,23 @@ impl App {
         let origin =
             cors::allowed(&request.headers, &self.platform.config().allowed_origins).map(str::to_owned);
         let facts = Facts::default();
+        let by_cookie = Arc::new(AtomicBool::new(false));
 
-        let route = self.find(&request).map_or("unmatched", |(path, _)| path.pattern);
-        let dispatched = self.dispatch(request, context.clone(), origin.clone(), facts.clone());
+        let (route, public) =
+            self.find(&request).map_or(("unmatched", false), |(path, _)| (path.pattern, path.public));
+        let readers = match origin.as_deref() {
+            _ if public => Readers::All,
+            Some(origin) => Readers::Page(origin),
+            None => Readers::None,
+        };
+        let refused_origin = cors::refused(&request.headers, readers);
+        let asked = Asked {
+            context: context.clone(),
+            origin: origin.clone(),
+            facts: facts.clone(),
+            by_cookie: Arc::clone(&by_cookie),
+        };
+        let dispatched = self.dispatch(request, asked, readers);
         let (outcome, usage) = meter::metered(tokio::time::timeout(self.deadline, dispatched)).await;
         let outcome = outcome.unwrap_or_else(|_elapsed| {
             let message = format!("no answer within {:?}", self.deadline);
@@ -248,6 +317,10 @@ impl App {
         });
         let code = outcome.as_ref().err().map(|problem| problem.code.as_str());
         let fault = outcome.as_ref().err().and_then(|problem| problem.operator_message().map(str::to_owned));
+        let dead_cookie = by_cookie.load(Ordering::Relaxed)
+            && outcome.as_ref().is_err_and(|problem| problem.code.refuses_refresh_token());
+        let outcome =
+            outcome.map_err(|problem| if dead_cookie { problem.without_refresh_cookie() } else { problem });
         let mut response = outcome.map_or_else(
             |problem| problem.into_response(&self.platform.config().docs_url, &context.origin.request_id),
             Reply::into_response,
@@ -256,7 +329,7 @@ impl App {
             response.body_mut().clear();
         }
         secure(response.headers_mut(), &context.origin.request_id);
-        cors::expose(response.headers_mut(), origin.as_deref());
+        cors::expose(response.headers_mut(), readers);
 
         Answered {
             function: self.name,
@@ -269,6 +342,7 @@ impl App {
             request_id: &context.origin.request_id,
             trace_id: context.trace_id.as_deref(),
             address: &context.origin.address.to_string(),
+            refused_origin: refused_origin.as_deref(),
             at,
             duration: started.elapsed(),
             usage,
@@ -280,18 +354,14 @@ impl App {
         response
     }
 
-    async fn dispatch(
-        &self,
-        request: Inbound,
-        mut context: RequestContext,
-        origin: Option<String>,
-        facts: Facts,
-    ) -> Result<Reply, Problem> {
+    async fn dispatch(&self, request: Inbound, asked: Asked, readers: Readers<'_>) -> Result<Reply, Problem> {
+        let Asked { mut context, origin, facts, by_cookie } = asked;
         let Some((path, parameters)) = self.find(&request) else {
             return Err(Problem::new(Code::NotFound));
         };
         if request.method == Method::OPTIONS {
-            return Ok(cors::preflight(&path.allow(), origin.as_deref()));
+            let headers = &self.platform.config().allowed_headers;
+            return Ok(cors::preflight(&path.allow(), readers, headers));
         }
         let Some(handler) = path.handler(&request.method) else {
             let problem = Problem::new(Code::MethodNotAllowed);
@@ -309,7 +379,7 @@ impl App {
         if body.len() > body::MOST_BYTES {
             return Err(Problem::new(Code::PayloadTooLarge));
         }
-        let call = Call { headers, context, facts, parameters, body, allowed_origin: origin };
+        let call = Call { headers, context, facts, parameters, body, allowed_origin: origin, by_cookie };
         handler(call).await
     }
 

@@ -10,7 +10,10 @@ use sallyport_core::{
     sessions::SessionPolicy,
     throttle::{AddressLimit, PoolPolicy},
     tokens::Audience,
+    web::{WebOrigin, is_product_name, script_header},
 };
+
+use crate::cors;
 
 /// A variable is missing or out of its range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,7 +21,7 @@ pub enum ConfigError {
     #[error("{0} is not set")]
     Missing(&'static str),
     #[error("{name} is {value:?}: {expected}")]
-    Invalid { name: &'static str, value: String, expected: &'static str },
+    Invalid { name: &'static str, value: String, expected: String },
 }
 
 /// The configuration of a function.
@@ -38,7 +41,11 @@ pub struct Config {
     /// `None`: the address of the API that a request came in by.
     pub issuer: Option<String>,
     pub audience: String,
-    pub allowed_origins: Vec<String>,
+    pub allowed_origins: Vec<WebOrigin>,
+    /// Headers that scripts of those origins may send, as a preflight lists them.
+    pub allowed_headers: String,
+    /// What authenticator apps call the deployment. They cut longer names.
+    pub product_name: String,
     pub refresh_grace: Duration,
     pub address_limit: u64,
     pub password: HashParameters,
@@ -121,13 +128,15 @@ impl Config {
                     return Err(ConfigError::Invalid {
                         name: "SALLYPORT_SIGNING_ALGORITHM",
                         value: other.to_owned(),
-                        expected: "ES256 or RS256",
+                        expected: "ES256 or RS256".to_owned(),
                     });
                 }
             },
             issuer: read.optional("SALLYPORT_ISSUER").map(|url| url.trim_end_matches('/').to_owned()),
             audience: read.optional("SALLYPORT_AUDIENCE").unwrap_or_else(|| "sallyport".to_owned()),
             allowed_origins: read.origins("SALLYPORT_ALLOWED_ORIGINS")?,
+            allowed_headers: read.headers("SALLYPORT_ALLOWED_HEADERS")?,
+            product_name: read.product_name("SALLYPORT_PRODUCT_NAME")?,
             refresh_grace: Duration::from_secs(read.number("SALLYPORT_REFRESH_GRACE_SECONDS", 10, 0..=60)?),
             address_limit: read.number("SALLYPORT_ADDRESS_LIMIT", 100, 1..=1_000_000)?,
             password: HashParameters {
@@ -151,7 +160,7 @@ impl Config {
                     return Err(ConfigError::Invalid {
                         name: "SALLYPORT_AUTO_MITIGATION",
                         value: other.to_owned(),
-                        expected: "off or emergency",
+                        expected: "off or emergency".to_owned(),
                     });
                 }
             },
@@ -168,6 +177,15 @@ impl Config {
     /// How long one attempt of a call may take.
     pub fn call_timeout(&self) -> Duration {
         self.endpoints.call_timeout.unwrap_or(ATTEMPT_TIMEOUT)
+    }
+
+    /// What authenticator apps show beside the account: two deployments of one product are two entries of an app.
+    pub fn authenticator_name(&self) -> String {
+        if self.stage == "prod" {
+            self.product_name.clone()
+        } else {
+            format!("{} ({})", self.product_name, self.stage)
+        }
     }
 
     /// The rules of the domain under this configuration, while nobody is blocked and no mode is set.
@@ -210,7 +228,9 @@ impl Lookup<'_> {
             None => Ok(default),
             Some("on") => Ok(true),
             Some("off") => Ok(false),
-            Some(other) => Err(ConfigError::Invalid { name, value: other.to_owned(), expected: "on or off" }),
+            Some(other) => {
+                Err(ConfigError::Invalid { name, value: other.to_owned(), expected: "on or off".to_owned() })
+            }
         }
     }
 
@@ -227,30 +247,42 @@ impl Lookup<'_> {
             return Ok(default);
         };
         let number = value.parse::<T>().ok().filter(|number| range.contains(number));
-        number.ok_or(ConfigError::Invalid { name, value, expected: "a number in the documented range" })
+        let expected = || "a number in the documented range".to_owned();
+        number.ok_or_else(|| ConfigError::Invalid { name, value, expected: expected() })
     }
 
-    /// Origins after RFC 6454 6.1: scheme and authority, no path, no wildcard.
-    fn origins(&self, name: &'static str) -> Result<Vec<String>, ConfigError> {
-        let value = self.optional(name).unwrap_or_default();
-        let origins: Vec<_> =
-            value.split(',').map(str::trim).filter(|origin| !origin.is_empty()).map(str::to_owned).collect();
-        let well_formed = |origin: &String| {
-            origin.parse::<http::Uri>().is_ok_and(|uri| {
-                uri.scheme().is_some()
-                    && uri.authority().is_some()
-                    && !origin.ends_with('/')
-                    && uri.path() == "/"
-            })
+    /// Origins by commas. One that no browser ever sends is refused, and named: it would look like a setting and do nothing.
+    fn origins(&self, name: &'static str) -> Result<Vec<WebOrigin>, ConfigError> {
+        let read = |text: String| {
+            let origin: Result<WebOrigin, _> = text.parse();
+            origin.map_err(|why| ConfigError::Invalid { name, value: text, expected: why.to_string() })
         };
-        if origins.iter().all(well_formed) {
-            Ok(origins)
-        } else {
-            Err(ConfigError::Invalid {
+        self.list(name).into_iter().map(read).collect()
+    }
+
+    /// Names of headers by commas, besides those that are always allowed.
+    fn headers(&self, name: &'static str) -> Result<String, ConfigError> {
+        let mut headers: Vec<String> = cors::HEADERS.map(str::to_owned).to_vec();
+        for text in self.list(name) {
+            let header = script_header(&text).map_err(|why| ConfigError::Invalid {
                 name,
-                value,
-                expected: "origins like https://app.example.com, by commas",
-            })
+                value: text,
+                expected: why.to_string(),
+            })?;
+            if !headers.iter().any(|known| known.eq_ignore_ascii_case(&header)) {
+                headers.push(header);
+            }
+        }
+        Ok(headers.join(", "))
+    }
+
+    fn product_name(&self, name: &'static str) -> Result<String, ConfigError> {
+        let value = self.optional(name).unwrap_or_else(|| "Sallyport".to_owned());
+        if is_product_name(&value) {
+            Ok(value)
+        } else {
+            let expected = "1 to 64 characters without colons and control characters".to_owned();
+            Err(ConfigError::Invalid { name, value, expected })
         }
     }
 }
@@ -298,6 +330,41 @@ mod tests {
     }
 
     #[test]
+    fn what_is_refused_is_named_by_itself_and_says_why() {
+        let refused =
+            config(&[("SALLYPORT_ALLOWED_ORIGINS", "https://app.example.com,https://*.example.com")]);
+        let said = refused.err().map(|error| error.to_string());
+        let expected =
+            "SALLYPORT_ALLOWED_ORIGINS is \"https://*.example.com\": each origin is written out: no wildcard";
+        assert_eq!(said.as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_deployment_has_a_name_of_its_own_in_authenticator_apps() -> Result<(), ConfigError> {
+        for (name, stage, shown) in [
+            ("", "prod", "Sallyport"),
+            ("", "dev", "Sallyport (dev)"),
+            ("Acme Shop", "prod", "Acme Shop"),
+            ("Ünïted & Söns", "staging", "Ünïted & Söns (staging)"),
+        ] {
+            let config = config(&[("SALLYPORT_PRODUCT_NAME", name), ("SALLYPORT_STAGE", stage)])?;
+            assert_eq!(config.authenticator_name(), shown);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn further_headers_join_those_that_are_always_allowed() -> Result<(), ConfigError> {
+        let allowed =
+            config(&[("SALLYPORT_ALLOWED_HEADERS", "X-Datadog-Trace-Id, content-type")])?.allowed_headers;
+        assert_eq!(
+            allowed,
+            "Authorization, Content-Type, traceparent, tracestate, baggage, sentry-trace, x-datadog-trace-id"
+        );
+        Ok(())
+    }
+
+    #[test]
     fn what_is_out_of_range_is_refused() {
         for (name, value) in [
             ("SALLYPORT_REFRESH_GRACE_SECONDS", "61"),
@@ -307,6 +374,12 @@ mod tests {
             ("SALLYPORT_ALLOWED_ORIGINS", "*"),
             ("SALLYPORT_ALLOWED_ORIGINS", "https://app.example.com/path"),
             ("SALLYPORT_ALLOWED_ORIGINS", "app.example.com"),
+            ("SALLYPORT_ALLOWED_ORIGINS", "https://app.example.com, https://app.example.com/"),
+            ("SALLYPORT_ALLOWED_HEADERS", "*"),
+            ("SALLYPORT_ALLOWED_HEADERS", "x-trace, cookie"),
+            ("SALLYPORT_PRODUCT_NAME", "Acme: Shop"),
+            ("SALLYPORT_PRODUCT_NAME", " Acme"),
+            ("SALLYPORT_PRODUCT_NAME", "Acme\nShop"),
         ] {
             assert!(matches!(config(&[(name, value)]), Err(ConfigError::Invalid { .. })), "{name}={value}");
         }

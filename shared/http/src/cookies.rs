@@ -9,14 +9,14 @@ use http::{HeaderMap, HeaderValue, header};
 pub const REFRESH_COOKIE: &str = "__Host-sallyport_refresh";
 pub const DEVICE_COOKIE: &str = "__Host-sallyport_device";
 
+/// Whether a cookie is sent, once or more often.
+pub(crate) fn is_sent(headers: &HeaderMap, name: &str) -> bool {
+    values(headers, name).next().is_some()
+}
+
 /// The value of a cookie. Two cookies of one name are none: somebody planted one.
 pub(crate) fn read(headers: &HeaderMap, name: &str) -> Option<String> {
-    let mut found = headers
-        .get_all(header::COOKIE)
-        .iter()
-        .flat_map(|value| Cookie::split_parse(ascii(value)).flatten())
-        .filter(|cookie| cookie.name() == name)
-        .map(|cookie| cookie.value().to_owned());
+    let mut found = values(headers, name);
     let value = found.next()?;
     found.next().is_none().then_some(value)
 }
@@ -26,6 +26,15 @@ pub(crate) fn read(headers: &HeaderMap, name: &str) -> Option<String> {
 fn ascii(value: &HeaderValue) -> String {
     let character = |byte: &u8| if byte.is_ascii() { char::from(*byte) } else { char::REPLACEMENT_CHARACTER };
     value.as_bytes().iter().map(character).collect()
+}
+
+fn values(headers: &HeaderMap, name: &str) -> impl Iterator<Item = String> {
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .flat_map(|value| Cookie::split_parse(ascii(value)).flatten())
+        .filter(move |cookie| cookie.name() == name)
+        .map(|cookie| cookie.value().to_owned())
 }
 
 /// `Set-Cookie` for a token. With an empty value and no time it takes the cookie back.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderName, HeaderValue, StatusCode};
+use http::{HeaderName, HeaderValue, StatusCode, header};
 use sallyport_core::{
     sessions::{Delivery, Grant},
     throttle::BucketState,
@@ -11,7 +11,7 @@ use sallyport_core::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cookies::{DEVICE_COOKIE, REFRESH_COOKIE},
+    cookies::{self, DEVICE_COOKIE, REFRESH_COOKIE},
     problem::Problem,
     reply::Reply,
 };
@@ -96,6 +96,15 @@ impl Reply {
 }
 
 impl Problem {
+    /// Takes the refresh cookie back with the refusal.
+    #[must_use]
+    pub fn without_refresh_cookie(self) -> Self {
+        match cookies::write(REFRESH_COOKIE, "", Duration::ZERO) {
+            Some(cookie) => self.header(header::SET_COOKIE, cookie),
+            None => self,
+        }
+    }
+
     /// What the caller's address has left.
     #[must_use]
     pub fn limits(mut self, bucket: Option<BucketState>) -> Self {

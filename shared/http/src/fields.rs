@@ -3,6 +3,7 @@
 use sallyport_core::{
     accounts::{Email, Password},
     ids::FactorId,
+    mfa::{RecoveryCode, without_separators},
 };
 use serde::{Deserialize, Deserializer, de::Error as _};
 
@@ -67,11 +68,6 @@ token_field!(
     |text| is_opaque(text, "spr_")
 );
 token_field!(
-    /// `spd_` and base64url.
-    DeviceTokenField,
-    |text| is_opaque(text, "spd_")
-);
-token_field!(
     /// Three parts of base64url with dots between them.
     JwtField,
     |text| {
@@ -79,16 +75,52 @@ token_field!(
         text.len() <= 2048 && parts.len() == 3 && parts.iter().all(|part| is_base64url(part))
     }
 );
-token_field!(
-    /// Six ASCII digits.
-    TotpCodeField,
-    is_totp_code
-);
-token_field!(
-    /// Six ASCII digits, or a recovery code.
-    CodeField,
-    |text| is_totp_code(text) || is_recovery_code(text)
-);
+/// A device token, or a text that a client keeps in its place (`""`, `"undefined"`): that is ignored, as the same in a cookie
+/// is. It opens nothing, and no sign-in may fail for it.
+#[derive(Default)]
+pub struct DeviceTokenField(pub Option<String>);
+
+impl<'de> Deserialize<'de> for DeviceTokenField {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        Ok(Self(Some(text).filter(|text| is_opaque(text, "spd_"))))
+    }
+}
+
+impl std::fmt::Debug for DeviceTokenField {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// A code of an authenticator app, however it was spaced: here as its six digits.
+pub struct TotpCodeField(pub String);
+
+/// A code of an authenticator app, or a recovery code, as it was typed: here in the one spelling in which it is compared.
+pub struct CodeField(pub String);
+
+macro_rules! code_field {
+    ($name:ident, $read:expr) => {
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = String::deserialize(deserializer)?;
+                let read: fn(&str) -> Option<String> = $read;
+                read(&text).map(Self).ok_or_else(|| D::Error::custom("not of this form"))
+            }
+        }
+
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("[redacted]")
+            }
+        }
+    };
+}
+
+code_field!(TotpCodeField, totp_code);
+code_field!(CodeField, |text| {
+    totp_code(text).or_else(|| RecoveryCode::parse(text).map(|code| code.expose().to_owned()))
+});
 
 /// A factor's id, or the word `recovery`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -126,10 +158,6 @@ fn is_opaque(text: &str, prefix: &str) -> bool {
     text.len() <= 512 && text.strip_prefix(prefix).is_some_and(is_base64url)
 }
 
-fn is_totp_code(text: &str) -> bool {
-    text.len() == 6 && text.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-fn is_recovery_code(text: &str) -> bool {
-    sallyport_core::mfa::RecoveryCode::parse(text).is_some()
+fn totp_code(text: &str) -> Option<String> {
+    without_separators(text).filter(|code| code.len() == 6 && code.bytes().all(|byte| byte.is_ascii_digit()))
 }

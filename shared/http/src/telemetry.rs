@@ -159,6 +159,8 @@ pub(crate) struct Answered<'a> {
     pub request_id: &'a str,
     pub trace_id: Option<&'a str>,
     pub address: &'a str,
+    /// The `Origin` of a page that may not read the answer.
+    pub refused_origin: Option<&'a str>,
     pub at: Timestamp,
     pub duration: Duration,
     pub usage: Usage,
@@ -184,6 +186,7 @@ impl Answered<'_> {
         let (duration_ms, dependency_ms) = (in_millis(self.duration), in_millis(self.usage.time));
         let status = self.status.as_u16();
         let (method, route, code, trace_id) = (self.method.as_str(), self.route, self.code, self.trace_id);
+        let refused_origin = self.refused_origin;
         let (request_id, address, calls) = (self.request_id, self.address, self.usage.calls);
         let retries = Some(self.usage.retries).filter(|retries| *retries > 0);
         let secrets_ms = Some(in_millis(self.usage.secrets_time)).filter(|millis| *millis > 0.0);
@@ -191,7 +194,7 @@ impl Answered<'_> {
             ($level:ident, $message:literal, $fault:expr) => {
                 tracing::$level!(
                     target: "request",
-                    method, route, status, code, fault = $fault, request_id, trace_id, address, duration_ms, calls,
+                    method, route, status, code, fault = $fault, request_id, trace_id, address, refused_origin, duration_ms, calls,
                     retries, dependency_ms, secrets_ms,
                     $message
                 )
@@ -340,6 +343,7 @@ mod tests {
             request_id: "req-1",
             trace_id: None,
             address: "192.0.2.1",
+            refused_origin: None,
             at: AT,
             duration: Duration::from_micros(34_567),
             usage,

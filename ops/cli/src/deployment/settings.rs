@@ -26,6 +26,8 @@ pub(crate) mod name {
     pub(crate) const ISSUER: &str = "SALLYPORT_ISSUER";
     pub(crate) const AUDIENCE: &str = "SALLYPORT_AUDIENCE";
     pub(crate) const ALLOWED_ORIGINS: &str = "SALLYPORT_ALLOWED_ORIGINS";
+    pub(crate) const ALLOWED_HEADERS: &str = "SALLYPORT_ALLOWED_HEADERS";
+    pub(crate) const PRODUCT_NAME: &str = "SALLYPORT_PRODUCT_NAME";
     pub(crate) const SIGNING_ALGORITHM: &str = "SALLYPORT_SIGNING_ALGORITHM";
     pub(crate) const REFRESH_GRACE: &str = "SALLYPORT_REFRESH_GRACE_SECONDS";
     pub(crate) const ADDRESS_LIMIT: &str = "SALLYPORT_ADDRESS_LIMIT";
@@ -35,7 +37,7 @@ pub(crate) mod name {
     pub(crate) const DOCS_URL: &str = "SALLYPORT_DOCS_URL";
     pub(crate) const LOG_RETENTION: &str = "SALLYPORT_LOG_RETENTION_DAYS";
 
-    pub(crate) const ALL: [&str; 20] = [
+    pub(crate) const ALL: [&str; 22] = [
         STAGE,
         DEPLOYMENT,
         USERS,
@@ -48,6 +50,8 @@ pub(crate) mod name {
         ISSUER,
         AUDIENCE,
         ALLOWED_ORIGINS,
+        ALLOWED_HEADERS,
+        PRODUCT_NAME,
         SIGNING_ALGORITHM,
         REFRESH_GRACE,
         ADDRESS_LIMIT,

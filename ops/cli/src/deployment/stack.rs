@@ -8,7 +8,7 @@ use super::{connect::no_stacks, name};
 use crate::{aws_fault, failure::Failure};
 
 /// Which output or parameter of template.yaml is which variable. Outputs win: they are what came out.
-const NAMES: [(&str, &str); 19] = [
+const NAMES: [(&str, &str); 21] = [
     ("Stage", name::STAGE),
     ("UsersTable", name::USERS),
     ("SessionsTable", name::SESSIONS),
@@ -20,6 +20,8 @@ const NAMES: [(&str, &str); 19] = [
     ("Issuer", name::ISSUER),
     ("Audience", name::AUDIENCE),
     ("AllowedOrigins", name::ALLOWED_ORIGINS),
+    ("AllowedHeaders", name::ALLOWED_HEADERS),
+    ("ProductName", name::PRODUCT_NAME),
     ("SigningAlgorithm", name::SIGNING_ALGORITHM),
     ("RefreshGraceSeconds", name::REFRESH_GRACE),
     ("AddressLimit", name::ADDRESS_LIMIT),

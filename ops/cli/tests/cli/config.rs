@@ -45,8 +45,9 @@ async fn every_fault_is_a_line_with_its_fix() -> anyhow::Result<()> {
     error: users table sallyport-prod-users: does not exist. Fix: name the right table, region (us-east-1) and account, or deploy the stack.
     error: sessions table sallyport-local-ops: its key is (pk, sk), not (user_id). Fix: a key can't be changed: name the right table, or deploy a new one.
     error: keyring sallyport-prod-keyring: does not exist. Fix: name the right secret, region (us-east-1) and account, or deploy the stack.
+    SALLYPORT_ALLOWED_HEADERS: none
     SALLYPORT_ALLOWED_ORIGINS: http://localhost:9000
-    34 checks of the environment in us-east-1: 5 errors, 0 warnings
+    36 checks of the environment in us-east-1: 5 errors, 0 warnings
     ");
     Ok(())
 }

@@ -21,7 +21,7 @@ pub use ports::{
     CompletePorts, Completed, Completion, Confirmation, FactorChange, FactorPorts, ManageFactors,
     ManagePorts, Removal, SignInCompletion,
 };
-pub use recovery::{CodeHash, RecoveryCode};
+pub use recovery::{CodeHash, RecoveryCode, without_separators};
 pub use seed::{SealedSeed, Seed, SeedError};
 pub use totp::{Enrolled, TOTP_STEP, enrolment, matching_step};
 

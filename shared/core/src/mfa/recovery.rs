@@ -13,6 +13,10 @@ use crate::{
 
 const BYTES: usize = 15;
 const GROUP: usize = 6;
+const LETTERS: usize = 4 * GROUP;
+
+/// A code with more characters is nobody's typing.
+const LONGEST: usize = 64;
 
 /// A code in the clear: four groups of six base32 letters, lower case.
 #[derive(Debug, Clone)]
@@ -30,24 +34,16 @@ impl RecoveryCode {
     /// [`RandomUnavailable`].
     pub fn generate(random: &dyn Random) -> Result<Self, RandomUnavailable> {
         let letters = BASE32_NOPAD.encode(&random.bytes::<BYTES>()?).to_lowercase();
-        let mut code = String::with_capacity(letters.len() + 3);
-        for (index, letter) in letters.chars().enumerate() {
-            if index > 0 && index % GROUP == 0 {
-                code.push('-');
-            }
-            code.push(letter);
-        }
-        Ok(Self(Secret::new(code)))
+        Ok(Self(Secret::new(grouped(&letters))))
     }
 
-    /// Reads a code exactly as it was shown.
+    /// Reads a code as people type it: in capitals, without hyphens or with other dashes, with spaces, with a `0` or `8` for the
+    /// letter that it is taken for. All spellings are one code. (A `1` could be two letters, and is refused.)
     pub fn parse(text: &str) -> Option<Self> {
-        let groups: Vec<_> = text.split('-').collect();
-        let well_formed = groups.len() == 4
-            && groups.iter().all(|group| {
-                group.len() == GROUP && group.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'))
-            });
-        well_formed.then(|| Self(Secret::new(text.to_owned())))
+        let letters: String = without_separators(text)?.chars().map(meant).collect();
+        let well_formed =
+            letters.len() == LETTERS && letters.bytes().all(|byte| matches!(byte, b'a'..=b'z' | b'2'..=b'7'));
+        well_formed.then(|| Self(Secret::new(grouped(&letters))))
     }
 
     pub fn expose(&self) -> &str {
@@ -65,6 +61,36 @@ impl RecoveryCode {
         }
         CodeHash(hash)
     }
+}
+
+/// What was typed, without the spaces, line ends and dashes that people, keyboards and clipboards put between. `None`: it is
+/// longer than a code can be.
+pub fn without_separators(text: &str) -> Option<String> {
+    let separates = |character: char| {
+        matches!(character, ' ' | '\t' | '\r' | '\n' | '\u{a0}' | '-' | '\u{2010}'..='\u{2015}' | '\u{2212}')
+    };
+    (text.chars().count() <= LONGEST)
+        .then(|| text.chars().filter(|character| !separates(*character)).collect())
+}
+
+/// The letter that a character is typed for. Base32 has neither 0 nor 8.
+fn meant(character: char) -> char {
+    match character.to_ascii_lowercase() {
+        '0' => 'o',
+        '8' => 'b',
+        letter => letter,
+    }
+}
+
+fn grouped(letters: &str) -> String {
+    let mut code = String::with_capacity(letters.len() + 3);
+    for (index, letter) in letters.chars().enumerate() {
+        if index > 0 && index % GROUP == 0 {
+            code.push('-');
+        }
+        code.push(letter);
+    }
+    code
 }
 
 impl CodeHash {

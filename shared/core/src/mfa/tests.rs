@@ -229,18 +229,42 @@ proptest! {
     }
 
     #[test]
-    fn no_text_but_a_code_reads_as_a_recovery_code(text in "\\PC{0,40}", near in "[a-z2-7-]{20,30}") {
-        let well_formed = |text: &str| {
-            text.len() == 27
-                && text.char_indices().all(|(index, letter)| {
-                    if index % 7 == 6 { letter == '-' } else { matches!(letter, 'a'..='z' | '2'..='7') }
-                })
-        };
+    fn no_text_but_a_code_reads_as_a_recovery_code(text in "\\PC{0,40}", near in "[A-Za-z0-9 –-]{20,34}") {
         for text in [text, near] {
-            prop_assert_eq!(RecoveryCode::parse(&text).is_some(), well_formed(&text), "{}", text);
+            let letters: Vec<_> = text.chars().filter(|character| !SEPARATORS.contains(character)).collect();
+            let one = |letter: &char| matches!(letter.to_ascii_lowercase(), 'a'..='z' | '2'..='8' | '0');
+            let well_formed = letters.len() == 24 && letters.iter().all(one);
+            prop_assert_eq!(RecoveryCode::parse(&text).is_some(), well_formed, "{}", text);
         }
     }
+
+    #[test]
+    fn however_a_recovery_code_is_typed_it_is_the_one_code(
+        seed: u64, between in proptest::collection::vec(0..=SEPARATORS.len(), 25), shift in proptest::collection::vec(0..4, 24),
+    ) {
+        let code = RecoveryCode::generate(&SeededRandom::new(seed)).unwrap();
+        let mut typed = String::new();
+        let put = |typed: &mut String, index: usize| typed.extend(SEPARATORS.get(between[index]));
+        for (index, letter) in code.expose().chars().filter(|letter| *letter != '-').enumerate() {
+            put(&mut typed, index);
+            typed.push(match (shift[index], letter) {
+                (1, letter) => letter.to_ascii_uppercase(),
+                (2, 'o') => '0',
+                (2, 'b') => '8',
+                (_, letter) => letter,
+            });
+        }
+        put(&mut typed, 24);
+        let read = RecoveryCode::parse(&typed);
+        prop_assert_eq!(read.as_ref().map(RecoveryCode::expose), Some(code.expose()), "{:?}", typed);
+    }
 }
+
+/// What people, keyboards and clipboards put between letters.
+const SEPARATORS: [char; 13] = [
+    ' ', '\t', '\r', '\n', '\u{a0}', '-', '\u{2010}', '\u{2011}', '\u{2012}', '\u{2013}', '\u{2014}',
+    '\u{2015}', '\u{2212}',
+];
 
 fn sealed(keyring: &Keyring) -> SealedSeed {
     seed().seal(keyring, &SeededRandom::new(1), USER, FACTOR).unwrap()
@@ -354,35 +378,46 @@ fn a_recovery_code_is_hashed_with_its_user() {
 }
 
 #[test]
-fn a_recovery_code_is_read_as_it_was_shown_and_in_no_other_way() {
-    assert!(RecoveryCode::parse("abcdef-ghijkl-mnopqr-stuv27").is_some());
-    for variant in [
-        "",
-        "-",
-        "---",
+fn a_recovery_code_is_read_as_people_type_it_and_as_one_code() {
+    let shown = "abcdef-ghijkl-mnopqr-stuv27";
+    for typed in [
+        shown,
         "ABCDEF-GHIJKL-MNOPQR-STUV27",
+        "Abcdef-ghijkl-mnopqr-stuv27",
         "abcdefghijklmnopqrstuv27",
         "abcdef ghijkl mnopqr stuv27",
         " abcdef-ghijkl-mnopqr-stuv27",
         "abcdef-ghijkl-mnopqr-stuv27 ",
-        "abcdef-ghijkl-mnopqr-stuv27\n",
-        "abcdef-ghijkl-mnopqr-stuv27-",
+        "abcdef-ghijkl-mnopqr-stuv27\r\n",
+        "abcdef--ghijkl-mnopqr-stuv27-",
+        "abcdef\u{2010}ghijkl\u{2011}mnopqr\u{2013}stuv27",
+        "abcdef\u{a0}ghijkl\u{2212}mnopqr\u{2014}stuv27",
+        "abcde-fghijkl-mnopqr-stuv27",
+        "a8cdef-ghijkl-mn0pqr-stuv27",
+    ] {
+        assert_eq!(RecoveryCode::parse(typed).unwrap().expose(), shown, "{typed:?}");
+    }
+    let long = format!("{shown}{}", " ".repeat(38));
+    for other in [
+        "",
+        "-",
+        "---",
         "abcdef-ghijkl-mnopqr-stuv27-abcdef",
-        "-abcdef-ghijkl-mnopqr-stuv27",
         "abcdef-ghijkl-mnopqr",
-        "abcdef--ghijkl-mnopqr-stuv27",
         "abcdef-ghijkl-mnopqr-stuv2",
         "abcdef-ghijkl-mnopqr-stuv277",
-        "abcdef-ghijkl-mnopqr-stuv20",
+        // Two letters look like it.
+        "abcdef-gh1jkl-mnopqr-stuv27",
+        "abcdef-ghijkl-mnopqr-stuv29",
         "abcdef-ghijkl-mnopqr-stuv2!",
-        "abcdef-ghijkl-mnopqr-stuv28",
         "abcdef-ghijkl-mnopqr-stuv\u{b2}\u{b2}",
-        "abcdef\u{2010}ghijkl-mnopqr-stuv27",
         "\u{430}bcdef-ghijkl-mnopqr-stuv27",
+        "abcdef-ghij\u{212a}l-mnopqr-stuv27",
         "abcdef_ghijkl_mnopqr_stuv27",
-        "abcde-fghijkl-mnopqr-stuv27",
+        "abcdef\u{0}ghijklmnopqrstuv27",
+        long.as_str(),
     ] {
-        assert!(RecoveryCode::parse(variant).is_none(), "{variant:?}");
+        assert!(RecoveryCode::parse(other).is_none(), "{other:?}");
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use sallyport_core::accounts::HashParameters;
+use sallyport_core::{
+    accounts::HashParameters,
+    web::{WebOrigin, is_product_name, script_header},
+};
 
 use super::{Findings, is_local};
 use crate::{
@@ -49,6 +52,8 @@ pub(super) fn check(settings: &Settings, findings: &mut Findings) {
     issuer(settings, findings);
     audience(settings, findings);
     origins(settings, findings);
+    headers(settings, findings);
+    product_name(settings, findings);
 }
 
 fn algorithm(settings: &Settings, findings: &mut Findings) {
@@ -107,31 +112,60 @@ fn audience(settings: &Settings, findings: &mut Findings) {
 
 /// Settings that are lists, member by member, as the functions split them.
 pub(super) fn lists(settings: &Settings) -> BTreeMap<&'static str, Vec<String>> {
-    let members = |name: &str| {
-        let list = settings.get(name).into_iter().flat_map(|list| list.split(','));
-        list.map(str::trim).filter(|member| !member.is_empty()).map(str::to_owned).collect()
-    };
-    [name::ALLOWED_ORIGINS].into_iter().map(|name| (name, members(name))).collect()
+    let members = |name: &str| listed(settings, name).map(str::to_owned).collect();
+    [name::ALLOWED_ORIGINS, name::ALLOWED_HEADERS].into_iter().map(|name| (name, members(name))).collect()
+}
+
+fn listed<'a>(settings: &'a Settings, name: &str) -> impl Iterator<Item = &'a str> {
+    let list = settings.get(name).into_iter().flat_map(|list| list.split(','));
+    list.map(str::trim).filter(|member| !member.is_empty())
 }
 
 fn origins(settings: &Settings, findings: &mut Findings) {
     findings.checked();
-    for origin in lists(settings).into_values().flatten() {
-        let host = origin.strip_prefix("https://").or_else(|| origin.strip_prefix("http://"));
-        let sound = host.is_some_and(|host| !host.is_empty() && !host.contains(['/', '*', ' ', '@']));
-        if !sound {
+    for origin in listed(settings, name::ALLOWED_ORIGINS) {
+        match origin.parse::<WebOrigin>() {
+            Err(why) => findings.error(
+                name::ALLOWED_ORIGINS,
+                format!("{origin} is no origin: {why}"),
+                "write scheme, host and perhaps port, as the browser's address bar shows them",
+            ),
+            Ok(origin)
+                if origin.as_str().starts_with("http://") && settings.get(name::STAGE) == Some("prod") =>
+            {
+                findings.warning(
+                    name::ALLOWED_ORIGINS,
+                    format!("{origin} is not https"),
+                    "serve the application by https",
+                );
+            }
+            Ok(_) => {}
+        }
+    }
+}
+
+fn headers(settings: &Settings, findings: &mut Findings) {
+    findings.checked();
+    for header in listed(settings, name::ALLOWED_HEADERS) {
+        if let Err(why) = script_header(header) {
             findings.error(
-                name::ALLOWED_ORIGINS,
-                format!("{origin} is no origin"),
-                "write scheme, host and perhaps port, without path or wildcard",
-            );
-        } else if origin.starts_with("http://") && settings.get(name::STAGE) == Some("prod") {
-            findings.warning(
-                name::ALLOWED_ORIGINS,
-                format!("{origin} is not https"),
-                "serve the application by https",
+                name::ALLOWED_HEADERS,
+                format!("{header} can't be allowed: {why}"),
+                "name the headers that your scripts send besides Authorization, Content-Type and those of tracing",
             );
         }
+    }
+}
+
+fn product_name(settings: &Settings, findings: &mut Findings) {
+    findings.checked();
+    let Some(text) = settings.get(name::PRODUCT_NAME) else { return };
+    if !is_product_name(text) {
+        findings.error(
+            name::PRODUCT_NAME,
+            format!("{text} can't stand in an authenticator app"),
+            "use 1 to 64 characters without colons and control characters",
+        );
     }
 }
 
@@ -164,7 +198,9 @@ mod tests {
         let all = [
             (name::ISSUER, "https://id.example.com/prod"),
             (name::AUDIENCE, "https://api.example.com"),
-            (name::ALLOWED_ORIGINS, "https://app.example.com,https://admin.example.com:8443"),
+            (name::ALLOWED_ORIGINS, "https://app.example.com, https://Admin.Example.com:443"),
+            (name::ALLOWED_HEADERS, "X-Datadog-Trace-Id,b3"),
+            (name::PRODUCT_NAME, "Acme & Söhne"),
             (name::SIGNING_ALGORITHM, "RS256"),
             (name::REFRESH_GRACE, "0"),
             (name::PASSWORD_MEMORY, "47104"),
@@ -191,6 +227,8 @@ mod tests {
             (name::ISSUER, "http://id.example.com"),
             (name::AUDIENCE, "two words"),
             (name::ALLOWED_ORIGINS, "https://app.example.com/,*"),
+            (name::ALLOWED_HEADERS, "x-trace,Cookie"),
+            (name::PRODUCT_NAME, "Acme: Shop"),
             (name::SIGNING_ALGORITHM, "HS256"),
             (name::REFRESH_GRACE, "61"),
             (name::PASSWORD_ITERATIONS, "1"),
@@ -205,8 +243,10 @@ mod tests {
         SALLYPORT_PASSWORD_MEMORY_KIB: 19456 KiB with 1 passes is below OWASP's floor
         SALLYPORT_ISSUER: http://id.example.com is no https URL
         SALLYPORT_AUDIENCE: has other characters than it may
-        SALLYPORT_ALLOWED_ORIGINS: https://app.example.com/ is no origin
-        SALLYPORT_ALLOWED_ORIGINS: * is no origin
+        SALLYPORT_ALLOWED_ORIGINS: https://app.example.com/ is no origin: an origin ends with its host or port: no slash, no path, no query
+        SALLYPORT_ALLOWED_ORIGINS: * is no origin: each origin is written out: no wildcard
+        SALLYPORT_ALLOWED_HEADERS: Cookie can't be allowed: browsers let no script set this header
+        SALLYPORT_PRODUCT_NAME: Acme: Shop can't stand in an authenticator app
         ");
     }
 
