@@ -53,7 +53,16 @@ async fn a_keyring_that_nobody_can_reach_is_noticed_by_the_probe() -> anyhow::Re
 async fn an_attack_ends_at_a_block() -> anyhow::Result<()> {
     let (scored, _) = play("stuffing").await?;
     let mitigation = scored["stages"][2]["what"].as_str().unwrap();
+    assert!(
+        mitigation.contains("the break-in is found; `sallyport reset force gameday-victim@example.com"),
+        "{mitigation}"
+    );
+    assert!(mitigation.contains("`sallyport block add 127.66.0.0/24 --for 24h"), "{mitigation}");
     assert!(mitigation.contains("the attacker is answered 403"), "{mitigation}");
+    assert!(
+        scored["stages"][2]["after_seconds"].as_u64().is_some_and(|seconds| seconds <= 6 * 60),
+        "{scored}"
+    );
     assert!(mitigation.ends_with("failure-spike is quiet, while the cause goes on"), "{mitigation}");
     let recovery = scored["stages"][3]["what"].as_str().unwrap();
     assert!(recovery.contains("every alarm is quiet"), "{recovery}");

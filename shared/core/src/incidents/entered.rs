@@ -15,8 +15,10 @@ use crate::{
 const OFTEN: u64 = 5;
 /// The same for a network, which may be an office.
 const OFTEN_IN_A_NETWORK: u64 = 10;
-/// Networks that are worth a block each. More of them are an attack from everywhere.
-const FEW: usize = 5;
+/// Of a hundred failures, those that make a network a source of the attack. Others are people who mistype.
+const SOURCE_PERCENT: u64 = 10;
+/// Of a hundred failures, those that the sources must make together. Fewer are an attack from everywhere.
+const TOGETHER_PERCENT: u64 = 50;
 
 /// Failures of one network: a /24, a /64, or the one address of it that failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,22 +87,17 @@ impl FailureSources {
         networks
     }
 
-    /// The few networks that make four of five failures: who blocks them ends the attack. None where it comes from everywhere.
+    /// The networks that the attack comes from: each makes a tenth of the failures or more, all of them half or more. None
+    /// where it comes from everywhere.
     pub fn concentrated(&self) -> Vec<NetworkFailures> {
-        let mut few = self.networks();
-        few.truncate(FEW);
-        let mut sum: u64 = 0;
-        let needed = few.iter().position(|network| {
-            sum = sum.saturating_add(network.failures);
-            sum.saturating_mul(5) >= self.total.saturating_mul(4)
+        let share =
+            |failures: u64, percent: u64| failures.saturating_mul(100) >= self.total.saturating_mul(percent);
+        let mut sources = self.networks();
+        sources.retain(|network| {
+            network.failures >= OFTEN_IN_A_NETWORK && share(network.failures, SOURCE_PERCENT)
         });
-        match needed {
-            Some(last) if self.total >= OFTEN_IN_A_NETWORK => {
-                few.truncate(last.saturating_add(1));
-                few
-            }
-            _ => Vec::new(),
-        }
+        let together = sources.iter().map(|network| network.failures).sum();
+        if share(together, TOGETHER_PERCENT) { sources } else { Vec::new() }
     }
 
     /// Why a sign-in from there is suspicious, if it is: the narrowest source that failed often.
@@ -252,11 +249,16 @@ mod tests {
         // Too few to be an attack.
         assert_eq!(shown(&[("203.0.113.1", 9)]), "");
         assert_eq!(shown(&[("203.0.113.1", 10)]), "203.0.113.1/32");
-        assert_eq!(shown(&[("203.0.113.1", 40), ("203.0.113.2", 40), ("192.0.2.1", 20)]), "203.0.113.0/24");
+        assert_eq!(shown(&[("203.0.113.1", 40), ("203.0.113.2", 40), ("192.0.2.1", 8)]), "203.0.113.0/24");
         assert_eq!(
             shown(&[("203.0.113.1", 50), ("192.0.2.1", 30), ("192.0.2.2", 20)]),
             "192.0.2.0/24 203.0.113.1/32"
         );
+        // Whoever mistypes beside an attack is not blocked with it.
+        let people: Vec<_> = (0..9).map(|n| format!("10.0.{n}.1")).collect();
+        let with_people: Vec<_> =
+            people.iter().map(|text| (text.as_str(), 6)).chain([("203.0.113.1", 120)]).collect();
+        assert_eq!(shown(&with_people), "203.0.113.1/32");
         let everywhere: Vec<_> = (0..20).map(|n| format!("10.0.{n}.1")).collect();
         let everywhere: Vec<_> = everywhere.iter().map(|text| (text.as_str(), 10)).collect();
         assert_eq!(shown(&everywhere), "");

@@ -29,7 +29,7 @@ pub(super) enum Fault {
     Slow(&'static str, Duration),
     /// Secrets Manager does not answer.
     Keyring,
-    /// Wrong passwords for many accounts, from a few addresses.
+    /// Wrong passwords for many accounts from the addresses of one network, and one that is right.
     Stuffing,
     /// The key that signs is past its time.
     OldKey,
@@ -71,17 +71,19 @@ pub(super) const GAMES: [Game; 5] = [
     },
     Game {
         name: "stuffing",
-        breaks: "passwords that were stolen elsewhere are tried on many accounts",
+        breaks: "passwords that were stolen elsewhere are tried on many accounts, and one fits",
         alarm: "failure-spike",
         within: 5,
         fault: Fault::Stuffing,
         response: &["runbook run failure-spike --section first-five-minutes --incident INCIDENT --yes"],
-        mitigation: &[
-            "mode set emergency --for 24h --reason gameday",
-            "block add 127.66.0.0/16 --for 24h --reason gameday",
-        ],
+        // Besides, it does what `top entered` and `top addresses` tell it to.
+        mitigation: &["mode set emergency --for 24h --reason gameday"],
         silences: true,
-        afterwards: &["block remove 127.66.0.0/16", "mode clear emergency"],
+        afterwards: &[
+            "block remove 127.66.0.0/24",
+            "mode clear emergency",
+            "user disable gameday-victim@example.com",
+        ],
     },
     Game {
         name: "slow-database",

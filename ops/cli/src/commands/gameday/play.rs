@@ -6,13 +6,14 @@ use std::{
 };
 
 use sallyport_alarms::State;
-use tokio::process::Command;
+use serde_json::Value;
+use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use super::{
     games::{Fault, Game},
     ground::{Ground, MINUTE_MS},
     report::{self, Scored, Told},
-    stage::{Stage, template},
+    stage::{Stage, Victim, template},
 };
 use crate::{
     failure::Failure,
@@ -71,6 +72,11 @@ async fn play(
     if stage.fires(game.alarm) {
         let message = format!("{} fires already: start a fresh backend", game.alarm);
         return Err(Failure::conflict("alarm_fires", message));
+    }
+    if game.fault == Fault::Stuffing {
+        let victim = Victim::new(stage.ground.now().await?);
+        enrol(&stage.ground, &victim).await?;
+        stage.victim = Some(victim);
     }
     stage.ground.inject(game.fault).await?;
     if game.fault.takes_time() {
@@ -189,6 +195,9 @@ impl<G: Ground> Play<'_, G> {
             self.minute(true).await?;
         }
         self.stage.mitigated = true;
+        if self.game.fault == Fault::Stuffing {
+            done.and(self.shut_out().await?);
+        }
         done.and(self.lines(self.game.mitigation, &[0, 5]).await?);
         // Functions see it within ten seconds.
         self.stage.ground.settle().await?;
@@ -211,6 +220,33 @@ impl<G: Ground> Play<'_, G> {
             after_seconds,
             what: done.what.join("; "),
         })
+    }
+
+    /// Does what the first looks of the page say: ends what was entered, blocks where it comes from.
+    async fn shut_out(&mut self) -> Result<Done, Failure> {
+        let entered = self.answer("top entered --since 1h --json").await?;
+        let rows = entered.get("entered").and_then(Value::as_array).cloned().unwrap_or_default();
+        let victim = Victim::new(0).email;
+        let found: Vec<_> =
+            rows.iter().filter(|row| row.get("email").and_then(Value::as_str) == Some(victim)).collect();
+        let state = format!("the break-in is {}found", if found.is_empty() { "not " } else { "" });
+        self.tell(state.clone()).await?;
+        let mut done = Done { passed: !found.is_empty(), what: vec![state] };
+        let ends = found.first().and_then(|row| row.get("command")?.as_str());
+        let sources = self.answer("top addresses --since 15m --json").await?;
+        let blocks = sources.get("commands").and_then(Value::as_array).cloned().unwrap_or_default();
+        let told = ends.into_iter().chain(blocks.iter().filter_map(Value::as_str));
+        let lines: Vec<_> =
+            told.filter_map(|line| line.strip_prefix("sallyport ")).map(str::to_owned).collect();
+        let lines: Vec<_> = lines.iter().map(String::as_str).collect();
+        done.and(self.lines(&lines, &[0]).await?);
+        Ok(done)
+    }
+
+    /// What a line answers, as JSON. A line that fails answers nothing.
+    async fn answer(&mut self, line: &str) -> Result<Value, Failure> {
+        let output = sallyport(&self.stage.ground, line).await?;
+        Ok(serde_json::from_slice(&output.stdout).unwrap_or_default())
     }
 
     /// Whether the alarm clears by what was done, and not by the end of the cause.
@@ -329,13 +365,48 @@ const fn verdict(quiet: bool) -> &'static str {
     if quiet { "is quiet" } else { "still fires" }
 }
 
+/// Has the victim's account, with the password that was stolen.
+async fn enrol(ground: &impl Ground, victim: &Victim) -> Result<(), Failure> {
+    let email = victim.email;
+    // It is there already where a game was played before.
+    for line in ["create", "set-password", "enable"] {
+        let line = format!("user {line} {email}");
+        let typed = if line.contains("enable") { "" } else { " --password-stdin" };
+        sallyport_with(ground, &format!("{line}{typed}"), &victim.password).await?;
+    }
+    Ok(())
+}
+
 /// Runs a line of this very command.
 async fn sallyport(ground: &impl Ground, line: &str) -> Result<Output, Failure> {
+    sallyport_with(ground, line, "").await
+}
+
+/// The same, with something to read.
+async fn sallyport_with(ground: &impl Ground, line: &str, stdin: &str) -> Result<Output, Failure> {
     let failed =
         |error: std::io::Error| Failure::dependency("command_failed", format!("sallyport {line}: {error}"));
     let own = std::env::current_exe().map_err(failed)?;
     let mut command = Command::new(own);
     ground.aim(&mut command);
-    command.args(line.split(' ')).stdin(Stdio::null()).kill_on_drop(true);
-    command.output().await.map_err(failed)
+    command.args(words(line)).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.kill_on_drop(true).spawn().map_err(failed)?;
+    if let Some(mut open) = child.stdin.take() {
+        // A command that reads nothing may have closed it.
+        drop(open.write_all(stdin.as_bytes()).await);
+    }
+    child.wait_with_output().await.map_err(failed)
+}
+
+/// A line's words: quotes hold one together.
+fn words(line: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    for (index, part) in line.split('"').enumerate() {
+        if index % 2 == 1 {
+            words.push(part.to_owned());
+        } else {
+            words.extend(part.split_whitespace().map(str::to_owned));
+        }
+    }
+    words
 }

@@ -12,10 +12,28 @@ use super::{
 };
 use crate::failure::Failure;
 
-/// Where the attacker comes from.
-const ATTACKER: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(127, 66, 0, 1));
-/// Where everybody else comes from: 127.67.0.0 and on.
-const CALLERS: u32 = 0x7f43_0000;
+/// Addresses that the attacker has, all of one network.
+const ATTACKERS: u8 = 12;
+/// Where everybody else comes from: 127.67.0.1, 127.67.1.1 and on, each from a network of its own.
+const CALLERS: u32 = 0x7f43_0001;
+
+/// One of the attacker's addresses.
+const fn attacker(number: u8) -> IpAddr {
+    IpAddr::V4(std::net::Ipv4Addr::new(127, 66, 0, 1 + number % ATTACKERS))
+}
+
+/// An account whose password the attacker has.
+pub(super) struct Victim {
+    pub(super) email: &'static str,
+    pub(super) password: String,
+}
+
+impl Victim {
+    /// The same account in every game; its password is this game's.
+    pub(super) fn new(began: u64) -> Self {
+        Self { email: "gameday-victim@example.com", password: format!("stolen elsewhere {began}") }
+    }
+}
 /// Callers who call at once.
 const AT_ONCE: usize = 4;
 
@@ -30,6 +48,8 @@ pub(super) struct Stage<G> {
     tried: u64,
     /// Whether there is something to take back.
     pub(super) mitigated: bool,
+    /// Who is entered in the next minute of an attack.
+    pub(super) victim: Option<Victim>,
 }
 
 /// The status that a caller saw, when there was an answer.
@@ -38,7 +58,7 @@ type Seen = Option<u16>;
 impl<G: Ground> Stage<G> {
     pub(super) fn new(ground: G, template: Template) -> Self {
         let evaluator = Evaluator::new(template, 0);
-        Self { ground, evaluator, began: 0, minutes: 0, tried: 0, mitigated: false }
+        Self { ground, evaluator, began: 0, minutes: 0, tried: 0, mitigated: false, victim: None }
     }
 
     /// Begins with a whole minute. What was before is nobody's business.
@@ -70,7 +90,7 @@ impl<G: Ground> Stage<G> {
     async fn pass(&mut self, game: &Game, broken: bool) -> Result<u64, Failure> {
         // Another address each minute: on an emulator a minute is over before the limit of an address is.
         self.minutes += 1;
-        let caller = self.ground.caller(Some(IpAddr::from((CALLERS + self.minutes).to_be_bytes())))?;
+        let caller = self.ground.caller(Some(IpAddr::from((CALLERS + (self.minutes << 8)).to_be_bytes())))?;
         // The probe is asked for its metric.
         self.get(&caller, &["/health/ready"]).await;
         if game.fault == Fault::OldKey {
@@ -78,8 +98,7 @@ impl<G: Ground> Stage<G> {
         } else {
             self.attempts(&caller, 6).await;
             if broken && game.fault == Fault::Stuffing {
-                let attacker = self.ground.caller(Some(ATTACKER))?;
-                self.attempts(&attacker, 40).await;
+                self.attack().await?;
             }
             // A percentile of fewer than 200 requests in five minutes would say nothing.
             self.get(&caller, &["/health/live"; 45]).await;
@@ -88,6 +107,22 @@ impl<G: Ground> Stage<G> {
         let measured = self.ground.collect().await?;
         self.evaluator.add(measured);
         self.ground.now().await
+    }
+
+    /// Forty-eight wrong passwords, and among them the victim's.
+    async fn attack(&mut self) -> Result<(), Failure> {
+        for number in 0..ATTACKERS {
+            let caller = self.ground.caller(Some(attacker(number)))?;
+            self.attempts(&caller, 4).await;
+            if number == ATTACKERS / 2
+                && let Some(victim) = self.victim.take()
+            {
+                let url = format!("{}/api/v1/auth/login", self.ground.url());
+                let body = json!({"email": victim.email, "password": victim.password});
+                self.call(vec![caller.post(url).json(&body)]).await;
+            }
+        }
+        Ok(())
     }
 
     async fn get(&mut self, caller: &reqwest::Client, paths: &[&str]) {
@@ -129,8 +164,8 @@ impl<G: Ground> Stage<G> {
 
     /// What the attacker is answered now.
     pub(super) async fn attacked(&mut self) -> Result<Option<u16>, Failure> {
-        let attacker = self.ground.caller(Some(ATTACKER))?;
-        let seen = self.attempts(&attacker, 1).await;
+        let caller = self.ground.caller(Some(attacker(0)))?;
+        let seen = self.attempts(&caller, 1).await;
         Ok(seen.first().copied().flatten())
     }
 
