@@ -70,3 +70,48 @@ async fn beyond_the_budget_comes_rate_limited_until_the_window_ends() -> Result<
     actor.try_log_in(&other.email, &other.password).await?.expect(200)?;
     Ok(())
 }
+
+/// Whoever is over the budget is counted and no more: from the first request beyond it, in every mode. So nobody's pool has a
+/// place less for it. A device that the account knows has a budget of its own.
+#[tokio::test]
+async fn beyond_the_budget_a_login_costs_its_count_and_takes_no_place_in_a_pool() -> Result<()> {
+    const BUDGET: usize = 8;
+    for emergency in [false, true] {
+        let limit = BUDGET * if emergency { 4 } else { 1 };
+        let backend = Backend::with(&[("SALLYPORT_ADDRESS_LIMIT", &limit.to_string())]).await?;
+        let account = backend.account().await?;
+        let (actor, owner) = (backend.actor(), backend.actor());
+        owner.log_in(&account).await?;
+        if emergency {
+            backend.set_mode("emergency", 600).await?;
+        }
+        // A fresh window, in which the whole budget is left.
+        backend.advance(61).await?;
+        let probe = actor.try_log_in("nobody@example.com", "x").await?;
+        let (_, resets) = probe.header("ratelimit").rsplit_once('=').context("no limit")?;
+        backend.advance(resets.parse::<u64>()? + 1).await?;
+        for number in 0..BUDGET {
+            let answer = actor.try_log_in(&format!("nobody{number}@example.com"), "x").await?;
+            ensure!(answer.outcome() != outcome(429, "rate_limited"), "{number}: {}", answer.text());
+        }
+        backend.forget_calls().await?;
+        let beyond = (0..10).map(|_| actor.try_log_in(&account.email, "not it"));
+        for answer in futures_util::future::try_join_all(beyond).await? {
+            assert_eq!(
+                answer.outcome(),
+                outcome(429, "rate_limited"),
+                "emergency {emergency}"
+            );
+        }
+        let calls: Vec<_> = backend
+            .calls()
+            .await?
+            .iter()
+            .filter(|call| call["service"] == "dynamodb" && call["parts"][0]["kind"] != "FLAGS")
+            .map(|call| format!("{} {}", call["operation"], call["parts"][0]["kind"]))
+            .collect();
+        assert_eq!(calls, vec!["\"UpdateItem\" \"address\""; 10], "emergency {emergency}");
+        owner.log_in(&account).await?;
+    }
+    Ok(())
+}

@@ -1,5 +1,7 @@
 //! The tables, and how their calls fail.
 
+use std::sync::Arc;
+
 use aws_sdk_dynamodb::{
     Client,
     error::{ProvideErrorMetadata, SdkError},
@@ -8,7 +10,7 @@ use aws_sdk_dynamodb::{
 };
 use sallyport_core::store::{StoreError, StoreResult};
 
-use crate::{cause, item::Item, retries::conflicted};
+use crate::{cause, item::Item, retries::conflicted, throttle::ScarceBudgets};
 
 /// Names of the tables of a deployment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,11 +28,13 @@ pub struct Tables {
 pub struct Store {
     pub(crate) client: Client,
     pub(crate) tables: Tables,
+    /// What this process has heard of addresses.
+    pub(crate) scarce: Arc<ScarceBudgets>,
 }
 
 impl Store {
     pub fn new(client: Client, tables: Tables) -> Self {
-        Self { client, tables }
+        Self { client, tables, scarce: Arc::default() }
     }
 
     /// Opens so many connections, by as many calls at once, so that the first request does not wait for handshakes: over

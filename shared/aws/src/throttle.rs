@@ -1,6 +1,9 @@
 //! Throttle table: pools of attempts and budgets of addresses.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use aws_sdk_dynamodb::{
     operation::{put_item::PutItemError, update_item::UpdateItemError},
@@ -301,6 +304,34 @@ impl Store {
     }
 }
 
+/// The budgets that were scarce when this process last counted them, by the name of their window, until the window ends.
+///
+/// A budget gets here by half of it in one window, so that no more of them are here than `PasswordRateLimit` lets through:
+/// 60 at 50 a second.
+#[derive(Debug, Default)]
+pub(crate) struct ScarceBudgets(Mutex<HashMap<String, Timestamp>>);
+
+/// Further ones are not remembered. It bounds the memory where no gateway bounds the callers.
+const MOST_SCARCE: usize = 4096;
+
+impl ScarceBudgets {
+    fn note(&self, window: String, ends: Timestamp, now: Timestamp) {
+        let mut held = self.held();
+        held.retain(|_, ends| now < *ends);
+        if held.len() < MOST_SCARCE {
+            held.insert(window, ends);
+        }
+    }
+
+    fn holds(&self, window: &str) -> bool {
+        self.held().contains_key(window)
+    }
+
+    fn held(&self) -> MutexGuard<'_, HashMap<String, Timestamp>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl CountAddress for Store {
     async fn count(
         &self,
@@ -324,7 +355,15 @@ impl CountAddress for Store {
             .map_err(unavailable("count address"))?;
         let item = answer.attributes.unwrap_or_default();
         let used = Reader::new(TABLE, &key, &item).number("n")?;
-        Ok(limit.state(used, ends, now))
+        let state = limit.state(used, ends, now);
+        if state.is_scarce() {
+            self.scarce.note(key, ends, now);
+        }
+        Ok(state)
+    }
+
+    fn is_known_scarce(&self, address: ClientAddress, limit: &AddressLimit, now: Timestamp) -> bool {
+        self.scarce.holds(&limit.window_of(address, now).0)
     }
 }
 

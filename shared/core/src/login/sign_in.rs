@@ -7,6 +7,8 @@
 //! does not stand the device is a stranger, and goes through the first three one round trip later.
 //!
 //! In an emergency a device that the account does not know has one before these: {count the address ∥ claim the wait}.
+//! A stranger's address that is known to have used half of its budget is counted before anything else, so that one that is
+//! beyond it takes no place in a pool.
 
 use std::time::Duration;
 
@@ -262,16 +264,12 @@ impl Attempt<'_> {
         read: Option<Option<LoginRecord>>,
         answer: &mut SignInAnswer,
     ) -> Result<(Option<LoginRecord>, PasswordAttempt), SignInError> {
-        let waited = match rules.emergency {
-            Some(_) => Some(self.wait(ports, env, rules, answer).await?),
-            None => None,
+        let counted = self.count_first(ports, env, rules, answer).await?;
+        let counted = match rules.emergency {
+            Some(_) => Some(self.wait(ports, env, rules, counted, answer).await?),
+            None => counted,
         };
-        let counting = async {
-            match waited {
-                Some(bucket) => Ok(bucket),
-                None => self.count(ports, env, rules).await,
-            }
-        };
+        let counting = self.count_unless(ports, env, rules, counted);
         let reading = async {
             match read {
                 Some(record) => Ok(record),
@@ -304,6 +302,36 @@ impl Attempt<'_> {
         ports.count(self.command.origin.address, &rules.address, env.now()).await
     }
 
+    /// Counts the address before anything else, where this process knows that little is left of its budget. What is beyond
+    /// it takes nobody's place in a pool and writes no more than the count.
+    async fn count_first<P: SignInPorts>(
+        &self,
+        ports: &P,
+        env: Env<'_>,
+        rules: &Rules,
+        answer: &mut SignInAnswer,
+    ) -> Result<Option<BucketState>, SignInError> {
+        if !ports.is_known_scarce(self.command.origin.address, &rules.address, env.now()) {
+            return Ok(None);
+        }
+        let bucket = self.count(ports, env, rules).await?;
+        answer.bucket = Some(bucket);
+        exhausted(bucket).map_or(Ok(Some(bucket)), Err)
+    }
+
+    async fn count_unless<P: SignInPorts>(
+        &self,
+        ports: &P,
+        env: Env<'_>,
+        rules: &Rules,
+        counted: Option<BucketState>,
+    ) -> StoreResult<BucketState> {
+        match counted {
+            Some(bucket) => Ok(bucket),
+            None => self.count(ports, env, rules).await,
+        }
+    }
+
     /// What unknown devices do in an emergency: the first attempt claims its wait and is refused. Before the reservation,
     /// so that whoever does not come back has cost two writes and has taken nobody's place in the pool.
     async fn wait<P: SignInPorts>(
@@ -311,11 +339,13 @@ impl Attempt<'_> {
         ports: &P,
         env: Env<'_>,
         rules: &Rules,
+        counted: Option<BucketState>,
         answer: &mut SignInAnswer,
     ) -> Result<BucketState, SignInError> {
         let key = WaitKey::new(self.account, self.command.origin.address);
         let now = env.now();
-        let (bucket, waiting) = join!(self.count(ports, env, rules), ports.claim_wait(&key, now));
+        let counting = self.count_unless(ports, env, rules, counted);
+        let (bucket, waiting) = join!(counting, ports.claim_wait(&key, now));
         answer.bucket = bucket.as_ref().ok().copied();
         let bucket = bucket?;
         if let Some(error) = exhausted(bucket) {

@@ -34,6 +34,11 @@ impl BucketState {
     pub fn remaining(&self) -> u64 {
         self.limit.requests.saturating_sub(self.used)
     }
+
+    /// Whether half of the budget is used: others may use up the rest before this process hears of it.
+    pub fn is_scarce(&self) -> bool {
+        self.remaining() <= self.limit.requests / 2
+    }
 }
 
 impl AddressLimit {

@@ -156,6 +156,10 @@ pub trait CountAddress: Send + Sync {
         limit: &AddressLimit,
         now: Timestamp,
     ) -> impl Future<Output = StoreResult<BucketState>> + Send;
+
+    /// Whether this process has heard that the budget of the window of `now` is scarce ([`BucketState::is_scarce`]): asks
+    /// nobody, and counts nothing.
+    fn is_known_scarce(&self, address: ClientAddress, limit: &AddressLimit, now: Timestamp) -> bool;
 }
 
 /// For whoever asks why something was refused. Consistent reads, which count nothing.
