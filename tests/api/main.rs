@@ -29,6 +29,7 @@ mod logging;
 mod login;
 mod logs;
 mod maintenance;
+mod matrix;
 mod metrics;
 mod mfa;
 mod naughty;

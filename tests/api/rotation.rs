@@ -165,3 +165,66 @@ async fn a_rotation_survives_a_fault_at_every_call() -> Result<()> {
     }
     Ok(())
 }
+
+/// What mode would hold the revocation up, and what outage.
+#[tokio::test]
+async fn a_revoked_key_is_neither_used_nor_published_whatever_mode_holds() -> Result<()> {
+    for mode in ["", "degraded.keyring", "emergency"] {
+        let backend = Backend::start().await?;
+        let account = backend.account().await?;
+        let device = backend.actor();
+        let session = device.log_in(&account).await?;
+        let old = kid_of(&session.access_token)?;
+        assert_eq!(kids(&backend).await?, [old.clone()]);
+        if !mode.is_empty() {
+            backend.set_mode(mode, 86_400).await?;
+            backend.advance(10).await?;
+            accept(&backend, &session.access_token).await?;
+        }
+        backend.revoke_key(&old).await?;
+        backend.advance(10).await?;
+        let refused = session.list_factors().await?;
+        assert_eq!(refused.outcome(), outcome(401, "invalid_token"), "{mode}");
+        let new = kid_of(&device.log_in(&account).await?.access_token)?;
+        let published = backend.actor().get("/.well-known/jwks.json").await?.expect(200)?;
+        assert_eq!(published.header("cache-control"), "public, max-age=30", "{mode}");
+        assert_eq!(kids(&backend).await?, [new.clone()], "{mode}");
+        assert_ne!(new, old);
+        backend.advance(3600).await?;
+        let published = backend.actor().get("/.well-known/jwks.json").await?.expect(200)?;
+        assert_eq!(published.header("cache-control"), "public, max-age=300", "{mode}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_copy_from_before_a_revocation_does_not_serve_through_an_outage() -> Result<()> {
+    for mode in ["", "degraded.keyring"] {
+        let backend = Backend::start().await?;
+        let account = backend.account().await?;
+        let session = backend.actor().log_in(&account).await?;
+        let old = kid_of(&session.access_token)?;
+        kids(&backend).await?;
+        if !mode.is_empty() {
+            backend.set_mode(mode, 86_400).await?;
+        }
+        backend.revoke_key(&old).await?;
+        backend.keyring_fault(json!({"kind": "refuse"})).await?;
+        for wait in [10, 10, 600] {
+            backend.advance(wait).await?;
+            for answer in [
+                session.list_factors().await?,
+                backend.actor().try_log_in(&account.email, &account.password).await?,
+                backend.actor().get("/.well-known/jwks.json").await?,
+            ] {
+                assert_eq!(answer.outcome(), outcome(503, "keyring_unavailable"), "{mode}");
+                assert!(answer.has_header("retry-after"));
+            }
+        }
+        backend.heal().await?;
+        backend.advance(5).await?;
+        assert_eq!(session.list_factors().await?.outcome(), outcome(401, "invalid_token"), "{mode}");
+        assert_ne!(kids(&backend).await?, [old], "{mode}");
+    }
+    Ok(())
+}

@@ -249,6 +249,6 @@ def test_the_responder_reaches_no_client_and_a_drill_no_factor():
 
 
 def test_of_the_operators_table_functions_read_flags_and_refresh_clients_besides():
-    assert leading_keys("login") == leading_keys("mfa") == {"Ops FLAGS"}
+    assert leading_keys("login") == leading_keys("mfa") == leading_keys("keys") == {"Ops FLAGS"}
     assert leading_keys("refresh") == {"Ops CLIENT", "Ops FLAGS"}
-    assert {f for f in functions() if "dynamodb:GetItem Ops" in granted(f, {"dynamodb"})} >= {"login", "mfa", "refresh"}
+    assert {f for f in functions() if "dynamodb:GetItem Ops" in granted(f, {"dynamodb"})} >= {"keys", "login", "mfa", "refresh"}

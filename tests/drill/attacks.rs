@@ -1,7 +1,8 @@
 //! Somebody tries what is not theirs.
 
 use anyhow::Result;
-use sallyport_testkit::Account;
+use sallyport_testkit::{Account, Factor, Session};
+use serde_json::json;
 
 use crate::{
     drill::{Drill, Expected},
@@ -171,4 +172,107 @@ async fn forged_tokens_are_noted() -> Result<()> {
     let traffic = async |world: &World| world.forge(&account, 12).await;
     let expected = Expected { lasts: 1, clears_within: 16, ..Expected::alone("suspicious-activity", 2) };
     drill.play(expected, nothing, traffic, nothing, async |world: &World| world.live(5).await).await
+}
+
+/// A password is guessed at again by whoever holds an access token: the same secret, and the same alarm.
+#[tokio::test]
+async fn wrong_passwords_at_reauthentication_are_the_same_attack() -> Result<()> {
+    let expected = Expected {
+        alarm: "failure-spike",
+        within: 3,
+        also: &["low-success-rate", "degraded-performance"],
+        tells: "page-attack",
+        lasts: 3,
+        clears_within: 7,
+    };
+    let traffic = async |world: &World| {
+        for _ in 0..12 {
+            let session = world.session().await?;
+            // One more would lock.
+            for _ in 0..4 {
+                session.try_reauthenticate(&json!({"password": "not it"})).await?.expect(401)?;
+            }
+        }
+        Ok(())
+    };
+    let drill = Drill::with(&[], &[("FailuresPerMinute", "40")]).await?;
+    drill.play(expected, nothing, traffic, nothing, ordinary).await
+}
+
+#[tokio::test]
+async fn a_dozen_accounts_that_lock_at_reauthentication_are_the_same_warning() -> Result<()> {
+    let traffic = async |world: &World| {
+        for _ in 0..12 {
+            let session = world.session().await?;
+            for _ in 0..5 {
+                session.try_reauthenticate(&json!({"password": "not it"})).await?.expect(401)?;
+            }
+        }
+        Ok(())
+    };
+    let expected = Expected { lasts: 1, ..Expected::alone("lockouts-rising", 2) };
+    Drill::start().await?.play(expected, nothing, traffic, nothing, ordinary).await
+}
+
+/// Codes are asked for by three routes; whoever guesses at one of the others is seen as at the sign-in.
+async fn guess_codes<F>(prepare: F) -> Result<()>
+where
+    F: AsyncFn(&World, &mut Account) -> Result<(Session, String, Door)>,
+{
+    let expected = Expected {
+        alarm: "mfa-bypass-attempts",
+        within: 2,
+        also: &[],
+        tells: "page-attack",
+        lasts: 1,
+        clears_within: 17,
+    };
+    let drill = Drill::start().await?;
+    let mut doors = Vec::new();
+    for _ in 0..3 {
+        let mut victim = drill.world.backend.account().await?;
+        doors.push(prepare(&drill.world, &mut victim).await?);
+    }
+    let traffic = async |world: &World| {
+        for (session, secret, door) in &doors {
+            let wrong = Factor::new("", secret).wrong_code_at(world.backend.now());
+            for _ in 0..5 {
+                let answer = match door {
+                    Door::Reauthenticate(factor) => {
+                        session.try_reauthenticate(&json!({"factor_id": factor, "code": wrong})).await?
+                    }
+                    Door::Confirm(factor) => session.try_confirm(factor, &wrong).await?,
+                };
+                answer.expect(401)?;
+            }
+        }
+        Ok(())
+    };
+    drill.play(expected, nothing, traffic, nothing, ordinary).await
+}
+
+enum Door {
+    Reauthenticate(String),
+    Confirm(String),
+}
+
+#[tokio::test]
+async fn factors_that_lock_at_reauthentication_are_the_same_attack() -> Result<()> {
+    guess_codes(async |world: &World, victim: &mut Account| {
+        let session = world.backend.actor().log_in(victim).await?;
+        session.add_totp(&world.backend, victim).await?;
+        let factor = victim.factor().clone();
+        Ok((session, factor.secret, Door::Reauthenticate(factor.id)))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn factors_that_lock_at_their_first_code_are_the_same_attack() -> Result<()> {
+    guess_codes(async |world: &World, victim: &mut Account| {
+        let session = world.backend.actor().log_in(victim).await?;
+        let enrolment = session.enrol_totp("Phone").await?;
+        Ok((session, enrolment.factor.secret.clone(), Door::Confirm(enrolment.factor.id)))
+    })
+    .await
 }

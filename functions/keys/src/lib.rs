@@ -15,6 +15,9 @@ const SERVER: &str = r#""http://localhost:3000""#;
 /// How long a JWKS may be kept. A new key is published at least this long before it signs.
 const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
+/// The same within an hour of a revocation: what is revoked next is not trusted for as long.
+const CACHE_LATELY_REVOKED: HeaderValue = HeaderValue::from_static("public, max-age=30");
+
 /// The routes of this function.
 pub fn app(platform: &Platform) -> App {
     let state = Arc::new(platform.clone());
@@ -36,6 +39,8 @@ pub async fn prepare(platform: Platform) {
     if let Err(error) = platform.fill_keyring("keys").await {
         tracing::error!(%error, "filling the keyring failed");
     }
+    // With the handshake that the first request would wait for. What is missing is told by the requests that miss it.
+    drop(platform.published_keyring().await);
 }
 
 #[derive(Serialize)]
@@ -44,9 +49,10 @@ struct Jwks<T> {
 }
 
 async fn jwks(platform: Arc<Platform>, _call: Call) -> Result<Reply, Problem> {
-    let keyring = platform.keyring().await?;
-    let reply = Reply::json(StatusCode::OK, &Jwks { keys: keyring.jwks() })?;
-    Ok(reply.header(header::CACHE_CONTROL, CACHE))
+    let published = platform.published_keyring().await?;
+    let reply = Reply::json(StatusCode::OK, &Jwks { keys: published.keyring.jwks() })?;
+    let cache = if published.lately_revoked { CACHE_LATELY_REVOKED } else { CACHE };
+    Ok(reply.header(header::CACHE_CONTROL, cache))
 }
 
 /// RFC 8414, the same under OpenID Connect's name, where most verifiers look. It claims nothing of ID tokens and response

@@ -43,19 +43,35 @@ pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Probl
             return Err(Problem::field("password", "invalid", "Send the password or a code, not both."));
         }
     };
+    let counted = Counted::of(&proof);
     call.facts.attempt("reauthentications", ["reauthentication_failures"]);
     let session = caller.session;
+    let outcomes = [counted.successes, counted.failures, counted.lockouts, "limiter_triggers"];
+    call.facts.attempt(counted.attempts, outcomes);
     let command =
         ReauthenticateCommand { caller, proof, cookie: cookie.as_deref(), origin: &call.context.origin };
-    let (bucket, outcome) = reauthenticate(state.platform.store(), env, &rules, &state.hasher, command).await;
-    let refused =
-        matches!(outcome, Err(ReauthenticateError::InvalidCredentials | ReauthenticateError::InvalidCode));
+    let answer = reauthenticate(state.platform.store(), env, &rules, &state.hasher, command).await;
+    let refused = matches!(
+        answer.outcome,
+        Err(ReauthenticateError::InvalidCredentials | ReauthenticateError::InvalidCode)
+    );
+    let limited = matches!(
+        answer.outcome,
+        Err(ReauthenticateError::TooManyAttempts { .. } | ReauthenticateError::AddressExhausted { .. })
+    );
     call.facts.count("reauthentication_failures", u64::from(refused));
-    match outcome {
-        Ok(grant) => Ok(Reply::tokens(&grant)?.limits(bucket)),
+    call.facts.count(counted.successes, u64::from(answer.outcome.is_ok()));
+    call.facts.count(counted.failures, u64::from(refused));
+    call.facts.count(counted.lockouts, u64::from(answer.locked_out));
+    call.facts.count("limiter_triggers", u64::from(limited));
+    if counted.passwords {
+        call.facts.count("password_checks", u64::from(answer.password_checked));
+    }
+    match answer.outcome {
+        Ok(grant) => Ok(Reply::tokens(&grant)?.limits(answer.bucket)),
         Err(error) => {
             let ended = matches!(error, ReauthenticateError::SessionEnded);
-            let refusal = problem(error).limits(bucket);
+            let refusal = problem(error).limits(answer.bucket);
             // The cookie of a session that has ended is dead with it; that of another session is not ours to judge.
             let dead = |token: &str| {
                 open_refresh_token(&keyring, token).is_none_or(|token| token.session == session)
@@ -65,6 +81,39 @@ pub(crate) async fn handle(state: Arc<State>, call: Call) -> Result<Reply, Probl
             } else {
                 refusal
             })
+        }
+    }
+}
+
+/// What a proof is counted as: the same secret is guessed at here as at a sign-in, and the same alarms look at both.
+struct Counted {
+    passwords: bool,
+    attempts: &'static str,
+    successes: &'static str,
+    failures: &'static str,
+    lockouts: &'static str,
+}
+
+impl Counted {
+    const PASSWORDS: Self = Self {
+        passwords: true,
+        attempts: "login_attempts",
+        successes: "login_successes",
+        failures: "login_failures",
+        lockouts: "lockouts",
+    };
+    const CODES: Self = Self {
+        passwords: false,
+        attempts: "mfa_attempts",
+        successes: "mfa_successes",
+        failures: "mfa_failures",
+        lockouts: "mfa_lockouts",
+    };
+
+    const fn of(proof: &Proof<'_>) -> Self {
+        match proof {
+            Proof::Password(_) => Self::PASSWORDS,
+            Proof::Code { .. } | Proof::RecoveryCode(_) => Self::CODES,
         }
     }
 }

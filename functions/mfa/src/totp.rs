@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use http::StatusCode;
-use sallyport_core::mfa::{confirm_totp, enrol_totp};
+use sallyport_core::mfa::{ManageError, confirm_totp, enrol_totp};
 use sallyport_http::{
     Call, Platform, Problem, Reply,
     fields::{FactorIdField, TotpCodeField, present},
@@ -75,9 +75,16 @@ pub(crate) async fn confirm(platform: Arc<Platform>, call: Call) -> Result<Reply
     let request: ConfirmRequest = call.json()?;
     let id = request.factor_id.0;
     let origin = &call.context.origin;
-    let codes = confirm_totp(platform.store(), env, &rules.pool, caller, id, &request.code.0, origin)
-        .await
-        .map_err(crate::problem)?;
+    // A guess like that of a sign-in, and counted as one.
+    call.facts.attempt("mfa_attempts", ["mfa_successes", "mfa_failures", "mfa_lockouts", "limiter_triggers"]);
+    let answer = confirm_totp(platform.store(), env, &rules, caller, id, &request.code.0, origin).await;
+    let refused = matches!(answer.outcome, Err(ManageError::InvalidCode));
+    let limited = matches!(answer.outcome, Err(ManageError::TooManyAttempts { .. }));
+    call.facts.count("mfa_successes", u64::from(answer.outcome.is_ok()));
+    call.facts.count("mfa_failures", u64::from(refused));
+    call.facts.count("mfa_lockouts", u64::from(answer.locked_out));
+    call.facts.count("limiter_triggers", u64::from(limited));
+    let codes = answer.outcome.map_err(crate::problem)?;
     Reply::json(
         StatusCode::OK,
         &Confirmation {

@@ -162,6 +162,9 @@ impl OutdateCopies for Store {
     }
 }
 
+/// How long ago flags may have been read that are trusted to know of every revocation.
+const CURRENT: Duration = Duration::from_secs(60);
+
 /// The flags in the process: read when they are older than `max_age`, kept when the read fails.
 pub struct FlagsCache<S> {
     source: S,
@@ -178,6 +181,11 @@ impl<S: ReadFlags> FlagsCache<S> {
     pub async fn get(&self) -> StoreResult<Arc<Flags>> {
         let read = async { self.source.flags().await.map(Some) };
         Ok(self.copy.get(|_| false, read).await?.unwrap_or_default())
+    }
+
+    /// Whether they could be read lately: what was changed since is not known otherwise.
+    pub fn are_current(&self) -> bool {
+        self.copy.was_read_within(CURRENT)
     }
 
     /// The last good copy, however old, without asking anybody.

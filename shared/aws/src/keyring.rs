@@ -319,21 +319,29 @@ impl<S: KeyringSource> KeyringCache<S> {
         &self.source
     }
 
-    /// The keyring; `None` when the secret has not been filled yet. A copy from before `from` does not count, unless there is
-    /// no other to be had.
+    /// The keyring; `None` when the secret has not been filled yet. None from before `from` is served: what was revoked since
+    /// is in use in it.
     ///
     /// # Errors
-    /// The fetch failed and there is no copy, or what it fetched does not read.
+    /// The fetch failed and there is no copy that counts, or what it fetched does not read, or is from before `from`.
     pub async fn get(&self, from: Option<Timestamp>) -> StoreResult<Option<Arc<Keyring>>> {
         let is_outdated = |copy: &Keyring| from.is_some_and(|from| copy.is_from_before(from));
         self.copy.get(is_outdated, self.fetch()).await
     }
 
-    /// The last good copy, however old, without asking anybody.
-    pub fn last(&self) -> Option<Arc<Keyring>> {
-        let copy = self.copy.last();
-        meter::note_cache(copy.is_some());
-        copy
+    /// The last good copy, however old, without asking anybody; `None` when there is none. A copy from before `from` is not
+    /// served here either, so that another is fetched.
+    ///
+    /// # Errors
+    /// As [`KeyringCache::get`], where the copy is from before `from`.
+    pub async fn last(&self, from: Option<Timestamp>) -> StoreResult<Option<Arc<Keyring>>> {
+        match self.copy.last() {
+            Some(copy) if from.is_some_and(|from| copy.is_from_before(from)) => self.get(from).await,
+            copy => {
+                meter::note_cache(copy.is_some());
+                Ok(copy)
+            }
+        }
     }
 
     async fn fetch(&self) -> StoreResult<Option<Keyring>> {

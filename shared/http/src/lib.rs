@@ -26,7 +26,7 @@ pub use context::RequestContext;
 pub use cookies::{DEVICE_COOKIE, REFRESH_COOKIE};
 pub use delivery::DeliveryField;
 pub use inbound::{Inbound, Invocation, NoRequest};
-pub use platform::{Platform, PlatformBuilder};
+pub use platform::{Platform, PlatformBuilder, Published};
 pub use problem::{Code, FieldError, Problem};
 pub use reply::Reply;
 pub use trigger::{Event, Trigger, TriggerError};

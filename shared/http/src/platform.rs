@@ -1,6 +1,6 @@
 //! What a function stands on: configuration, clients, clock, randomness, keyring, telemetry.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use sallyport_aws::{
     Clients, FlagsCache, KeyringCache, SecretsKeyring, SecretsProviders, Store, generate_keyring,
@@ -118,6 +118,20 @@ impl PlatformBuilder {
     }
 }
 
+/// How long the public keys wait for the flags.
+const FLAGS_WAIT: Duration = Duration::from_millis(300);
+
+/// How long a revocation is news: whoever has to revoke one key may find that another is known as well.
+const LATELY_REVOKED: Duration = Duration::from_secs(60 * 60);
+
+/// The keyring to publish.
+#[derive(Debug)]
+pub struct Published {
+    pub keyring: Arc<Keyring>,
+    /// Whether a key was revoked within the hour.
+    pub lately_revoked: bool,
+}
+
 impl Platform {
     pub fn builder(config: Config, clients: Clients) -> PlatformBuilder {
         PlatformBuilder {
@@ -200,27 +214,49 @@ impl Platform {
     }
 
     /// The keyring, from after the last revocation. While it is known to be unreachable the last good copy serves, and nobody
-    /// waits for another.
+    /// waits for another, unless a key was revoked since: then there is none until another is fetched. Flags that could not
+    /// be read for a minute may hide a revocation, so that the mode counts no longer.
     ///
     /// # Errors
-    /// 503 `keyring_unavailable` when there is none: not fetched, damaged, or not filled yet.
+    /// 503 `keyring_unavailable` when there is none: not fetched, damaged, from before a revocation, or not filled yet.
     pub async fn keyring(&self) -> Result<Arc<Keyring>, Problem> {
         let now = self.inner.clock.now();
         let flags = self.inner.flags.last().unwrap_or_default();
-        if flags.is_degraded(Component::Keyring, now) {
-            return self.inner.keyring.last().ok_or_else(|| {
-                let mode = ModeName::Degraded(Component::Keyring);
-                Problem::new(Code::KeyringUnavailable)
-                    .operator(format!("{mode} is set, and there is no copy"))
-            });
-        }
-        match self.inner.keyring.get(flags.keyring_from).await {
+        let known_down = flags.is_degraded(Component::Keyring, now) && self.inner.flags.are_current();
+        let kept = if known_down {
+            self.inner.keyring.last(flags.keyring_from).await
+        } else {
+            self.inner.keyring.get(flags.keyring_from).await
+        };
+        match kept {
             Ok(Some(keyring)) => Ok(keyring),
+            Ok(None) if known_down => {
+                let mode = ModeName::Degraded(Component::Keyring);
+                let message = format!("{mode} is set, and there is no copy");
+                Err(Problem::new(Code::KeyringUnavailable).operator(message))
+            }
             Ok(None) => {
                 Err(Problem::new(Code::KeyringUnavailable).operator("the keyring has not been filled yet"))
             }
             Err(error) => Err(Problem::new(Code::KeyringUnavailable).operator(error)),
         }
+    }
+
+    /// As [`Platform::keyring`], for the function that publishes it and has no gate: it looks for a revocation itself. What
+    /// can't be known within a moment does not keep the keys from those who verify with them.
+    ///
+    /// # Errors
+    /// As [`Platform::keyring`].
+    pub async fn published_keyring(&self) -> Result<Published, Problem> {
+        let read = tokio::time::timeout(FLAGS_WAIT, self.inner.flags.get()).await;
+        if let Ok(Err(error)) = read {
+            tracing::warn!(%error, "whether a key was revoked is not known");
+        }
+        let keyring = self.keyring().await?;
+        let revoked_at = self.inner.flags.last().and_then(|flags| flags.keyring_from);
+        let now = self.inner.clock.now();
+        let lately_revoked = revoked_at.is_some_and(|at| now < at + LATELY_REVOKED);
+        Ok(Published { keyring, lately_revoked })
     }
 
     /// Fills an empty keyring with new keys, and records that under the function's name. Of two functions that start at

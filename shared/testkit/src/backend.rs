@@ -308,6 +308,14 @@ impl Backend {
         self.operator.block(BlockSubject::Account(account), Duration::from_secs(seconds)).await
     }
 
+    /// Takes a key out of use at once, such as `refresh:1` or the `kid` of a signing key, as `keys rotate --emergency` does.
+    ///
+    /// # Errors
+    /// When there is no such key.
+    pub async fn revoke_key(&self, name: &str) -> anyhow::Result<()> {
+        self.operator.revoke_key(name).await
+    }
+
     // Time
 
     /// Epoch seconds by the backend's clock.

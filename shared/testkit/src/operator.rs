@@ -10,7 +10,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use sallyport_aws::{
-    Clients, Endpoints, SecretsKeyring, Store,
+    Clients, Endpoints, KeyMaker, KeyringVault, SecretsKeyring, Store,
     system::{OsRandom, SystemClock},
 };
 use sallyport_core::{
@@ -22,7 +22,11 @@ use sallyport_core::{
     flags::{self, BlockSubject, ModeName, NewBlock, NewMode, Reason},
     ids::OperationId,
     incidents,
-    keyring::{Keyring, KeyringSource as _, Stored},
+    keyring::{
+        Keyring, KeyringSource as _, SigningAlgorithm, Stored,
+        rotate::{self, RotationEnv},
+        rotation::RotationPolicy,
+    },
 };
 use sallyport_http::Config;
 
@@ -48,6 +52,8 @@ impl Clock for OffsetClock {
 
 pub(crate) struct Operator {
     store: Store,
+    secret: SecretsKeyring,
+    algorithm: SigningAlgorithm,
     keyring: Option<Keyring>,
     document: String,
     hasher: PasswordHasher,
@@ -63,13 +69,15 @@ impl Operator {
         let config = Config::from_lookup(&lookup)?;
         let clients = Clients::connect(&Endpoints::from_lookup(&lookup), "operator", &lookup)?;
         // Without a keyring there is no account to create; a suite may want to see just that.
-        let document = match SecretsKeyring::new(clients.secrets, &config.keyring_secret).read().await {
+        let secret = SecretsKeyring::new(clients.secrets, &config.keyring_secret);
+        let document = match secret.read().await {
             Ok(Stored::Filled(text)) => text.expose().clone(),
             Ok(Stored::Empty) | Err(_) => String::new(),
         };
         let keyring = if document.is_empty() { None } else { Some(Keyring::parse(&document)?) };
         let store = Store::new(clients.dynamodb, config.tables.clone());
-        Ok(Self { store, keyring, document, hasher: PasswordHasher::new(config.password), clock })
+        let (algorithm, hasher) = (config.signing_algorithm, PasswordHasher::new(config.password));
+        Ok(Self { store, secret, algorithm, keyring, document, hasher, clock })
     }
 
     /// The keyring as it is stored.
@@ -146,6 +154,16 @@ impl Operator {
 
     pub(crate) async fn unblock(&self, subject: BlockSubject) -> anyhow::Result<()> {
         flags::remove_block(&self.store, self.clock.now(), operation()?, subject, &origin()).await?;
+        Ok(())
+    }
+
+    pub(crate) async fn revoke_key(&self, name: &str) -> anyhow::Result<()> {
+        let vault = KeyringVault { secret: &self.secret, store: &self.store };
+        let policy = RotationPolicy { keyring_max_age: Duration::from_secs(300) };
+        let keys = KeyMaker(&OsRandom);
+        let env = RotationEnv { now: self.clock.now(), policy, algorithm: self.algorithm, keys: &keys };
+        let token = format!("{:032x}", u128::from_be_bytes(*operation()?.as_bytes()));
+        rotate::revoke(&vault, env, &name.parse()?, &token, &origin()).await?;
         Ok(())
     }
 

@@ -95,6 +95,11 @@ impl Flags {
         self.blocks.get(&BlockSubject::Account(account)).filter(|block| now < block.expires_at)
     }
 
+    /// Whether any account is blocked at `now`.
+    pub fn blocks_accounts(&self, now: Timestamp) -> bool {
+        self.blocks_at(now).any(|(subject, _)| matches!(subject, BlockSubject::Account(_)))
+    }
+
     /// How long an account is blocked for, as callers are told: no longer than a lock can be, so that the two look alike.
     pub fn account_wait(&self, account: AccountKey, policy: &PoolPolicy, now: Timestamp) -> Option<Duration> {
         let block = self.block_of_account(account, now)?;

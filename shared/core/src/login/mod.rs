@@ -5,7 +5,9 @@ mod reauthenticate;
 mod sign_in;
 
 pub use ports::{LoginRecords, ReauthenticationPorts, RenewHash, Restamp, SignInPorts};
-pub use reauthenticate::{Proof, ReauthenticateCommand, ReauthenticateError, reauthenticate};
+pub use reauthenticate::{
+    Proof, ReauthenticateAnswer, ReauthenticateCommand, ReauthenticateError, reauthenticate,
+};
 pub(crate) use sign_in::reopen;
 pub use sign_in::{MfaChallenge, OfferedFactor, SignInAnswer, SignInCommand, SignInError, SignedIn, sign_in};
 

@@ -13,8 +13,8 @@ use crate::{
     ids::{FactorId, UserId},
     mfa::{self, CodeAttempt, CodeSource, FactorCheck, FactorChoice},
     random::RandomUnavailable,
-    sessions::{Caller, Delivery, Grant, Methods, Rotation, RotationRequest, Session, UserSessions, grant},
-    store::StoreError,
+    sessions::{Caller, Delivery, Grant, Methods, Rotation, RotationRequest, Session, grant},
+    store::{StoreError, StoreResult},
     throttle::{self, BucketState, KnownDevice, PasswordAttempt, PoolKey, ReserveError},
     tokens::{TokenError, open_refresh_token},
 };
@@ -83,34 +83,33 @@ impl From<mfa::CheckError> for ReauthenticateError {
     }
 }
 
+/// The outcome, with what it was counted as: a guess like one at a sign-in.
+#[derive(Debug)]
+pub struct ReauthenticateAnswer {
+    pub bucket: Option<BucketState>,
+    /// Whether a password was hashed.
+    pub password_checked: bool,
+    /// Whether this attempt locked its pool.
+    pub locked_out: bool,
+    pub outcome: Result<Grant, ReauthenticateError>,
+}
+
 /// Checks the proof and gives the session a fresh authentication time and fresh tokens (ASVS 7.2.4).
-///
-/// # Errors
-/// [`ReauthenticateError`]. The address's budget is told in both cases.
 pub async fn reauthenticate<P: ReauthenticationPorts>(
     ports: &P,
     env: Env<'_>,
     rules: &Rules,
     hasher: &PasswordHasher,
     command: ReauthenticateCommand<'_>,
-) -> (Option<BucketState>, Result<Grant, ReauthenticateError>) {
-    let (bucket, held) = join!(
-        ports.count(command.origin.address, &rules.address, env.now()),
-        ports.sessions(command.caller.user),
-    );
-    let bucket = match bucket {
-        Ok(bucket) if bucket.is_exhausted() => {
-            let retry_after = Duration::from_secs(bucket.resets_in);
-            return (Some(bucket), Err(ReauthenticateError::AddressExhausted { retry_after }));
-        }
-        Ok(bucket) => bucket,
-        Err(error) => return (None, Err(error.into())),
+) -> ReauthenticateAnswer {
+    let mut answer = ReauthenticateAnswer {
+        bucket: None,
+        password_checked: false,
+        locked_out: false,
+        outcome: Err(ReauthenticateError::SessionEnded),
     };
-    let outcome = match held {
-        Ok(held) => run(ports, env, rules, hasher, command, &held).await,
-        Err(error) => Err(error.into()),
-    };
-    (Some(bucket), outcome)
+    answer.outcome = run(ports, env, rules, hasher, command, &mut answer).await;
+    answer
 }
 
 async fn run<P: ReauthenticationPorts>(
@@ -119,27 +118,43 @@ async fn run<P: ReauthenticationPorts>(
     rules: &Rules,
     hasher: &PasswordHasher,
     command: ReauthenticateCommand<'_>,
-    held: &UserSessions,
+    answer: &mut ReauthenticateAnswer,
 ) -> Result<Grant, ReauthenticateError> {
     let caller = command.caller;
     let user = caller.user;
+    let (bucket, held, blocked) = join!(
+        ports.count(command.origin.address, &rules.address, env.now()),
+        ports.sessions(user),
+        blocked_for(ports, env, rules, user),
+    );
+    let bucket = bucket?;
+    answer.bucket = Some(bucket);
+    if bucket.is_exhausted() {
+        return Err(ReauthenticateError::AddressExhausted {
+            retry_after: Duration::from_secs(bucket.resets_in),
+        });
+    }
+    let held = held?;
     let session = held.live(caller.session, env.now()).ok_or(ReauthenticateError::SessionEnded)?.clone();
+    if let Some(retry_after) = blocked? {
+        return Err(ReauthenticateError::TooManyAttempts { retry_after });
+    }
     // A session is as good as a device token: strangers can't get here.
     let by = CodeSource::Session(session.device.key());
     let proved = match command.proof {
         Proof::Password(password) => {
             let device = KnownDevice { user, device: session.device, epoch: held.epoch };
-            check_password(ports, env, rules, hasher, device, &password, command.origin).await?;
+            check_password(ports, env, rules, hasher, device, &password, command.origin, answer).await?;
             Methods::PASSWORD
         }
         Proof::Code { factor, code } => {
             let attempt = CodeAttempt { user, choice: FactorChoice::Totp(factor), code, by };
-            check_code(ports, env, rules, &caller, attempt, command.origin).await?;
+            check_code(ports, env, rules, &caller, attempt, command.origin, answer).await?;
             Methods::OTP
         }
         Proof::RecoveryCode(code) => {
             let attempt = CodeAttempt { user, choice: FactorChoice::RecoveryCode, code, by };
-            check_code(ports, env, rules, &caller, attempt, command.origin).await?;
+            check_code(ports, env, rules, &caller, attempt, command.origin, answer).await?;
             Methods::RECOVERY_CODE
         }
     };
@@ -169,6 +184,22 @@ impl Stamp {
         }
         session
     }
+}
+
+/// How long an operator's block of the account lasts. What it is asked by, the account's address, is read only while any
+/// account is blocked.
+async fn blocked_for<P: ReauthenticationPorts>(
+    ports: &P,
+    env: Env<'_>,
+    rules: &Rules,
+    user: UserId,
+) -> StoreResult<Option<Duration>> {
+    if !rules.flags.blocks_accounts(env.now()) {
+        return Ok(None);
+    }
+    let profile = ports.profile(user).await?;
+    Ok(profile
+        .and_then(|profile| rules.flags.account_wait(profile.email.account_key(), &rules.pool, env.now())))
 }
 
 /// How many refreshes of the session may come in between, one after the other.
@@ -214,6 +245,7 @@ async fn restamp<P: Restamp>(
 
 /// Somebody who holds an access token and no password has the guesses of its session's device: strangers can't use them up, and
 /// a sign-in from that device, which has the strangers' pool behind its own, is still let through.
+#[expect(clippy::too_many_arguments, reason = "what a check needs, and where it tells what it did")]
 async fn check_password<P: ReauthenticationPorts>(
     ports: &P,
     env: Env<'_>,
@@ -222,6 +254,7 @@ async fn check_password<P: ReauthenticationPorts>(
     device: KnownDevice,
     password: &Password,
     origin: &Origin,
+    answer: &mut ReauthenticateAnswer,
 ) -> Result<(), ReauthenticateError> {
     let user = device.user;
     let (profile, reservation) = join!(ports.profile(user), reserve_password(ports, env, rules, device));
@@ -238,6 +271,7 @@ async fn check_password<P: ReauthenticationPorts>(
             return Err(error.into());
         }
     };
+    answer.password_checked = true;
     let verification = match record.as_ref().map(|record| &record.credential) {
         Some(Credential::Password(stored)) => hasher.verify(password, stored, env.keyring)?,
         Some(Credential::None) | None => {
@@ -253,6 +287,7 @@ async fn check_password<P: ReauthenticationPorts>(
     let (settled, recorded) = join!(reservation.fail(ports, env), ports.record(&refused));
     recorded?;
     if settled?.refuses() {
+        answer.locked_out = true;
         let locked = event(env, EventKind::LockedOut, user, origin)?.detail("reauthentication");
         ports.record(&locked).await?;
     }
@@ -283,6 +318,7 @@ fn event(
     Ok(SecurityEvent::new(env.operation()?, env.now(), kind, Subject::User(user), origin))
 }
 
+#[expect(clippy::too_many_arguments, reason = "what a check needs, and where it tells what it did")]
 async fn check_code<P: ReauthenticationPorts>(
     ports: &P,
     env: Env<'_>,
@@ -290,12 +326,16 @@ async fn check_code<P: ReauthenticationPorts>(
     caller: &Caller,
     attempt: CodeAttempt<'_>,
     origin: &Origin,
+    answer: &mut ReauthenticateAnswer,
 ) -> Result<(), ReauthenticateError> {
     let CodeAttempt { user, choice, .. } = attempt;
     let check = mfa::check_code(ports, env, &rules.pool, attempt, origin).await?;
     match check {
         FactorCheck::NotFound => Err(ReauthenticateError::FactorNotFound),
-        FactorCheck::Refused { .. } => Err(ReauthenticateError::InvalidCode),
+        FactorCheck::Refused { locked_out } => {
+            answer.locked_out = locked_out;
+            Err(ReauthenticateError::InvalidCode)
+        }
         FactorCheck::Right { claim, reservation } => {
             let used = match choice {
                 FactorChoice::Totp(_) => Vec::new(),
@@ -307,7 +347,8 @@ async fn check_code<P: ReauthenticationPorts>(
                 throttle::settle_success(ports, &reservation).await?;
                 Ok(())
             } else {
-                mfa::refuse_code(ports, env, user, choice, &reservation, origin).await?;
+                answer.locked_out =
+                    mfa::refuse_code(ports, env, user, choice, &reservation, origin).await?;
                 Err(ReauthenticateError::InvalidCode)
             }
         }
@@ -326,8 +367,7 @@ mod tests {
         ids::{DeviceId, OperationId, SessionId},
         interleaving::{Counting, ManualClock, finish},
         keyring::tests::keyring,
-        sessions::Proofs,
-        store::StoreResult,
+        sessions::{Proofs, UserSessions},
     };
 
     const START: Timestamp = Timestamp::from_seconds(1_800_000_000);

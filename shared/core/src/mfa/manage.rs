@@ -13,10 +13,11 @@ use crate::{
     audit::{EventKind, Origin, SecurityEvent, Subject},
     env::Env,
     ids::{DeviceKey, FactorId, UserId},
+    login::Rules,
     random::RandomUnavailable,
     sessions::{Caller, CallerError},
     store::{StoreError, StoreResult},
-    throttle::{self, PoolPolicy, ReserveError},
+    throttle::{self, ReserveError},
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -151,20 +152,46 @@ pub async fn enrol_totp<P: ManagePorts>(
     Ok(Enrolment { factor: id, shown })
 }
 
-/// Confirms a factor with its first code. Answers the recovery codes when these are the account's first.
-///
-/// # Errors
-/// [`ManageError`].
+/// What became of a first code.
+#[derive(Debug)]
+pub struct ConfirmAnswer {
+    /// Whether this attempt locked the factor.
+    pub locked_out: bool,
+    /// The recovery codes, when these are the account's first.
+    pub outcome: Result<Vec<RecoveryCode>, ManageError>,
+}
+
+/// Confirms a factor with its first code: a guess like one at a sign-in.
 pub async fn confirm_totp<P: ManagePorts>(
     ports: &P,
     env: Env<'_>,
-    policy: &PoolPolicy,
+    rules: &Rules,
     caller: Caller,
     id: FactorId,
     code: &str,
     origin: &Origin,
+) -> ConfirmAnswer {
+    let mut locked_out = false;
+    let outcome = check_first_code(ports, env, rules, caller, id, code, origin, &mut locked_out).await;
+    ConfirmAnswer { locked_out, outcome }
+}
+
+#[expect(clippy::too_many_arguments, reason = "what a check needs, and where it tells what it did")]
+async fn check_first_code<P: ManagePorts>(
+    ports: &P,
+    env: Env<'_>,
+    rules: &Rules,
+    caller: Caller,
+    id: FactorId,
+    code: &str,
+    origin: &Origin,
+    locked_out: &mut bool,
 ) -> Result<Vec<RecoveryCode>, ManageError> {
+    let policy = &rules.pool;
     let opening = open(ports, env, &caller).await?;
+    if let Some(retry_after) = rules.flags.account_wait(opening.email.account_key(), policy, env.now()) {
+        return Err(ManageError::TooManyAttempts { retry_after });
+    }
     let factor = opening.find(id)?;
     if factor.confirmed {
         return Err(ManageError::AlreadyConfirmed);
@@ -173,7 +200,7 @@ pub async fn confirm_totp<P: ManagePorts>(
     let reservation = super::reserve_code(ports, env, policy, caller.user, choice, by).await?;
     let seed = factor.seed.open(env.keyring, caller.user, id)?;
     let Some(step) = matching_step(&seed, code, env.now(), factor.last_step) else {
-        super::refuse_code(ports, env, caller.user, choice, &reservation, origin).await?;
+        *locked_out = super::refuse_code(ports, env, caller.user, choice, &reservation, origin).await?;
         return Err(ManageError::InvalidCode);
     };
     let outcome = confirm(ports, env, caller, opening, id, step, origin).await;

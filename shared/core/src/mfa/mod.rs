@@ -13,8 +13,8 @@ pub(crate) use check::reserve_code;
 pub use check::{CheckError, CodeAttempt, CodeSource, FactorCheck, FactorChoice, check_code, refuse_code};
 pub use complete::{CompleteAnswer, CompleteCommand, CompleteError, complete_sign_in};
 pub use manage::{
-    Enrolment, FactorList, ManageError, confirm_totp, enrol_totp, list_factors, regenerate_recovery_codes,
-    remove_factor,
+    ConfirmAnswer, Enrolment, FactorList, ManageError, confirm_totp, enrol_totp, list_factors,
+    regenerate_recovery_codes, remove_factor,
 };
 pub use model::{Claim, Factor, RecoveryCodes};
 pub use ports::{
