@@ -253,7 +253,8 @@ def test_topics_are_heard_once_somebody_listens_to_incidents(operator, deployed,
 def test_topics_are_heard_where_the_responder_has_a_webhook(operator, deployed, emulator, stack):
     secrets, secret = emulator.client("secretsmanager"), stack.outputs["ProvidersSecret"]
     before = secrets.get_secret_value(SecretId=secret)["SecretString"]
-    told = json.loads(before) | {"incident_webhook": {"url": "https://chat.example.test/hook"}}
+    webhook = {"url": "https://chat.example.test/hook", "secret": "webhook-signing-secret"}
+    told = json.loads(before) | {"incident_webhook": webhook}
     secrets.put_secret_value(SecretId=secret, SecretString=json.dumps(told))
     try:
         for command in COMMANDS:

@@ -114,7 +114,7 @@ impl Scenario {
 
 /// Fills the providers' secret as an operator would.
 pub(crate) async fn set_webhook(backend: &Backend, receiver: &Receiver) -> anyhow::Result<()> {
-    let webhook = json!({"url": format!("{}/hook", receiver.url), "format": "generic", "secret": "signing"});
+    let webhook = json!({"url": format!("{}/hook", receiver.url), "format": "generic", "secret": "webhook-signing-secret"});
     let document = json!({"incident_webhook": webhook}).to_string();
     backend.write_secret_past_everything("SALLYPORT_PROVIDERS_SECRET", &document).await
 }

@@ -1028,7 +1028,7 @@ impl World {
     }
 }
 
-const SECRET: &str = "sps_0123456789";
+const SECRET: &str = "sps_0123456789abcdef";
 
 /// The event of a client's change; each change has its own.
 fn operators_event() -> anyhow::Result<SecurityEvent> {

@@ -49,7 +49,13 @@ impl State {
             return Ok(Arc::new(Providers::default()));
         };
         let (providers, age) = match (secret.providers().await, held) {
-            (Ok(providers), _) => (Arc::new(providers), MAX_AGE),
+            (Ok(providers), _) => {
+                for refused in providers.refused() {
+                    let (member, problem) = (&refused.member, refused.problem);
+                    tracing::warn!(member, %problem, "a secret of the providers is refused");
+                }
+                (Arc::new(providers), MAX_AGE)
+            }
             (Err(error), Some((providers, _))) => {
                 tracing::warn!(%error, "the providers' secret could not be fetched, the last good one serves on");
                 (providers, RETRY)

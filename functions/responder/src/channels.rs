@@ -51,12 +51,21 @@ impl People {
 
 impl Channels for People {
     async fn names(&self) -> Result<Vec<String>, ()> {
-        let webhook = self.webhook().await.map_err(|fault| {
-            tracing::error!(target: "request", fault, "the channels are not known");
-        })?;
+        // What is wrong with a webhook keeps nobody from the topic: it is a channel that takes nothing.
+        let webhook = match self.webhook().await {
+            Ok(webhook) => webhook.is_some(),
+            Err(fault) if self.topic.is_some() => {
+                tracing::error!(target: "request", fault, "the webhook is not known");
+                true
+            }
+            Err(fault) => {
+                tracing::error!(target: "request", fault, "the channels are not known");
+                return Err(());
+            }
+        };
         let mut names = Vec::new();
         names.extend(self.topic.as_ref().map(|_| TOPIC.to_owned()));
-        names.extend(webhook.map(|_| WEBHOOK.to_owned()));
+        names.extend(webhook.then(|| WEBHOOK.to_owned()));
         if names.is_empty() {
             tracing::warn!(target: "request", "nobody is told of incidents: no topic, no webhook");
         }

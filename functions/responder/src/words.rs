@@ -1,6 +1,7 @@
 //! What people read, whatever way it comes.
 
 use jiff::fmt::strtime;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sallyport_core::{
     clock::Timestamp,
     incidents::{Incident, Notice, NoticeKind},
@@ -18,7 +19,7 @@ pub(crate) struct Told<'a> {
 impl<'a> Told<'a> {
     pub(crate) fn new(notice: &'a Notice, incident: &'a Incident, stage: &'a str, runbook_url: &str) -> Self {
         let alarm = incident.ringing().next().or_else(|| incident.alarms.keys().next().map(String::as_str));
-        let runbook = alarm.map(|alarm| format!("{runbook_url}/{alarm}.md"));
+        let runbook = alarm.map(|alarm| format!("{runbook_url}/{}.md", utf8_percent_encode(alarm, SEGMENT)));
         Self { notice, incident, stage, runbook }
     }
 
@@ -30,7 +31,7 @@ impl<'a> Told<'a> {
     /// `[SEV1 prod] availability: opened`.
     pub(crate) fn title(&self) -> String {
         let Self { incident, stage, .. } = self;
-        format!("[{} {stage}] {}: {}", incident.severity, incident.cause, self.what())
+        one_line(&format!("[{} {stage}] {}: {}", incident.severity, incident.cause, self.what()))
     }
 
     fn what(&self) -> String {
@@ -51,7 +52,7 @@ impl<'a> Told<'a> {
     pub(crate) fn alarms(&self) -> String {
         let each =
             self.incident.alarms.iter().map(|(name, alarm)| format!("{name} {}", alarm.state.as_str()));
-        each.collect::<Vec<_>>().join(", ")
+        one_line(&each.collect::<Vec<_>>().join(", "))
     }
 
     /// What the reader does next.
@@ -67,9 +68,14 @@ impl<'a> Told<'a> {
         Some(format!("sallyport incident {command}"))
     }
 
+    /// What it says, on as many lines as it was written.
+    pub(crate) fn said(&self) -> String {
+        self.notice.text.split('\n').map(one_line).collect::<Vec<_>>().join("\n")
+    }
+
     /// The whole as plain text.
     pub(crate) fn text(&self) -> String {
-        let mut text = format!("{}\n\n{}\n\n", self.title(), self.notice.text);
+        let mut text = format!("{}\n\n{}\n\n", self.title(), self.said());
         let mut line = |name: &str, value: &str| text.push_str(&format!("{name:<9} {value}\n"));
         line("incident", &self.incident.id.to_string());
         line("state", self.incident.state().as_str());
@@ -84,6 +90,19 @@ impl<'a> Told<'a> {
         text
     }
 }
+
+/// A text without what would begin another line, steer a terminal, or turn the order of what follows: alarms have the names that
+/// people gave them.
+pub(crate) fn one_line(text: &str) -> String {
+    let steers = |character: char| {
+        character.is_control()
+            || matches!(character, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}')
+    };
+    text.chars().map(|character| if steers(character) { '\u{fffd}' } else { character }).collect()
+}
+
+/// What stands for itself in a part of a path (RFC 3986 2.3).
+const SEGMENT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// `2026-07-31T14:02:11Z`.
 pub(crate) fn moment(at: Timestamp) -> String {

@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     env::Env,
     random::{Random, RandomUnavailable},
-    secret::Secret,
+    secret::{Secret, check_entered},
     store::StoreResult,
 };
 
@@ -101,12 +101,12 @@ pub trait ManageClients: Send + Sync {
     fn clients(&self) -> impl Future<Output = StoreResult<Vec<Client>>> + Send;
 }
 
-/// Whether `id` and `secret` are a registered client's.
+/// Whether `id` and `secret` are a registered client's. A secret that is too weak to be one is nobody's, whatever is stored.
 ///
 /// # Errors
 /// Storage.
 pub async fn authenticate<P: FindClient>(ports: &P, id: &str, secret: &ClientSecret) -> StoreResult<bool> {
-    if !is_client_id(id) {
+    if !is_client_id(id) || check_entered(secret.expose()).is_err() {
         return Ok(false);
     }
     let presented = secret.hash();

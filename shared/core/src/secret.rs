@@ -1,6 +1,6 @@
 //! Values that can't be printed.
 
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use zeroize::{Zeroize, Zeroizing};
 
@@ -28,5 +28,59 @@ impl<T: Zeroize> fmt::Debug for Secret<T> {
 impl<T: Zeroize> From<T> for Secret<T> {
     fn from(value: T) -> Self {
         Self::new(value)
+    }
+}
+
+/// How many characters a secret has at least that somebody enters, and how many different ones.
+pub const LEAST_SECRET: usize = 16;
+const LEAST_DIFFERENT: usize = 6;
+
+/// Why a secret that somebody has entered is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum WeakSecret {
+    #[error("is empty")]
+    Empty,
+    #[error("has fewer than {LEAST_SECRET} characters")]
+    Short,
+    #[error("has fewer than {LEAST_DIFFERENT} different characters")]
+    Monotonous,
+}
+
+/// The one rule for all secrets that are entered and not generated here: tokens that are presented, keys that sign,
+/// credentials of others. Whoever sends a signature or a guess to be tried must not find it in a list.
+///
+/// # Errors
+/// [`WeakSecret`].
+pub fn check_entered(text: &str) -> Result<(), WeakSecret> {
+    let text = text.trim();
+    let different: BTreeSet<_> = text.chars().collect();
+    match text.chars().count() {
+        0 => Err(WeakSecret::Empty),
+        count if count < LEAST_SECRET => Err(WeakSecret::Short),
+        _ if different.len() < LEAST_DIFFERENT => Err(WeakSecret::Monotonous),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_that_is_entered_is_long_and_no_row_of_one_letter() {
+        for (text, problem) in [
+            ("", WeakSecret::Empty),
+            (" \t\n ", WeakSecret::Empty),
+            ("x", WeakSecret::Short),
+            ("fifteen letters", WeakSecret::Short),
+            ("   padded to sixteen   ".get(..16).unwrap_or_default(), WeakSecret::Short),
+            ("aaaaaaaaaaaaaaaaaaaaaaaa", WeakSecret::Monotonous),
+            ("0101010101010101", WeakSecret::Monotonous),
+        ] {
+            assert_eq!(check_entered(text), Err(problem), "{text:?}");
+        }
+        for text in ["webhook-signing-secret", "0123456789abcdef", "local-metrics-token"] {
+            assert_eq!(check_entered(text), Ok(()), "{text:?}");
+        }
     }
 }

@@ -23,6 +23,7 @@ pub(crate) mod name {
     pub(crate) const AUDIT: &str = "SALLYPORT_AUDIT_TABLE";
     pub(crate) const OPS: &str = "SALLYPORT_OPS_TABLE";
     pub(crate) const KEYRING: &str = "SALLYPORT_KEYRING_SECRET";
+    pub(crate) const PROVIDERS: &str = "SALLYPORT_PROVIDERS_SECRET";
     pub(crate) const ISSUER: &str = "SALLYPORT_ISSUER";
     pub(crate) const AUDIENCE: &str = "SALLYPORT_AUDIENCE";
     pub(crate) const ALLOWED_ORIGINS: &str = "SALLYPORT_ALLOWED_ORIGINS";
@@ -37,7 +38,7 @@ pub(crate) mod name {
     pub(crate) const DOCS_URL: &str = "SALLYPORT_DOCS_URL";
     pub(crate) const LOG_RETENTION: &str = "SALLYPORT_LOG_RETENTION_DAYS";
 
-    pub(crate) const ALL: [&str; 22] = [
+    pub(crate) const ALL: [&str; 23] = [
         STAGE,
         DEPLOYMENT,
         USERS,
@@ -47,6 +48,7 @@ pub(crate) mod name {
         AUDIT,
         OPS,
         KEYRING,
+        PROVIDERS,
         ISSUER,
         AUDIENCE,
         ALLOWED_ORIGINS,

@@ -8,7 +8,7 @@ use super::{connect::no_stacks, name};
 use crate::{aws_fault, failure::Failure};
 
 /// Which output or parameter of template.yaml is which variable. Outputs win: they are what came out.
-const NAMES: [(&str, &str); 21] = [
+const NAMES: [(&str, &str); 22] = [
     ("Stage", name::STAGE),
     ("UsersTable", name::USERS),
     ("SessionsTable", name::SESSIONS),
@@ -17,6 +17,7 @@ const NAMES: [(&str, &str); 21] = [
     ("AuditTable", name::AUDIT),
     ("OpsTable", name::OPS),
     ("KeyringSecret", name::KEYRING),
+    ("ProvidersSecret", name::PROVIDERS),
     ("Issuer", name::ISSUER),
     ("Audience", name::AUDIENCE),
     ("AllowedOrigins", name::ALLOWED_ORIGINS),

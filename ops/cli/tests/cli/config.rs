@@ -1,6 +1,7 @@
+use sallyport_testkit::Watched;
 use serde_json::Value;
 
-use crate::support::{Empty, Run};
+use crate::support::{Empty, Run, Shell};
 
 fn subjects(run: &Run) -> anyhow::Result<Vec<String>> {
     let report: Value = serde_json::from_str(&run.stdout)?;
@@ -29,6 +30,23 @@ async fn an_empty_keyring_is_a_warning() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_secret_that_could_be_guessed_is_named_and_not_shown() -> anyhow::Result<()> {
+    let providers = [("metrics_token".to_owned(), "hunter2".to_owned())].into();
+    let options = local::Options { quiet: true, providers, ..local::Options::default() };
+    let backend = Watched::start(options).await?;
+    let shell = Shell::new(backend.environment().clone())?;
+    let run = shell.run("config validate --json")?;
+    assert_eq!(run.code, 5);
+    let problem = "metrics_token has fewer than 16 characters, and is refused";
+    assert_eq!(subjects(&run)?, [format!(r#""error": "providers sallyport-local-providers": "{problem}""#)]);
+    let doctor = shell.run("doctor")?;
+    for told in [&run.stdout, &doctor.stdout] {
+        assert!(told.contains(problem) && !told.contains("hunter2"), "{told}");
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_fault_is_a_line_with_its_fix() -> anyhow::Result<()> {
     let Empty { shell, _running } = Empty::filled().await?;
     let shell = shell
@@ -47,7 +65,7 @@ async fn every_fault_is_a_line_with_its_fix() -> anyhow::Result<()> {
     error: keyring sallyport-prod-keyring: does not exist. Fix: name the right secret, region (us-east-1) and account, or deploy the stack.
     SALLYPORT_ALLOWED_HEADERS: none
     SALLYPORT_ALLOWED_ORIGINS: http://localhost:9000
-    36 checks of the environment in us-east-1: 5 errors, 0 warnings
+    37 checks of the environment in us-east-1: 5 errors, 0 warnings
     ");
     Ok(())
 }

@@ -97,11 +97,11 @@ async fn the_variables_of_a_deployment_are_printed_for_a_shell() -> anyhow::Resu
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_scrape_token_of_a_backend_here_is_printed_and_where_another_is() -> anyhow::Result<()> {
-    let providers = [("metrics_token".to_owned(), "scrape".to_owned())].into();
+    let providers = [("metrics_token".to_owned(), "scrape-token-of-the-suite".to_owned())].into();
     let backend = Watched::start(Options { quiet: true, providers, ..Options::default() }).await?;
     let shell = Shell::new(backend.environment().clone())?;
     let printed = shell.run("runbook env")?.stdout;
-    assert!(printed.contains("export METRICS_TOKEN='scrape'\n"), "{printed}");
+    assert!(printed.contains("export METRICS_TOKEN='scrape-token-of-the-suite'\n"), "{printed}");
     let without = World::start().await?;
     let printed = without.shell.run("runbook env")?.stdout;
     assert!(

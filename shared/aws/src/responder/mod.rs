@@ -7,5 +7,5 @@ mod webhook;
 
 pub use functions::Functions;
 pub use settings::{WebhookFormat, WebhookSecret, WebhookSettings};
-pub use topic::Topic;
+pub use topic::{Topic, subject};
 pub use webhook::{InvalidUrl, PostError, WebhookUrl, Webhooks};

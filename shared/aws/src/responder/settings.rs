@@ -2,7 +2,7 @@
 
 use aws_sdk_secretsmanager::Client;
 use sallyport_core::{
-    secret::Secret,
+    secret::{Secret, check_entered},
     store::{StoreError, StoreResult},
 };
 use serde::Deserialize;
@@ -55,7 +55,7 @@ impl WebhookSecret {
     /// The webhook that is set up now, if any is.
     ///
     /// # Errors
-    /// Secrets Manager; a text that does not read, which is never shown.
+    /// Secrets Manager; a text that does not read, or a secret that is none, neither of which is ever shown.
     pub async fn read(&self) -> StoreResult<Option<WebhookSettings>> {
         let answer = self
             .client
@@ -78,6 +78,13 @@ fn parse(text: &str) -> StoreResult<Option<WebhookSettings>> {
         key: "AWSCURRENT".to_owned(),
         problem: format!("does not read, line {} column {}", error.line(), error.column()),
     })?;
+    if let Some(webhook) = &document.incident_webhook {
+        check_entered(&webhook.secret).map_err(|problem| StoreError::Corrupt {
+            table: "providers",
+            key: "AWSCURRENT".to_owned(),
+            problem: format!("incident_webhook.secret {problem}"),
+        })?;
+    }
     Ok(document.incident_webhook.map(|webhook| WebhookSettings {
         url: webhook.url,
         format: webhook.format,
@@ -100,10 +107,25 @@ mod tests {
 
     #[test]
     fn a_webhook_has_a_url_a_format_and_a_secret() {
-        let text = r#"{"incident_webhook": {"url": "https://hooks.example.com/1", "format": "slack", "secret": "s3cret"}}"#;
+        let text = r#"{"incident_webhook": {"url": "https://hooks.example.com/1", "format": "slack", "secret": "s3cret-of-webhook"}}"#;
         let webhook = parse(text).unwrap().unwrap();
-        assert_eq!((webhook.format, webhook.secret.expose().as_str()), (WebhookFormat::Slack, "s3cret"));
+        assert_eq!(
+            (webhook.format, webhook.secret.expose().as_str()),
+            (WebhookFormat::Slack, "s3cret-of-webhook")
+        );
         assert!(!format!("{webhook:?}").contains("s3cret"));
+    }
+
+    #[test]
+    fn a_secret_that_anybody_could_guess_signs_nothing_and_is_not_quoted() {
+        for secret in ["", " ", "hunter2", "aaaaaaaaaaaaaaaaaaaa"] {
+            let webhook = serde_json::json!({"url": "https://hooks.example.com/1", "format": "generic", "secret": secret});
+            let Err(error) = parse(&serde_json::json!({"incident_webhook": webhook}).to_string()) else {
+                panic!("{secret:?} signs")
+            };
+            let told = error.to_string();
+            assert!(told.contains("incident_webhook.secret") && !told.contains("hunter2"), "{told}");
+        }
     }
 
     #[test]

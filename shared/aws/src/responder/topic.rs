@@ -4,6 +4,12 @@ use aws_sdk_sns::Client;
 
 use crate::{Clients, cause, meter::CallMeter};
 
+/// A subject as SNS takes it: no line ends in it, and none of its characters steers whoever reads mail.
+pub fn subject(title: &str) -> String {
+    let printable = title.chars().filter(|character| *character == ' ' || character.is_ascii_graphic());
+    printable.take(SUBJECT).collect()
+}
+
 /// The topic of incidents.
 #[derive(Debug, Clone)]
 pub struct Topic {
@@ -26,12 +32,10 @@ impl Topic {
     /// # Errors
     /// SNS, in the operator's words.
     pub async fn publish(&self, subject: &str, message: &str) -> Result<(), String> {
-        let subject: String =
-            subject.chars().filter(|c| *c == ' ' || c.is_ascii_graphic()).take(SUBJECT).collect();
         self.client
             .publish()
             .topic_arn(&self.arn)
-            .subject(subject)
+            .subject(self::subject(subject))
             .message(message)
             .send()
             .await

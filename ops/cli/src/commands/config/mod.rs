@@ -1,6 +1,7 @@
 //! `sallyport config`.
 
 mod keyring;
+mod providers;
 mod rules;
 mod tables;
 
@@ -147,6 +148,7 @@ async fn validate(target: &Target) -> Result<Answer, Failure> {
     if let Some(connection) = &connection {
         tables::check(connection, &settings, &mut findings).await?;
         keyring::check(connection, &settings, &mut findings).await?;
+        providers::check(connection, &settings, &mut findings).await?;
     }
     let ok = !findings.found.iter().any(|finding| finding.severity == Severity::Error);
     let report = Validated {
@@ -191,6 +193,14 @@ pub(super) async fn tables(connection: &Connection, settings: &Settings) -> Resu
 pub(super) async fn keyring(connection: &Connection, settings: &Settings) -> Result<Part, Failure> {
     let mut findings = Findings::default();
     keyring::check(connection, settings, &mut findings).await?;
+    Ok(findings.into())
+}
+
+/// # Errors
+/// Secrets Manager does not answer.
+pub(super) async fn providers(connection: &Connection, settings: &Settings) -> Result<Part, Failure> {
+    let mut findings = Findings::default();
+    providers::check(connection, settings, &mut findings).await?;
     Ok(findings.into())
 }
 

@@ -54,6 +54,7 @@ pub(super) async fn examine(deployment: &Deployment, target: &Target) -> Vec<Che
         checks.push(Check::skipped("recovery", what));
     }
     checks.extend(part("keyring", config::keyring(&deployment.connection, &deployment.settings).await));
+    checks.extend(part("providers", config::providers(&deployment.connection, &deployment.settings).await));
     let keys = state::read_keys(deployment).await;
     checks.extend(state::keys(deployment, keys.as_ref(), now));
     checks.extend(public::check(deployment, keys.as_ref()).await);
