@@ -37,7 +37,10 @@ impl Dependencies {
         let (services, servers) =
             start_services(&template, &options, threads.handle(), &Arc::default(), &stop).await?;
         let url = format!("http://{}", services.address);
-        let environment = environment::of(&template, &url, WATCH_URL, &options.environment);
+        let mut environment = environment::of(&template, &url, WATCH_URL, &options.environment);
+        // Functions that ask one another find each other there, by the names of their binaries.
+        environment.insert("AWS_ENDPOINT_URL_LAMBDA".to_owned(), WATCH_URL.to_owned());
+        environment.insert("SALLYPORT_KEYS_FUNCTION".to_owned(), "keys".to_owned());
         Ok(Self { environment, stopper, servers, _threads: threads })
     }
 

@@ -47,6 +47,7 @@ pub(crate) fn of(template: &Template, services: &str, api: &str, overrides: &Env
     set("SALLYPORT_ALARM_TOPICS", &TOPICS.map(topic).join(","));
     set("SALLYPORT_SCRATCH_PREFIX", "sallyport-local-drill");
     set("SALLYPORT_FUNCTIONS", &hook::names());
+    set("SALLYPORT_KEYS_FUNCTION", &hook::version_of("keys"));
     set("SALLYPORT_ISSUER", api);
     set("SALLYPORT_ALLOWED_ORIGINS", api);
     // The services believe whatever is signed with; the SDK refuses to call without.
@@ -102,6 +103,7 @@ export SALLYPORT_FUNCTIONS='sallyport-local-login,sallyport-local-refresh,sallyp
 sallyport-local-keys,sallyport-local-health'
 export SALLYPORT_ISSUER='http://localhost:3000'
 export SALLYPORT_KEYRING_SECRET='sallyport-local-keyring'
+export SALLYPORT_KEYS_FUNCTION='sallyport-local-keys:1'
 export SALLYPORT_OPS_TABLE='sallyport-local-ops'
 export SALLYPORT_OUTBOX_TABLE='sallyport-local-outbox'
 export SALLYPORT_PROVIDERS_SECRET='sallyport-local-providers'

@@ -26,6 +26,11 @@ use crate::{
 /// The one version of every function here.
 const VERSION: &str = "1";
 
+/// The one version of a function, by which others invoke it.
+pub(crate) fn version_of(function: &str) -> String {
+    format!("{DEPLOYMENT}-{function}:{VERSION}")
+}
+
 /// Their names.
 pub(crate) fn names() -> String {
     FUNCTIONS.map(|function| format!("{DEPLOYMENT}-{function}")).join(",")
@@ -125,7 +130,7 @@ pub(crate) fn router(hook: Hook) -> Router {
 }
 
 async fn invoke(State(hook): State<Arc<Hook>>, Path(name): Path<String>, event: String) -> Response {
-    let named = |handler: &&Arc<dyn Function>| name == format!("{DEPLOYMENT}-{}:{VERSION}", handler.name());
+    let named = |handler: &&Arc<dyn Function>| name == version_of(handler.name());
     let Some(handler) = hook.handlers.iter().find(named).cloned() else {
         let body = json!({"Type": "User", "Message": format!("Function not found: {name}")});
         return refused(StatusCode::NOT_FOUND, "ResourceNotFoundException", body);

@@ -248,6 +248,12 @@ def test_the_responder_reaches_no_client_and_a_drill_no_factor():
     assert not {"secret", "seed", "password", "codes", "confirmed", "user_id"} & set(attributes)
 
 
+def test_health_can_not_hold_the_private_keys():
+    """It asks the function that may read the keyring, and invokes no other."""
+    assert granted("health", {"secretsmanager"}) == {"secretsmanager:GetSecretValue providers"}
+    assert granted("health", {"lambda"}) == {"lambda:InvokeFunction keys"}
+
+
 def test_of_the_operators_table_functions_read_flags_and_refresh_clients_besides():
     assert leading_keys("login") == leading_keys("mfa") == leading_keys("keys") == {"Ops FLAGS"}
     assert leading_keys("refresh") == {"Ops CLIENT", "Ops FLAGS"}

@@ -79,6 +79,7 @@ async fn a_keyring_that_is_away_at_start_is_said_so_and_found_later() -> anyhow:
     actor.get("/health/live").await?.expect(200)?;
     actor.get("/health/secrets").await?.expect(503)?;
     backend.heal().await?;
+    backend.advance(5).await?;
     // Nobody was there to fill it: the next cold start does.
     is_unavailable(&actor.get("/.well-known/jwks.json").await?)?;
     let second = Cold::start(&backend).await?;

@@ -19,9 +19,15 @@ use status::Statuses;
 /// How long a dependency has to answer.
 const LIMIT: Duration = Duration::from_millis(300);
 
+/// What the checks share.
+struct State {
+    platform: Platform,
+    probes: Arc<Probes>,
+}
+
 /// The routes of this function.
 pub fn app(platform: &Platform) -> App {
-    let state = Arc::new(platform.clone());
+    let state = Arc::new(State { platform: platform.clone(), probes: Arc::new(Probes::new(platform)) });
     let scraped = Arc::new(metrics::State::new(platform));
     App::new("health", platform)
         .route(Method::GET, "/health/live", &state, live)
@@ -29,14 +35,19 @@ pub fn app(platform: &Platform) -> App {
         .route(Method::GET, "/health/db", &state, database)
         .route(Method::GET, "/health/sessions", &state, sessions)
         .route(Method::GET, "/health/secrets", &state, secrets)
-        .route(Method::GET, "/status", &Arc::new(Statuses::new(platform)), status::status)
+        .route(
+            Method::GET,
+            "/status",
+            &Arc::new(Statuses::new(platform, Arc::clone(&state.probes))),
+            status::status,
+        )
         .route(Method::GET, "/metrics", &scraped, metrics::handle)
         .public(&["/status"])
 }
 
 /// Fetches what the first request would otherwise wait for.
 pub async fn prepare(platform: Platform) {
-    platform.warm_up().await;
+    platform.store().warm_up(1).await;
 }
 
 #[derive(Serialize)]
@@ -44,31 +55,31 @@ struct Live {
     status: &'static str,
 }
 
-async fn live(_platform: Arc<Platform>, _call: Call) -> Result<Reply, Problem> {
+async fn live(_state: Arc<State>, _call: Call) -> Result<Reply, Problem> {
     Reply::json(StatusCode::OK, &Live { status: "ok" })
 }
 
-async fn ready(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
+async fn ready(state: Arc<State>, call: Call) -> Result<Reply, Problem> {
     call.facts.count("ready", 0);
-    let reply = report(&platform, &call, &Component::ALL).await?;
+    let reply = report(&state, &call, &Component::ALL).await?;
     call.facts.count("ready", u64::from(reply.status() == StatusCode::OK));
     Ok(reply)
 }
 
-async fn database(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
-    report(&platform, &call, &[Component::Users, Component::Throttle]).await
+async fn database(state: Arc<State>, call: Call) -> Result<Reply, Problem> {
+    report(&state, &call, &[Component::Users, Component::Throttle]).await
 }
 
-async fn sessions(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
-    report(&platform, &call, &[Component::Sessions]).await
+async fn sessions(state: Arc<State>, call: Call) -> Result<Reply, Problem> {
+    report(&state, &call, &[Component::Sessions]).await
 }
 
-async fn secrets(platform: Arc<Platform>, call: Call) -> Result<Reply, Problem> {
-    report(&platform, &call, &[Component::Keyring]).await
+async fn secrets(state: Arc<State>, call: Call) -> Result<Reply, Problem> {
+    report(&state, &call, &[Component::Keyring]).await
 }
 
-async fn report(platform: &Platform, call: &Call, components: &[Component]) -> Result<Reply, Problem> {
-    let findings = check(&Probes::new(platform), platform.clock(), components, LIMIT).await;
+async fn report(state: &State, call: &Call, components: &[Component]) -> Result<Reply, Problem> {
+    let findings = check(&*state.probes, state.platform.clock(), components, LIMIT).await;
     let faults = findings.iter().filter(|finding| finding.fault.is_some()).count();
     call.facts.count("dependencies_down", u64::try_from(faults).unwrap_or(u64::MAX));
     for finding in &findings {

@@ -1,35 +1,102 @@
 //! Probes of what this deployment depends on.
 
+use std::{
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use sallyport_aws::LambdaVersions;
 use sallyport_core::{
     checks::{Component, Probe},
-    keyring::{Keyring, KeyringSource as _, Stored},
+    clock::Timestamp,
+    smoke::{AskVersion as _, Expected, Trial},
     store::{StoreError, StoreResult},
 };
 use sallyport_http::Platform;
 
-pub(crate) struct Probes<'a> {
-    platform: &'a Platform,
+use crate::LIMIT;
+
+/// What `keys` is asked.
+const QUESTION: Trial =
+    Trial { function: "keys", method: "GET", path: "/internal/keyring", expected: Expected::Keys };
+
+/// How long its word serves everybody: anonymous callers come by here, and each word is a call of Secrets Manager.
+const FRESH: Duration = Duration::from_secs(5);
+
+/// The last word about the keyring.
+#[derive(Debug, Clone)]
+struct Word {
+    at: Timestamp,
+    fault: Option<String>,
 }
 
-impl<'a> Probes<'a> {
-    pub(crate) fn new(platform: &'a Platform) -> Self {
-        Self { platform }
+#[derive(Debug, Default)]
+struct Heard {
+    last: Option<Word>,
+    /// A question that has not been answered.
+    asked_at: Option<Timestamp>,
+}
+
+/// The tables by a read each; the keyring by what `keys` says of it. This function may not read it, since whoever
+/// reads it holds the private keys.
+#[derive(Debug)]
+pub(crate) struct Probes {
+    platform: Platform,
+    functions: LambdaVersions,
+    heard: Mutex<Heard>,
+}
+
+impl Probes {
+    pub(crate) fn new(platform: &Platform) -> Self {
+        let functions = LambdaVersions::new(platform.clients());
+        Self { platform: platform.clone(), functions, heard: Mutex::default() }
     }
 
-    /// Reads the secret itself, past the cache: whether it can be read is the question.
     async fn keyring(&self) -> StoreResult<()> {
-        let corrupt =
-            |problem: String| StoreError::Corrupt { table: "keyring", key: "AWSCURRENT".to_owned(), problem };
-        match self.platform.keyring_cache().source().read().await? {
-            Stored::Empty => Err(corrupt("it has not been filled yet: sallyport keys init".to_owned())),
-            Stored::Filled(text) => {
-                Keyring::parse(text.expose()).map(drop).map_err(|error| corrupt(error.to_string()))
+        let now = self.platform.clock().now();
+        let fault = match self.known(now) {
+            Some(fault) => fault,
+            None => {
+                self.locked().asked_at = Some(now);
+                let fault = self.ask().await;
+                *self.locked() = Heard { last: Some(Word { at: now, fault: fault.clone() }), asked_at: None };
+                fault
             }
+        };
+        fault.map_or(Ok(()), |reason| Err(StoreError::Unavailable { operation: "read keyring", reason }))
+    }
+
+    /// What is known without asking; `None` where it is time to ask.
+    fn known(&self, now: Timestamp) -> Option<Option<String>> {
+        let heard = self.locked();
+        if let Some(word) = heard.last.as_ref().filter(|word| now < word.at + FRESH) {
+            return Some(word.fault.clone());
+        }
+        // Whoever asked has gone by now, and was told the same.
+        let late = heard.asked_at.is_some_and(|at| at + LIMIT <= now && now < at + FRESH);
+        late.then(|| Some("the function keys has not answered".to_owned()))
+    }
+
+    async fn ask(&self) -> Option<String> {
+        let Some(function) = &self.platform.config().keys_function else {
+            return Some("SALLYPORT_KEYS_FUNCTION is not set: nobody says whether it reads".to_owned());
+        };
+        match self.functions.ask(function, &QUESTION).await {
+            Ok(answer) if answer.status == 200 => {
+                let fault = answer.body.get("fault")?;
+                fault.as_str().map(str::to_owned)
+            }
+            Ok(answer) => Some(format!("the function keys answers {answer}")),
+            Err(error) => Some(error.to_string()),
         }
     }
+
+    fn locked(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
-impl Probe for Probes<'_> {
+impl Probe for Probes {
     async fn probe(&self, component: Component) -> StoreResult<()> {
         match component {
             Component::Keyring => self.keyring().await,

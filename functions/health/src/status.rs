@@ -30,6 +30,7 @@ const CACHE: &str = "public, max-age=30";
 /// The page, and the look that it was made from.
 pub(crate) struct Statuses {
     platform: Platform,
+    probes: Arc<Probes>,
     last: Mutex<Option<Arc<Status>>>,
 }
 
@@ -188,8 +189,8 @@ impl Public {
 }
 
 impl Statuses {
-    pub(crate) fn new(platform: &Platform) -> Self {
-        Self { platform: platform.clone(), last: Mutex::new(None) }
+    pub(crate) fn new(platform: &Platform, probes: Arc<Probes>) -> Self {
+        Self { platform: platform.clone(), probes, last: Mutex::new(None) }
     }
 
     async fn look(&self) -> Arc<Status> {
@@ -198,7 +199,7 @@ impl Statuses {
         if let Some(status) = self.locked().as_ref().filter(fresh) {
             return Arc::clone(status);
         }
-        let status = Arc::new(look(&self.platform, now).await);
+        let status = Arc::new(look(&self.platform, &self.probes, now).await);
         *self.locked() = Some(Arc::clone(&status));
         status
     }
@@ -208,9 +209,8 @@ impl Statuses {
     }
 }
 
-async fn look(platform: &Platform, now: Timestamp) -> Status {
-    let probes = Probes::new(platform);
-    let probing = check(&probes, platform.clock(), &Component::ALL, LIMIT);
+async fn look(platform: &Platform, probes: &Probes, now: Timestamp) -> Status {
+    let probing = check(probes, platform.clock(), &Component::ALL, LIMIT);
     let (findings, incidents, maintained) =
         tokio::join!(probing, recent(platform, now), maintained(platform, now));
     let down = |component: &Component| {

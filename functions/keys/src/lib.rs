@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, header};
+use sallyport_core::keyring::{Keyring, KeyringSource as _, Stored};
 use sallyport_http::{App, Call, Code, Platform, Problem, Reply};
 use serde::Serialize;
 use serde_json::json;
@@ -18,6 +19,9 @@ const CACHE: HeaderValue = HeaderValue::from_static("public, max-age=300");
 /// The same within an hour of a revocation: what is revoked next is not trusted for as long.
 const CACHE_LATELY_REVOKED: HeaderValue = HeaderValue::from_static("public, max-age=30");
 
+/// Asked by `health`, which may not read the keyring itself.
+const KEYRING: &str = "/internal/keyring";
+
 /// The routes of this function.
 pub fn app(platform: &Platform) -> App {
     let state = Arc::new(platform.clone());
@@ -26,6 +30,8 @@ pub fn app(platform: &Platform) -> App {
         .route(Method::GET, "/.well-known/oauth-authorization-server", &state, discovery)
         .route(Method::GET, "/.well-known/openid-configuration", &state, discovery)
         .route(Method::GET, "/openapi.json", &state, openapi)
+        .route(Method::GET, KEYRING, &state, keyring)
+        .internal(KEYRING)
         .public(&[
             "/.well-known/jwks.json",
             "/.well-known/oauth-authorization-server",
@@ -53,6 +59,16 @@ async fn jwks(platform: Arc<Platform>, _call: Call) -> Result<Reply, Problem> {
     let reply = Reply::json(StatusCode::OK, &Jwks { keys: published.keyring.jwks() })?;
     let cache = if published.lately_revoked { CACHE_LATELY_REVOKED } else { CACHE };
     Ok(reply.header(header::CACHE_CONTROL, cache))
+}
+
+/// Whether the keyring reads: past the cache, since that is the question.
+async fn keyring(platform: Arc<Platform>, _call: Call) -> Result<Reply, Problem> {
+    let fault = match platform.keyring_cache().source().read().await {
+        Ok(Stored::Empty) => Some("it has not been filled yet: sallyport keys init".to_owned()),
+        Ok(Stored::Filled(text)) => Keyring::parse(text.expose()).err().map(|error| error.to_string()),
+        Err(error) => Some(error.to_string()),
+    };
+    Reply::json(StatusCode::OK, &json!({ "fault": fault }))
 }
 
 /// RFC 8414, the same under OpenID Connect's name, where most verifiers look. It claims nothing of ID tokens and response

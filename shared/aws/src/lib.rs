@@ -12,6 +12,8 @@ mod clients;
 mod connection;
 mod devices;
 mod flags;
+#[cfg(feature = "functions")]
+mod functions;
 mod gauge;
 #[cfg(test)]
 mod golden;
@@ -51,6 +53,8 @@ pub use audit::{Who, who};
 pub use cause::cause;
 pub use connection::{ATTEMPT_TIMEOUT, Clients, ConnectError, Endpoints};
 pub use flags::FlagsCache;
+#[cfg(feature = "functions")]
+pub use functions::LambdaVersions;
 pub use gauge::session_ends;
 pub use keyring::{KeyMaker, KeyringCache, KeyringVault, SecretsKeyring, generate_keyring};
 #[cfg(feature = "cloudwatch")]
@@ -60,7 +64,7 @@ pub use profile::{ProfileError, ProfileOptions, shared_config, trusted_bundle};
 pub use providers::SecretsProviders;
 pub use retries::TransactionConflicts;
 #[cfg(feature = "smoke")]
-pub use smoke::{CodeDeployHooks, LambdaVersions};
+pub use smoke::CodeDeployHooks;
 pub use store::{Store, Tables};
 #[cfg(feature = "maintenance")]
 pub use topics::SnsTopics;

@@ -167,6 +167,8 @@ struct Path {
     methods: Vec<(Method, Handler)>,
     /// Whether every page may read it.
     public: bool,
+    /// The gateway has no such path: only another function of the deployment comes by here.
+    internal: bool,
 }
 
 impl Path {
@@ -245,7 +247,8 @@ impl App {
             Some(path) => path.methods.push((method, handler)),
             None => {
                 if self.router.insert(pattern, self.paths.len()).is_ok() {
-                    self.paths.push(Path { pattern, methods: vec![(method, handler)], public: false });
+                    let methods = vec![(method, handler)];
+                    self.paths.push(Path { pattern, methods, public: false, internal: false });
                 }
             }
         }
@@ -261,6 +264,16 @@ impl App {
         self
     }
 
+    /// Keeps a path from the gateway: it is none of [`App::routes`], and answers other functions of the deployment alone, which
+    /// invoke this one.
+    #[must_use]
+    pub fn internal(mut self, pattern: &str) -> Self {
+        if let Some(path) = self.paths.iter_mut().find(|path| path.pattern == pattern) {
+            path.internal = true;
+        }
+        self
+    }
+
     pub fn name(&self) -> &'static str {
         self.name
     }
@@ -269,6 +282,7 @@ impl App {
     pub fn routes(&self) -> Vec<(Method, &'static str)> {
         self.paths
             .iter()
+            .filter(|path| !path.internal)
             .flat_map(|path| path.methods.iter().map(|(method, _)| (method.clone(), path.pattern)))
             .collect()
     }
@@ -295,8 +309,9 @@ impl App {
         let facts = Facts::default();
         let by_cookie = Arc::new(AtomicBool::new(false));
 
-        let (route, public) =
-            self.find(&request).map_or(("unmatched", false), |(path, _)| (path.pattern, path.public));
+        let (route, public, internal) = self
+            .find(&request)
+            .map_or(("unmatched", false, false), |(path, _)| (path.pattern, path.public, path.internal));
         let readers = match origin.as_deref() {
             _ if public => Readers::All,
             Some(origin) => Readers::Page(origin),
@@ -331,7 +346,7 @@ impl App {
         secure(response.headers_mut(), &context.origin.request_id);
         cors::expose(response.headers_mut(), readers);
 
-        Answered {
+        let answered = Answered {
             function: self.name,
             deployment: &self.platform.config().deployment,
             method: &method,
@@ -349,8 +364,13 @@ impl App {
             cold_start: is_cold_start(),
             is_probe: context.is_probe,
             facts: &facts,
+        };
+        // What functions ask one another is no request of a caller: no figure and no alarm is about it.
+        if internal {
+            answered.log();
+        } else {
+            answered.report(self.platform.sink());
         }
-        .report(self.platform.sink());
         response
     }
 

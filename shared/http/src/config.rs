@@ -74,6 +74,8 @@ pub struct Config {
     pub log_retention_days: Option<u32>,
     /// Names of the functions that answer callers: for who tells when they were deployed.
     pub functions: Vec<String>,
+    /// The function that may read the keyring and says whether it reads, for the one that may not.
+    pub keys_function: Option<String>,
 }
 
 const RUNBOOK_URL: &str = "https://github.com/sallyport/sallyport/blob/main/ops/runbooks";
@@ -171,6 +173,7 @@ impl Config {
                 days => Some(days),
             },
             functions: read.list("SALLYPORT_FUNCTIONS"),
+            keys_function: read.optional("SALLYPORT_KEYS_FUNCTION"),
         })
     }
 

@@ -182,7 +182,7 @@ impl Answered<'_> {
     }
 
     /// What is not so is left out: log lines are paid for by the byte.
-    fn log(&self) {
+    pub(crate) fn log(&self) {
         let (duration_ms, dependency_ms) = (in_millis(self.duration), in_millis(self.usage.time));
         let status = self.status.as_u16();
         let (method, route, code, trace_id) = (self.method.as_str(), self.route, self.code, self.trace_id);

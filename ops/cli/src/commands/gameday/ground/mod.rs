@@ -19,9 +19,9 @@ const PAST: Duration = Duration::from_secs(91 * 86_400);
 /// After this everybody has a key that was published.
 const PUBLISHED: Duration = Duration::from_secs(3 * 60 * 60);
 
-/// Every function that answers callers and talks to the database. The operator's own calls go through, as they would from
-/// another machine.
-const FUNCTIONS: [&str; 4] = ["login", "refresh", "mfa", "health"];
+/// Every function that answers callers and talks to the database or the keyring. The operator's own calls go through, as they
+/// would from another machine.
+const FUNCTIONS: [&str; 5] = ["login", "refresh", "mfa", "keys", "health"];
 
 /// A backend with its clock, its faults, and what it measures. Minutes go by when they are ended, and not by waiting.
 pub(super) trait Ground {
