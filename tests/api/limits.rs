@@ -97,11 +97,7 @@ async fn beyond_the_budget_a_login_costs_its_count_and_takes_no_place_in_a_pool(
         backend.forget_calls().await?;
         let beyond = (0..10).map(|_| actor.try_log_in(&account.email, "not it"));
         for answer in futures_util::future::try_join_all(beyond).await? {
-            assert_eq!(
-                answer.outcome(),
-                outcome(429, "rate_limited"),
-                "emergency {emergency}"
-            );
+            assert_eq!(answer.outcome(), outcome(429, "rate_limited"), "emergency {emergency}");
         }
         let calls: Vec<_> = backend
             .calls()

@@ -128,6 +128,10 @@ async fn traffic(backend: &Backend) -> Result<()> {
     backend.actor().try_log_in("nobody@example.com", "not it").await?;
     actor.get("/status").await?;
     backend.heal().await?;
+    let weak = json!({"metrics_token": "scrape-0123456789", "smtp_password": "short"}).to_string();
+    backend.write_secret_past_everything("SALLYPORT_PROVIDERS_SECRET", &weak).await?;
+    backend.advance(60).await?;
+    actor.ask("GET", "/metrics").bearer("scrape-0123456789").send().await?.expect(200)?;
     backend.set_mode("maintenance", 60).await?;
     backend.advance(10).await?;
     backend.actor().try_log_in("nobody@example.com", "not it").await?.expect(503).map(drop)

@@ -10,7 +10,7 @@ use sallyport_core::{
     audit::{Actor, EventKind, RecordEvent, SecurityEvent, Severity, Subject},
     clock::Timestamp,
     incidents::{Measure, ReadMeasures},
-    retention::EVENTS_KEPT,
+    retention,
     store::StoreResult,
 };
 
@@ -37,7 +37,7 @@ pub(crate) fn write_event(event: &SecurityEvent) -> Item {
         ("actor".to_owned(), s(&actor)),
         ("agent".to_owned(), s(agent)),
         ("request_id".to_owned(), s(&event.origin.request_id)),
-        ("expires_at".to_owned(), n((event.at + EVENTS_KEPT).seconds())),
+        ("expires_at".to_owned(), n((event.at + retention::kept(event.kind)).seconds())),
     ]);
     if let Some(session) = event.session {
         item.insert("session_id".to_owned(), s(session));

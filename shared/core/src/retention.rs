@@ -20,6 +20,18 @@ use crate::{
 /// the one before.
 pub const EVENTS_KEPT: Duration = Duration::from_secs(400 * 24 * 60 * 60);
 
+/// How long refusals are kept that anybody can cause who knows an address: as many as an attack makes.
+pub const REFUSALS_KEPT: Duration = Duration::from_secs(90 * 24 * 60 * 60);
+
+/// How long an event is kept. What a stranger can cause without a password, a code or a token goes first, so that an attack
+/// does not decide how large the table gets.
+pub const fn kept(kind: EventKind) -> Duration {
+    match kind {
+        EventKind::SignInRefused | EventKind::LockedOut => REFUSALS_KEPT,
+        _ => EVENTS_KEPT,
+    }
+}
+
 pub trait ForgetIncidents: Send + Sync {
     /// All that were opened before, oldest first. One that does not read is none of the others' business.
     fn incidents_before(

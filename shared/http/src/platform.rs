@@ -248,10 +248,7 @@ impl Platform {
     /// # Errors
     /// As [`Platform::keyring`].
     pub async fn published_keyring(&self) -> Result<Published, Problem> {
-        let read = tokio::time::timeout(FLAGS_WAIT, self.inner.flags.get()).await;
-        if let Ok(Err(error)) = read {
-            tracing::warn!(%error, "whether a key was revoked is not known");
-        }
+        drop(tokio::time::timeout(FLAGS_WAIT, self.inner.flags.get()).await);
         let keyring = self.keyring().await?;
         let revoked_at = self.inner.flags.last().and_then(|flags| flags.keyring_from);
         let now = self.inner.clock.now();

@@ -318,7 +318,6 @@ fn event(
     Ok(SecurityEvent::new(env.operation()?, env.now(), kind, Subject::User(user), origin))
 }
 
-#[expect(clippy::too_many_arguments, reason = "what a check needs, and where it tells what it did")]
 async fn check_code<P: ReauthenticationPorts>(
     ports: &P,
     env: Env<'_>,
@@ -347,8 +346,7 @@ async fn check_code<P: ReauthenticationPorts>(
                 throttle::settle_success(ports, &reservation).await?;
                 Ok(())
             } else {
-                answer.locked_out =
-                    mfa::refuse_code(ports, env, user, choice, &reservation, origin).await?;
+                answer.locked_out = mfa::refuse_code(ports, env, user, choice, &reservation, origin).await?;
                 Err(ReauthenticateError::InvalidCode)
             }
         }
