@@ -97,7 +97,7 @@ def test_nothing_is_called_unused_that_nobody_asks_for():
 def rights():
     """The names of calls in the table of docs/OPERATIONS.md, with or without their service."""
     page = (ROOT / "docs/OPERATIONS.md").read_text().split("\n## Rights\n")[1].split("\n## ")[0]
-    verbs = "Batch|Create|Decrypt|Delete|Describe|Generate|Get|List|Put|Query|Restore|Scan|Set|Start|Stop|Update"
+    verbs = "Batch|Create|Decrypt|Delete|Describe|GET|Generate|Get|List|Put|Query|Restore|Scan|Set|Start|Stop|Subscribe|Tag|Update"
     return set(re.findall(rf"`(?:[a-z0-9]+:)?((?:{verbs})[A-Za-z]*)`", page))
 
 
@@ -125,6 +125,8 @@ def test_the_responder_may_less_than_the_operator_and_reaches_no_secret():
 
 # IAM takes no resource for these, or the service makes a name of its own: then a condition says whose it is.
 EVERYWHERE = {
+    # Other stacks are told by their outputs.
+    "cloudformation:DescribeStacks", "dynamodb:ListTables", "lambda:GetAccountSettings",
     "codedeploy:StopDeployment", "logs:DescribeIndexPolicies", "cloudformation:GetTemplateSummary", "cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms",
     "cloudwatch:GetMetricStatistics", "dynamodb:ListBackups", "dynamodb:ListStreams", "logs:DeleteQueryDefinition",
     "logs:DescribeLogGroups", "logs:DescribeQueryDefinitions", "logs:DescribeResourcePolicies", "logs:GetQueryResults",

@@ -23,6 +23,7 @@ mod retention;
 mod review;
 mod runbook;
 mod sessions;
+mod setup;
 mod sources;
 mod totp;
 pub(crate) mod user;
@@ -45,6 +46,8 @@ pub(crate) enum Command {
     /// The configuration of a deployment.
     #[command(subcommand)]
     Config(config::ConfigCommand),
+    /// Set a new deployment up: keyring, item formats, first account, who is told of incidents. May be repeated.
+    Setup(setup::SetupCommand),
     /// Look a live deployment over: every finding comes with its fix. Changes nothing.
     Doctor(doctor::DoctorCommand),
     /// A deployment before, after, and back.
@@ -116,6 +119,7 @@ pub(crate) async fn run(invocation: Invocation) -> Result<Answer, Failure> {
         Command::Client(command) => command.run(&target).await,
         Command::Keys(command) => command.run(&target).await,
         Command::Config(command) => command.run(&target).await,
+        Command::Setup(command) => command.run(&target).await,
         Command::Doctor(command) => command.run(&target).await,
         Command::Deploy(command) => command.run(&target, format).await,
         Command::Gameday(command) => command.run(&target, format).await,

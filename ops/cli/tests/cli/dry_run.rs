@@ -21,6 +21,7 @@ const LINES: &[(&str, &str)] = &[
     ("client add", "reports"),
     ("client remove", "billing"),
     ("keys init", ""),
+    ("setup", "--email setup@example.com --generate"),
     ("migrate up", ""),
     ("migrate down", ""),
     ("runbook run", "api-server-errors"),
@@ -39,13 +40,16 @@ const LINES: &[(&str, &str)] = &[
     ("keys revoke", "signing:none"),
     ("restore drill", ""),
     ("retention sweep", ""),
+    ("deploy prune", ""),
     ("deploy rollback", ""),
+    ("deploy settle", ""),
     ("deploy template", ""),
     ("gameday run", "expired-key"),
 ];
 
 /// What has nothing here that it could change says so.
-const NOTHING_TO_CHANGE: [&str; 3] = ["keys revoke", "deploy rollback", "deploy template"];
+const NOTHING_TO_CHANGE: [&str; 5] =
+    ["keys revoke", "deploy prune", "deploy rollback", "deploy settle", "deploy template"];
 
 const TABLES: [&str; 6] = ["Users", "Sessions", "Throttle", "Outbox", "Audit", "Ops"];
 

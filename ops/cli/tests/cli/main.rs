@@ -25,6 +25,7 @@ mod recovery;
 mod releases;
 mod reviews;
 mod runbooks;
+mod setup;
 mod stack;
 mod support;
 mod surroundings;

@@ -46,6 +46,9 @@ struct Function {
     record: u64,
     /// Whether the record names it (after a settlement) or refers to the resource of the newest version.
     literal: bool,
+    /// What updates of the stack have ended with, the oldest first.
+    history: Vec<u64>,
+    taken_back: Option<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -106,6 +109,7 @@ impl Account {
             let function = self.functions.get_mut(&deployment.function).unwrap();
             (function.alias, function.canary, function.record) = (deployment.target, None, deployment.target);
             function.literal = false;
+            function.history.push(deployment.target);
         }
         self.status = "UPDATE_COMPLETE";
     }
@@ -124,6 +128,7 @@ impl Account {
                 assert!(resource.get("UpdatePolicy").is_none(), "CodeDeploy would be asked: {resource}");
                 let version: u64 = version.parse().unwrap();
                 (function.alias, function.record, function.literal) = (version, version, true);
+                function.history.push(version);
             }
         }
         self.status = "UPDATE_COMPLETE";
@@ -143,6 +148,22 @@ impl Account {
             (format!("{name}Alias"), resource)
         });
         json!({"Resources": resources.collect::<serde_json::Map<_, _>>()})
+    }
+
+    fn events(&self) -> String {
+        let mut members = String::new();
+        for (name, function) in &self.functions {
+            for version in function.history.iter().rev() {
+                let _infallible = write!(
+                    members,
+                    "<member><StackId>s</StackId><EventId>e</EventId><StackName>prod</StackName><LogicalResourceId>{name}Alias\
+                     </LogicalResourceId><ResourceType>AWS::Lambda::Alias</ResourceType><Timestamp>2026-01-01T00:00:00Z</Timestamp>\
+                     <ResourceStatus>UPDATE_COMPLETE</ResourceStatus>\
+                     <ResourceProperties>{{&quot;FunctionVersion&quot;:&quot;{version}&quot;}}</ResourceProperties></member>"
+                );
+            }
+        }
+        members
     }
 
     fn resources(&self) -> String {
@@ -175,9 +196,26 @@ impl Account {
                 "<{action}Response xmlns=\"http://cloudformation.amazonaws.com/doc/2010-05-15/\"><{action}Result>{inner}</{action}Result></{action}Response>"
             )
         };
-        if let Some(rest) = path.strip_prefix("/2015-03-31/functions/prod-") {
-            let (name, what) = rest.split_once('/').unwrap();
+        if let Some((_, name)) = path.rsplit_once("prod-").filter(|_| path.contains("/tags/")) {
             let function = self.functions.get_mut(name).unwrap();
+            if method == Method::POST {
+                function.taken_back = request["Tags"]["sallyport:taken-back"].as_str().map(str::to_owned);
+                return (204, String::new());
+            }
+            let tags = function.taken_back.as_ref().map(|versions| json!({"sallyport:taken-back": versions}));
+            return (200, json!({"Tags": tags.unwrap_or(json!({}))}).to_string());
+        }
+        if let Some(rest) = path.strip_prefix("/2015-03-31/functions/prod-") {
+            let (name, what) = rest.split_once(['/', '?']).unwrap();
+            // The doctor asks for more than the model has.
+            let Some(function) = self.functions.get_mut(name) else {
+                return (404, json!({"__type": "ResourceNotFoundException"}).to_string());
+            };
+            if method == Method::DELETE {
+                let version: u64 = what.trim_start_matches("Qualifier=").parse().unwrap();
+                function.versions.retain(|(known, _)| *known != version);
+                return (204, String::new());
+            }
             if what.starts_with("versions") {
                 let version = |number: &str, day: u8| json!({"Version": number, "LastModified": format!("2026-07-{day:02}T14:02:11.000+0000")});
                 let known = function.versions.iter().map(|(number, day)| version(&number.to_string(), *day));
@@ -198,6 +236,12 @@ impl Account {
                 "RoutingConfig": {"AdditionalVersionWeights": weights.unwrap_or(json!({}))},
             });
             return (200, alias.to_string());
+        }
+        if path.starts_with("/2016-08-19/account-settings") {
+            return (200, json!({"AccountLimit": {"ConcurrentExecutions": 1000}}).to_string());
+        }
+        if path == "/account" {
+            return (200, json!({"throttleSettings": {}}).to_string());
         }
         match target.split('.').next_back().unwrap_or_default() {
             "ListDeployments" => {
@@ -222,6 +266,10 @@ impl Account {
                 (200, json!({"deploymentInfo": {"deploymentId": id, "status": deployment.status, "rollbackInfo": rollback}}).to_string())
             }
             "StopDeployment" => self.stop(&request),
+            "ListTables" => (200, json!({"TableNames": []}).to_string()),
+            "DescribeLogGroups" => {
+                (200, json!({"logGroups": [{"logGroupName": "/sallyport/of-old/login"}]}).to_string())
+            }
             "PutItem" | "TransactWriteItems" if self.deaf => {
                 (400, json!({"__type": "AccessDeniedException"}).to_string())
             }
@@ -230,9 +278,21 @@ impl Account {
                 let inner = format!("<StackResourceSummaries>{}</StackResourceSummaries>", self.resources());
                 (200, xml("ListStackResources", &inner))
             }
+            _ if body.contains("Action=DescribeStackEvents") => {
+                (200, xml("DescribeStackEvents", &format!("<StackEvents>{}</StackEvents>", self.events())))
+            }
             _ if body.contains("Action=GetTemplate") => {
                 let text = self.template().to_string().replace('"', "&quot;");
                 (200, xml("GetTemplate", &format!("<TemplateBody>{text}</TemplateBody>")))
+            }
+            _ if body.contains("Action=DescribeStacks") && self.status.is_empty() => {
+                if body.contains("StackName=") {
+                    let said =
+                        "<Code>ValidationError</Code><Message>Stack with id s does not exist</Message>";
+                    (400, format!("<ErrorResponse><Error>{said}</Error></ErrorResponse>"))
+                } else {
+                    (200, xml("DescribeStacks", "<Stacks></Stacks>"))
+                }
             }
             _ if body.contains("Action=DescribeStacks") => {
                 (200, described(&OUTPUTS).replace("CREATE_COMPLETE", self.status))
@@ -253,6 +313,7 @@ impl Account {
         let undo = Deployment { status: "Succeeded", rollback: None, ..deployment.clone() };
         let function = self.functions.get_mut(&undo.function).unwrap();
         (function.alias, function.canary) = (undo.current, None);
+        function.history.push(undo.current);
         self.deployments.insert(back, undo);
         self.status = "UPDATE_ROLLBACK_COMPLETE";
         (200, json!({"status": "Pending"}).to_string())
@@ -277,15 +338,21 @@ async fn serve(
     let mut account = account.lock().unwrap();
     let operation = target.split('.').next_back().unwrap_or_default();
     account.asked.push(format!("{method} {} {operation} {body}", uri.path()));
-    let (status, answer) = account.answer(&method, uri.path(), target, &body);
+    let path = uri.path_and_query().map_or(uri.path(), |path| path.as_str()).to_owned();
+    let (status, answer) = account.answer(&method, &path, target, &body);
     (axum::http::StatusCode::from_u16(status).unwrap(), answer)
 }
 
 impl Cloud {
     /// A stack of three functions at version 7. Of `login` and `mfa` it is as old as the stack's last release.
     async fn start() -> anyhow::Result<Self> {
-        let function =
-            |day| Function { versions: vec![(6, 1), (7, day)], alias: 7, record: 7, ..Function::default() };
+        let function = |day| Function {
+            versions: vec![(6, 1), (7, day)],
+            alias: 7,
+            record: 7,
+            history: vec![6, 7],
+            ..Function::default()
+        };
         let functions = [("keys", 2), ("login", 20), ("mfa", 20)];
         let functions = functions.map(|(name, day)| (name.to_owned(), function(day))).into();
         let account = Account { functions, status: "UPDATE_COMPLETE", ..Account::default() };
@@ -350,6 +417,7 @@ async fn what_the_last_release_changed_goes_back_to_the_version_before() -> anyh
     assert_eq!(cloud.serving(), at(7, 7, 7));
     let changes = cloud.changes();
     assert_eq!(changes.len(), 2, "{changes:?}");
+    assert_eq!(cloud.aws().functions["login"].taken_back.as_deref(), Some("8"));
     assert!(changes[0].contains("/functions/prod-login/aliases/live"), "{changes:?}");
     // Nobody else's move is undone, and no canary goes on.
     for part in [r#""FunctionVersion":"7""#, r#""RevisionId":""#, r#""AdditionalVersionWeights":{}"#] {
@@ -371,7 +439,7 @@ async fn a_rollback_that_no_event_can_tell_of_is_made_all_the_same() -> anyhow::
     cloud.aws().deaf = true;
     let run = cloud.shell()?.run("deploy rollback --stack prod")?;
     assert_eq!(run.code, 0, "{run:?}");
-    assert!(run.stdout.contains("No event tells of it"), "{run:?}");
+    assert!(run.stdout.contains("It is not written down everywhere"), "{run:?}");
     assert_eq!(cloud.serving(), at(7, 7, 7));
     Ok(())
 }
@@ -417,8 +485,97 @@ async fn a_release_goes_out_goes_back_and_the_next_one_goes_out() -> anyhow::Res
     shell.run(&template)?.json(0)?;
     cloud.aws().release(&["login"], 30).unwrap();
     assert_eq!(cloud.serving(), at(7, 10, 7));
-    // And once more: the alias that the settlement named by its number goes on as well.
+    // Back once more, past what was taken back (8) and what CodeDeploy refused (9).
     shell.run("deploy rollback --stack prod --json")?.json(0)?;
+    assert_eq!(cloud.serving(), at(7, 7, 7));
+    // And no further: 7 serves, and what came after it is gone.
+    assert_eq!(shell.run("deploy rollback --stack prod --json")?.error(4)?.0, "nothing_to_roll_back");
+    Ok(())
+}
+
+/// What a canary failed with is published and never served: the version before is the one before that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_does_not_go_back_to_a_release_that_failed_its_canary() -> anyhow::Result<()> {
+    let cloud = Cloud::start().await?;
+    let shell = cloud.shell()?;
+    cloud.aws().begin(&["login"], 27).unwrap();
+    shell.run("deploy rollback --stack prod --json")?.json(0)?;
+    cloud.aws().release(&["login"], 28).unwrap();
+    assert_eq!(cloud.serving(), at(7, 9, 7));
+    shell.run("deploy rollback --stack prod --json")?.json(0)?;
+    assert_eq!(cloud.serving(), at(7, 7, 7));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn old_versions_are_deleted_and_none_that_is_in_use() -> anyhow::Result<()> {
+    let cloud = Cloud::start().await?;
+    let shell = cloud.shell()?;
+    for day in 21..27 {
+        cloud.aws().release(&["login"], day).unwrap();
+    }
+    let dry = shell.run("deploy prune --stack prod --keep 3 --dry-run --json")?.json(0)?;
+    let login =
+        json!({"function": "prod-login", "serves": 13, "kept": [13, 12, 11], "deleted": [10, 9, 8, 7, 6]});
+    assert_eq!(dry["functions"][1], login);
+    assert_eq!(cloud.aws().functions["login"].versions.len(), 8);
+    shell.run("deploy prune --stack prod --keep 3 --json")?.json(0)?;
+    let left: Vec<_> = cloud.aws().functions["login"].versions.iter().map(|(version, _)| *version).collect();
+    assert_eq!(left, [11, 12, 13]);
+    // While a canary runs both of its versions are needed.
+    cloud.aws().begin(&["login"], 28).unwrap();
+    assert_eq!(shell.run("deploy prune --stack prod --json")?.error(4)?.0, "stack_busy");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_finds_a_canary_and_an_alias_that_was_moved() -> anyhow::Result<()> {
+    let cloud = Cloud::start().await?;
+    let shell = cloud.shell()?;
+    let aliases = || -> anyhow::Result<(String, String)> {
+        let run = shell.run("deploy preflight --stack prod --json")?;
+        let report: Value = serde_json::from_str(&run.stdout)?;
+        let checks = report["checks"].as_array().unwrap();
+        let check = checks.iter().find(|check| check["name"] == "aliases").unwrap();
+        Ok((
+            check["outcome"].as_str().unwrap().to_owned(),
+            check["fix"].as_str().unwrap_or_default().to_owned(),
+        ))
+    };
+    assert_eq!(aliases()?.0, "ok");
+    cloud.aws().begin(&["login"], 28).unwrap();
+    assert_eq!(
+        aliases()?,
+        ("fault".to_owned(), "wait, or sallyport deploy rollback --stack prod".to_owned())
+    );
+    cloud.aws().finish();
+    assert_eq!(aliases()?.0, "ok");
+    shell.run("deploy rollback --stack prod --json")?.json(0)?;
+    assert_eq!(aliases()?, ("fault".to_owned(), "sallyport deploy settle --stack prod".to_owned()));
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn preflight_of_a_stack_that_is_not_there_looks_at_the_account() -> anyhow::Result<()> {
+    let cloud = Cloud::start().await?;
+    cloud.aws().status = "";
+    let line = format!(
+        "deploy preflight --stack {} --parameter LoginReservedConcurrency=950 --json",
+        "s".repeat(53)
+    );
+    let report = cloud.shell()?.run(&line)?.json(5)?;
+    let outcome = |name: &str| {
+        let checks = report["checks"].as_array().unwrap();
+        checks
+            .iter()
+            .find(|check| check["name"] == name)
+            .map(|check| check["outcome"].clone())
+            .unwrap_or_default()
+    };
+    assert_eq!(outcome("names"), "fault", "{report:#}");
+    assert_eq!((outcome("concurrency"), outcome("reserved concurrency")), (json!("ok"), json!("fault")));
+    assert_eq!((outcome("gateway role"), outcome("left-overs")), (json!("fault"), json!("fault")));
+    assert_eq!(outcome("stages"), "ok");
     Ok(())
 }
 

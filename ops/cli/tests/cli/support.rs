@@ -133,12 +133,21 @@ pub(crate) const PASSWORD: &str = "correct horse battery staple";
 
 impl World {
     pub(crate) async fn start() -> anyhow::Result<Self> {
-        let running = Watched::start(Options { quiet: true, ..Options::default() }).await?;
-        let shell = Shell::new(running.environment().clone())?;
-        let world =
-            Self { shell, url: running.url().to_owned(), http: reqwest::Client::new(), _running: running };
+        let world = Self::empty().await?;
         world.shell.run("keys init --json")?.json(0)?;
         Ok(world)
+    }
+
+    /// As it is when nobody has set it up.
+    pub(crate) async fn empty() -> anyhow::Result<Self> {
+        let running = Watched::start(Options { quiet: true, ..Options::default() }).await?;
+        let shell = Shell::new(running.environment().clone())?;
+        Ok(Self { shell, url: running.url().to_owned(), http: reqwest::Client::new(), _running: running })
+    }
+
+    /// Another shell, in which one variable differs.
+    pub(crate) fn shell_with(&self, name: &str, value: &str) -> anyhow::Result<Shell> {
+        Ok(Shell::new(self.shell.environment.clone())?.with(name, value))
     }
 
     pub(crate) fn url(&self) -> &str {

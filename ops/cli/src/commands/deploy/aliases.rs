@@ -5,7 +5,7 @@
 //! ends the deployment: "The Lambda function alias version does not match the current version in AppSpec file"
 //! (`INVALID_LAMBDA_CONFIGURATION`, <https://github.com/aws/serverless-application-model/issues/291>).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use aws_sdk_cloudformation::{
     error::ProvideErrorMetadata as _,
@@ -32,11 +32,37 @@ pub(super) struct Alias {
     pub(super) canary: Option<u64>,
     /// Published versions, with when (epoch seconds).
     pub(super) versions: Vec<(u64, i64)>,
+    /// Versions that the stack's updates have ended with, the newest first: those that have served, as far back as the
+    /// stack's events go. Not all that are published are among them: a release that was taken back before its end never
+    /// served.
+    pub(super) history: Vec<u64>,
+    /// Versions that a rollback has taken out of use.
+    pub(super) taken_back: BTreeSet<u64>,
 }
+
+/// The tag of a function that has [`Alias::taken_back`].
+const TAKEN_BACK: &str = "sallyport:taken-back";
+/// A release has some hundred events, and a page a hundred.
+const PAGES: usize = 40;
 
 impl Alias {
     pub(super) fn published(&self, version: u64) -> Option<i64> {
         self.versions.iter().find(|(known, _)| *known == version).map(|(_, at)| *at)
+    }
+
+    /// The version that served before the one that does: neither one that never came to serve nor one that was taken back.
+    pub(super) fn before(&self) -> Option<u64> {
+        let from = self.serving();
+        let fit = |version: &u64| {
+            *version < from && !self.taken_back.contains(version) && self.published(*version).is_some()
+        };
+        let served = self.history.iter().skip_while(|version| **version != from).copied().find(fit);
+        // Of an old stack there are no events any more.
+        served.or_else(|| {
+            let known = self.history.contains(&from) && self.history.len() > 1;
+            let published = self.versions.iter().map(|(version, _)| *version).filter(fit).max();
+            published.filter(|_| !known)
+        })
     }
 
     /// The newest version that serves calls.
@@ -50,10 +76,12 @@ impl Alias {
 pub(super) struct Shifting {
     /// Logical name, function and alias.
     aliases: Vec<(String, String, String)>,
-    /// Published versions that are resources of the stack: number by logical name.
-    versions: BTreeMap<String, u64>,
+    /// Published versions that are resources of the stack: function and number by logical name.
+    versions: BTreeMap<String, (String, u64)>,
     application: Option<String>,
     groups: Vec<String>,
+    /// The functions' own, by name.
+    arns: BTreeMap<String, String>,
 }
 
 /// A deployment of CodeDeploy that has not ended.
@@ -108,16 +136,28 @@ impl Shifting {
         match resource.resource_type() {
             Some("AWS::Lambda::Alias") => {
                 self.aliases.push((logical.to_owned(), before.to_owned(), last.to_owned()));
+                let arn = physical.strip_suffix(&format!(":{last}")).unwrap_or(physical);
+                self.arns.insert(before.to_owned(), arn.to_owned());
             }
             Some("AWS::Lambda::Version") => {
                 if let Ok(number) = last.parse() {
-                    self.versions.insert(logical.to_owned(), number);
+                    self.versions.insert(logical.to_owned(), (before.to_owned(), number));
                 }
             }
             Some("AWS::CodeDeploy::Application") => self.application = Some(physical.to_owned()),
             Some("AWS::CodeDeploy::DeploymentGroup") => self.groups.push(physical.to_owned()),
             _ => {}
         }
+    }
+
+    /// Versions of a function that are resources of the stack: CloudFormation deletes those itself.
+    pub(super) fn of_stack(&self, function: &str) -> BTreeSet<u64> {
+        let of_function = |(owner, version): &(String, u64)| (owner == function).then_some(*version);
+        self.versions.values().filter_map(of_function).collect()
+    }
+
+    pub(super) fn has_aliases(&self) -> bool {
+        !self.aliases.is_empty()
     }
 
     /// # Errors
@@ -128,6 +168,39 @@ impl Shifting {
             aliases.push(read(&connection.lambda, logical, function, name).await?);
         }
         Ok(aliases)
+    }
+
+    /// Adds to aliases what served before and what was taken back. What cannot be read is not known: a rollback must not wait
+    /// for a right to look at events.
+    pub(super) async fn remember(&self, connection: &Connection, stack: &str, aliases: &mut [Alias]) {
+        let mut history = history(connection, stack).await;
+        for alias in aliases {
+            alias.history = history.remove(&alias.logical).unwrap_or_default();
+            let Some(arn) = self.arns.get(&alias.function) else { continue };
+            let asked = connection.lambda.list_tags().resource(arn).send().await;
+            let tag =
+                asked.ok().and_then(|answer| answer.tags().and_then(|tags| tags.get(TAKEN_BACK).cloned()));
+            alias.taken_back = versions_of(&tag.unwrap_or_default());
+        }
+    }
+
+    /// Keeps that a version was taken back.
+    ///
+    /// # Errors
+    /// AWS.
+    pub(super) async fn take_back(
+        &self,
+        connection: &Connection,
+        alias: &Alias,
+        version: u64,
+    ) -> Result<(), Failure> {
+        let Some(arn) = self.arns.get(&alias.function) else { return Ok(()) };
+        let mut taken = alias.taken_back.clone();
+        taken.insert(version);
+        let newest: Vec<_> = taken.iter().rev().take(30).map(u64::to_string).collect();
+        let asked =
+            connection.lambda.tag_resource().resource(arn).tags(TAKEN_BACK, newest.join(" ")).send().await;
+        asked.map(drop).map_err(|error| aws_fault::from_sdk("tag the function", &error))
     }
 
     /// Deployments that have not ended.
@@ -173,7 +246,7 @@ impl Shifting {
                     Value::String(dotted) => dotted.split('.').next()?,
                     _ => return None,
                 };
-                self.versions.get(named).copied()
+                self.versions.get(named).map(|(_, version)| *version)
             }
         };
         let known =
@@ -265,7 +338,7 @@ async fn read(
         canary,
         function: function.to_owned(),
         name: name.to_owned(),
-        versions: Vec::new(),
+        ..Alias::default()
     };
     let mut marker = None;
     loop {
@@ -280,6 +353,43 @@ async fn read(
             return Ok(alias);
         }
     }
+}
+
+fn versions_of(tag: &str) -> BTreeSet<u64> {
+    tag.split(' ').filter_map(|version| version.parse().ok()).collect()
+}
+
+/// The versions that updates of the stack have ended with, by the alias's logical name, the newest first. An update that was
+/// taken back ends with the version before it once more.
+async fn history(connection: &Connection, stack: &str) -> BTreeMap<String, Vec<u64>> {
+    let mut history: BTreeMap<String, Vec<u64>> = BTreeMap::new();
+    let mut token = None;
+    for _ in 0..PAGES {
+        let asked = connection.cloudformation.describe_stack_events().stack_name(stack).set_next_token(token);
+        let Ok(answer) = asked.send().await else { return history };
+        for event in answer.stack_events() {
+            let ended = event
+                .resource_status()
+                .is_some_and(|status| ["CREATE_COMPLETE", "UPDATE_COMPLETE"].contains(&status.as_str()));
+            if event.resource_type() != Some("AWS::Lambda::Alias") || !ended {
+                continue;
+            }
+            let properties: Value = event
+                .resource_properties()
+                .and_then(|text| serde_json::from_str(text).ok())
+                .unwrap_or_default();
+            let version =
+                properties.get("FunctionVersion").and_then(Value::as_str).and_then(|text| text.parse().ok());
+            if let (Some(logical), Some(version)) = (event.logical_resource_id(), version) {
+                history.entry(logical.to_owned()).or_default().push(version);
+            }
+        }
+        token = answer.next_token().map(str::to_owned);
+        if token.is_none() {
+            break;
+        }
+    }
+    history
 }
 
 /// Points an alias at one version alone.
@@ -326,11 +436,43 @@ mod tests {
     }
 
     #[test]
+    fn the_version_before_is_one_that_served_and_was_not_taken_back() {
+        let alias = |serves, history: &[u64], taken: &str| Alias {
+            version: serves,
+            versions: (5..=10).map(|version| (version, 0)).collect(),
+            history: history.to_vec(),
+            taken_back: versions_of(taken),
+            ..Alias::default()
+        };
+        for (serves, history, taken, before) in [
+            (8, &[8, 7, 6][..], "", Some(7)),
+            // 8 failed its canary: it was published and never served.
+            (9, &[9, 7, 7, 6][..], "", Some(7)),
+            // 8 was taken back and the record settled, then 10 went out.
+            (10, &[10, 7, 8, 7][..], "8", Some(7)),
+            // The same without a settlement.
+            (10, &[10, 8, 7][..], "8", Some(7)),
+            (7, &[8, 7][..], "8", None),
+            // No events any more, or no right to read them.
+            (8, &[][..], "", Some(7)),
+            (8, &[][..], "7", Some(6)),
+            (8, &[8][..], "7", Some(6)),
+            // Deleted versions are nowhere to go back to.
+            (8, &[8, 4, 3][..], "", None),
+            (5, &[5][..], "", None),
+        ] {
+            assert_eq!(alias(serves, history, taken).before(), before, "{serves} {history:?} {taken}");
+        }
+    }
+
+    #[test]
     fn the_record_is_read_where_it_refers_to_a_version_and_where_it_names_one() {
         let alias = |name: &str| (format!("{name}Aliaslive"), format!("prod-{name}"), "live".to_owned());
         let shifting = Shifting {
             aliases: ["Login", "Keys", "Mfa", "Health"].map(alias).to_vec(),
-            versions: [("LoginVersion1".to_owned(), 7), ("KeysVersion1".to_owned(), 3)].into(),
+            versions: [("LoginVersion1", "prod-login", 7), ("KeysVersion1", "prod-keys", 3)]
+                .map(|(logical, function, version)| (logical.to_owned(), (function.to_owned(), version)))
+                .into(),
             ..Shifting::default()
         };
         let resource = |version: Value| json!({"Properties": {"FunctionVersion": version}});

@@ -1,7 +1,10 @@
 //! `sallyport deploy`: is the deployment fit to take a release, did the release arrive, and back again.
 
+mod account;
 mod aliases;
+mod changes;
 mod preflight;
+mod prune;
 mod rollback;
 mod settle;
 mod template;
@@ -28,6 +31,19 @@ pub(crate) enum DeployCommand {
         /// Let warnings count as findings, too.
         #[arg(long)]
         strict: bool,
+        /// A parameter that the deployment will have, such as LoginReservedConcurrency=50; the others are the stack's.
+        #[arg(long, value_name = "NAME=VALUE", value_parser = account::parameter)]
+        parameter: Vec<(String, String)>,
+    },
+    /// Say what a deployment would do, nested stacks included: which table or secret it would replace or delete.
+    #[command(group = clap::ArgGroup::new("source").required(true))]
+    Changes {
+        /// A change set that is there, such as that of `sam deploy --no-execute-changeset`.
+        #[arg(long, value_name = "NAME", group = "source")]
+        change_set: Option<String>,
+        /// A packaged template (`sam package`), or its https:// address in a bucket: a change set is made, read and deleted.
+        #[arg(long, value_name = "FILE", group = "source")]
+        template: Option<String>,
     },
     /// Write the template of a gradual deployment: aliases, tried first, then a tenth of the calls, back when an alarm fires.
     Template {
@@ -60,6 +76,14 @@ pub(crate) enum DeployCommand {
         #[command(flatten)]
         change: Change,
     },
+    /// Delete published versions of functions that are older than the newest few, and that nothing uses.
+    Prune {
+        /// How many of the newest stay, whether anything uses them or not.
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(2..=1000))]
+        keep: u16,
+        #[command(flatten)]
+        change: Change,
+    },
     /// After a rollback: write the stack's template with the versions that serve, so that the next release begins with them.
     Settle {
         /// The file to write.
@@ -75,7 +99,7 @@ impl DeployCommand {
     /// Nothing says which deployment; there is nothing to go back to; AWS.
     pub(crate) async fn run(self, target: &Target, format: Format) -> Result<Answer, Failure> {
         match self {
-            Self::Preflight { strict } => preflight::run(target, strict).await,
+            Self::Preflight { strict, parameter } => preflight::run(target, strict, &parameter).await,
             Self::Template { from, to, at_once, change } => {
                 if !at_once && target.stack.is_some() {
                     aliases::refuse_moved(target).await?;
@@ -88,6 +112,14 @@ impl DeployCommand {
                 verify::run(target, format, verify::Asked { watch, url, limit }).await
             }
             Self::Rollback { change } => rollback::run(target, change).await,
+            Self::Prune { keep, change } => prune::run(target, usize::from(keep), change).await,
+            Self::Changes { change_set, template } => {
+                let asked = match (change_set, template) {
+                    (Some(name), _) => changes::Asked::ChangeSet(name),
+                    (None, template) => changes::Asked::Template(template.unwrap_or_default()),
+                };
+                changes::run(target, asked).await
+            }
             Self::Settle { to, change } => settle::run(target, to, change).await,
         }
     }

@@ -2,21 +2,31 @@
 
 use sallyport_core::{flags::ReadFlags as _, incidents::ListIncidents as _};
 
+use super::account;
 use crate::{
     cli::Target,
     commands::{
         check::{Check, Outcome, Report},
         doctor, migrate,
     },
-    deployment::Deployment,
+    deployment::{Connection, Deployment},
     failure::Failure,
     output::{Answer, mode_words},
 };
 
 /// # Errors
 /// Nothing says which deployment.
-pub(super) async fn run(target: &Target, strict: bool) -> Result<Answer, Failure> {
-    let deployment = Deployment::find(target).await?;
+pub(super) async fn run(target: &Target, strict: bool, said: &[(String, String)]) -> Result<Answer, Failure> {
+    let deployment = match (Deployment::find(target).await, &target.stack) {
+        // The first deployment: what can be looked at is the account.
+        (Err(Failure { code: "stack_not_found", .. }), Some(stack)) => {
+            let connection = Connection::open(target).await?;
+            let parameters = account::parameters(None, said);
+            let checks = account::examine_new(&connection, stack, &parameters).await;
+            return Report::new(format!("stack {stack}, which is not there yet"), checks).answer(strict);
+        }
+        (found, _) => found?,
+    };
     let mut checks = doctor::examine(&deployment, target).await;
     // A deployment is what brings them.
     for check in checks.iter_mut().filter(|check| check.name == doctor::ALARMS_MISSING) {
@@ -27,6 +37,13 @@ pub(super) async fn run(target: &Target, strict: bool) -> Result<Answer, Failure
     checks.push(modes(&deployment).await);
     checks.push(incidents(&deployment).await);
     checks.push(migrations(&deployment).await);
+    if let Some(stack) = &target.stack {
+        let described = deployment.connection.cloudformation.describe_stacks().stack_name(stack).send().await;
+        // That it does not answer was said by the check of the stack.
+        let described = described.ok().and_then(|answer| answer.stacks.into_iter().flatten().next());
+        let parameters = account::parameters(described.as_ref(), said);
+        checks.extend(account::examine(&deployment.connection, stack, &parameters).await);
+    }
     Report::of(&deployment, checks).answer(strict)
 }
 

@@ -46,10 +46,14 @@ fn plan(aliases: &[Alias]) -> Vec<(usize, Step)> {
         if alias.canary.is_some_and(|canary| canary > alias.version) {
             return step(alias.version, "would roll back", "the canary ends".to_owned());
         }
+        // Numbers only rise: since that rollback nothing was released. Followed twice, a page goes back once.
+        if let Some(taken) = alias.taken_back.iter().next_back().filter(|taken| **taken > from) {
+            return step(from, "stays", format!("{taken} was taken back already"));
+        }
         if alias.published(from).is_none_or(|at| at < limit) {
             return step(from, "stays", "the last release left it alone".to_owned());
         }
-        match alias.versions.iter().map(|(version, _)| *version).filter(|version| *version < from).max() {
+        match alias.before() {
             Some(before) => step(before, "would roll back", "the version before".to_owned()),
             None => step(from, "stays", "there is no version before".to_owned()),
         }
@@ -62,7 +66,7 @@ struct Report {
     steps: Vec<Step>,
     /// Deployments of CodeDeploy that ran.
     stopped: Vec<String>,
-    /// Whether an event tells of it.
+    /// Whether an event tells of it, and the functions' tags.
     recorded: bool,
     dry_run: bool,
     #[serde(skip)]
@@ -86,7 +90,10 @@ impl fmt::Display for Report {
             return writeln!(f, "\nNothing was changed.");
         }
         if !self.recorded {
-            writeln!(f, "\nNo event tells of it: the Audit table does not take one.")?;
+            writeln!(
+                f,
+                "\nIt is not written down everywhere (an event, a tag of each function): note it in the incident."
+            )?;
         }
         writeln!(f, "\nNext: sallyport deploy verify.")?;
         if self.stopped.is_empty() {
@@ -119,21 +126,22 @@ pub(super) async fn run(target: &Target, change: Change) -> Result<Answer, Failu
     };
     let connection = Connection::open(target).await?;
     let shifting = Shifting::of(&connection, stack).await?;
-    let aliases = shifting.aliases(&connection).await?;
+    let mut aliases = shifting.aliases(&connection).await?;
     if aliases.is_empty() {
         return Err(nothing(format!(
             "nothing to roll back: stack {stack} has no aliases, it was deployed without `sallyport deploy template`: deploy the release before (sallyport runbook show rollback)"
         )));
     }
     let running = shifting.running(&connection).await?;
-    let mut steps = if running.is_empty() {
+    let (mut steps, kept) = if running.is_empty() {
         not_while_it_changes(&connection, stack).await?;
-        back(&connection, &aliases, stack, change).await?
+        shifting.remember(&connection, stack, &mut aliases).await;
+        back(&connection, &shifting, &aliases, stack, change).await?
     } else {
-        end(&connection, &running, &aliases, change).await?
+        (end(&connection, &running, &aliases, change).await?, true)
     };
     steps.sort_by(|one, other| one.function.cmp(&other.function));
-    let recorded = change.dry_run || record(target, &steps).await.is_ok();
+    let recorded = change.dry_run || (record(target, &steps).await.is_ok() && kept);
     let stopped = running.into_iter().map(|deployment| deployment.id).collect();
     Answer::of(&Report { steps, stopped, recorded, dry_run: change.dry_run, stack: stack.clone() })
 }
@@ -167,15 +175,16 @@ async fn not_while_it_changes(connection: &Connection, stack: &str) -> Result<()
 /// Moves the aliases of the last release to the versions before.
 async fn back(
     connection: &Connection,
+    shifting: &Shifting,
     aliases: &[Alias],
     stack: &str,
     change: Change,
-) -> Result<Vec<Step>, Failure> {
-    let mut steps = Vec::new();
+) -> Result<(Vec<Step>, bool), Failure> {
+    let (mut steps, mut kept) = (Vec::new(), true);
     let planned = plan(aliases);
     if planned.iter().all(|(_, step)| step.outcome == "stays") {
         return Err(nothing(format!(
-            "nothing to roll back: no function of {stack} has a version before its own"
+            "nothing to roll back: no function of {stack} has a version before its own that served, or the release was taken back already"
         )));
     }
     for (place, mut step) in planned {
@@ -185,10 +194,12 @@ async fn back(
         {
             point(&connection.lambda, alias, step.to).await.map_err(|failure| partly(&failure, &steps))?;
             step.outcome = "rolled back";
+            // By this a later rollback does not come back to it.
+            kept &= shifting.take_back(connection, alias, step.from).await.is_ok();
         }
         steps.push(step);
     }
-    Ok(steps)
+    Ok((steps, kept))
 }
 
 /// Ends the deployments that run, and waits until every alias gives all calls to the version before. CodeDeploy moves the
@@ -334,6 +345,16 @@ mod tests {
                 "mfa 1 to 1: stays, there is no version before",
             ]
         );
+    }
+
+    #[test]
+    fn what_was_taken_back_already_goes_no_further() {
+        let mut again = alias("login", 6, None, &[(5, 1_000), (6, 800_000), (7, 900_000)]);
+        again.taken_back.insert(7);
+        assert_eq!(shown(&[again]), ["login 6 to 6: stays, 7 was taken back already"]);
+        let mut next = alias("login", 8, None, &[(6, 1_000), (7, 800_000), (8, 900_000)]);
+        next.taken_back.insert(7);
+        assert_eq!(shown(&[next]), ["login 8 to 6: would roll back, the version before"]);
     }
 
     #[test]

@@ -140,8 +140,41 @@ impl fmt::Display for Initialised {
     }
 }
 
+/// What came of filling the keyring, with the key that signs.
+pub(super) enum Filled {
+    Before(String),
+    Now(String),
+    /// A dry run would, with a key of this algorithm.
+    Not(&'static str),
+}
+
+/// Fills an empty keyring.
+///
+/// # Errors
+/// As `keys init`.
+pub(super) async fn fill(
+    deployment: &Deployment,
+    algorithm: Option<Algorithm>,
+    change: Change,
+) -> Result<Filled, Failure> {
+    let report = filled(deployment, algorithm, change).await?;
+    Ok(match (report.created, report.kid) {
+        (true, kid) => Filled::Now(kid.unwrap_or_default()),
+        (false, Some(kid)) => Filled::Before(kid),
+        (false, None) => Filled::Not(report.algorithm),
+    })
+}
+
 async fn init(target: &Target, algorithm: Option<Algorithm>, change: Change) -> Result<Answer, Failure> {
     let deployment = Deployment::find(target).await?;
+    Answer::of(&filled(&deployment, algorithm, change).await?)
+}
+
+async fn filled(
+    deployment: &Deployment,
+    algorithm: Option<Algorithm>,
+    change: Change,
+) -> Result<Initialised, Failure> {
     let algorithm = match algorithm {
         Some(Algorithm::Es256) => SigningAlgorithm::ES256,
         Some(Algorithm::Rs256) => SigningAlgorithm::RS256,
@@ -152,8 +185,7 @@ async fn init(target: &Target, algorithm: Option<Algorithm>, change: Change) -> 
         return existing(text.expose(), change);
     }
     if change.dry_run {
-        let report = Initialised { created: false, algorithm: name(algorithm), kid: None, dry_run: true };
-        return Answer::of(&report);
+        return Ok(Initialised { created: false, algorithm: name(algorithm), kid: None, dry_run: true });
     }
     // Looked at before the keyring is filled: afterwards an event would be missing.
     Deployment::origin()?;
@@ -174,11 +206,11 @@ async fn init(target: &Target, algorithm: Option<Algorithm>, change: Change) -> 
         message: format!("the keyring was filled, but its audit event was not written: {}", failure.message),
         ..failure
     })?;
-    Answer::of(&report)
+    Ok(report)
 }
 
-fn existing(text: &str, change: Change) -> Result<Answer, Failure> {
-    Answer::of(&initialised(&parse(text)?, false, change))
+fn existing(text: &str, change: Change) -> Result<Initialised, Failure> {
+    Ok(initialised(&parse(text)?, false, change))
 }
 
 fn initialised(document: &KeyringDocument, created: bool, change: Change) -> Initialised {

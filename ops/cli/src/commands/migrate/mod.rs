@@ -26,6 +26,14 @@ pub(super) async fn pending(deployment: &Deployment) -> Result<Vec<&'static str>
     Ok(registry::ALL.iter().map(|migration| migration.id).filter(|id| !applied(id)).collect())
 }
 
+/// Applies what is not applied yet.
+///
+/// # Errors
+/// As `migrate up`.
+pub(super) async fn apply(deployment: &Deployment) -> Result<(), Failure> {
+    run::up(deployment, None, Change { dry_run: false }).await.map(drop)
+}
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum MigrateCommand {
     /// List the migrations, and which are applied.

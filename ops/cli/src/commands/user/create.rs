@@ -58,13 +58,38 @@ pub(super) async fn run(
     if deployment.store.login_record(email).await?.is_some() {
         return Err(exists(email));
     }
-    let keyring = deployment.keyring().await?;
-    let hasher = PasswordHasher::new(deployment.hash_parameters()?);
-    let chosen = password.choose(deployment.random())?;
     if change.dry_run {
+        deployment.keyring().await?;
+        password.choose(deployment.random())?;
         let report = Created { email: email.to_string(), user_id: None, password: None, dry_run: true };
         return Answer::of(&report);
     }
+    let made = make(&deployment, email, password).await?;
+    Answer::of(&Created {
+        email: email.to_string(),
+        user_id: Some(made.user),
+        password: made.generated,
+        dry_run: false,
+    })
+}
+
+/// An account that was made.
+pub(in crate::commands) struct Made {
+    pub(in crate::commands) user: String,
+    /// The password, if nobody else knows it.
+    pub(in crate::commands) generated: Option<Secret<String>>,
+}
+
+/// # Errors
+/// As [`run`].
+pub(in crate::commands) async fn make(
+    deployment: &Deployment,
+    email: &Email,
+    password: &NewPassword,
+) -> Result<Made, Failure> {
+    let keyring = deployment.keyring().await?;
+    let hasher = PasswordHasher::new(deployment.hash_parameters()?);
+    let chosen = password.choose(deployment.random())?;
     let account = NewAccount { email: email.clone(), password: chosen.password };
     let env = deployment.env(&keyring);
     let user = create_account(&deployment.store, env, &hasher, account, &Deployment::origin()?).await;
@@ -72,12 +97,7 @@ pub(super) async fn run(
         AdministrationError::Exists => exists(email),
         other => other.into(),
     })?;
-    Answer::of(&Created {
-        email: email.to_string(),
-        user_id: Some(user.to_string()),
-        password: chosen.generated,
-        dry_run: false,
-    })
+    Ok(Made { user: user.to_string(), generated: chosen.generated })
 }
 
 fn exists(email: &Email) -> Failure {

@@ -11,7 +11,8 @@ mod typed;
 use clap::Subcommand;
 use sallyport_core::accounts::{Email, LoginRecord, Status};
 
-use self::password::{GivenPassword, NewPassword};
+use self::password::GivenPassword;
+pub(super) use self::{create::make as create, password::NewPassword};
 use crate::{
     cli::{Change, Target},
     deployment::Deployment,
@@ -105,6 +106,15 @@ impl UserCommand {
             Self::RevokeSessions { email, change } => change::revoke_sessions(target, &email, change).await,
         }
     }
+}
+
+/// Whether the address has an account.
+///
+/// # Errors
+/// AWS.
+pub(super) async fn exists(deployment: &Deployment, email: &Email) -> Result<bool, Failure> {
+    use sallyport_core::login::LoginRecords as _;
+    Ok(deployment.store.login_record(email).await?.is_some())
 }
 
 /// The account, or the line that says that there is none.

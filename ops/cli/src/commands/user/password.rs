@@ -42,6 +42,11 @@ pub(crate) struct Chosen {
 }
 
 impl NewPassword {
+    /// Made up, or read.
+    pub(crate) const fn of(generate: bool) -> Self {
+        Self { password_stdin: !generate, generate }
+    }
+
     /// # Errors
     /// The password is too short or too long; stdin; no randomness.
     pub(crate) fn choose(&self, random: &dyn Random) -> Result<Chosen, Failure> {
