@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use http::{HeaderMap, HeaderValue, Method, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header};
 use sallyport_aws::{meter, system::is_cold_start};
 use sallyport_core::{
     env::Env,
@@ -333,7 +333,7 @@ impl App {
         let code = outcome.as_ref().err().map(|problem| problem.code.as_str());
         let fault = outcome.as_ref().err().and_then(|problem| problem.operator_message().map(str::to_owned));
         let dead_cookie = by_cookie.load(Ordering::Relaxed)
-            && outcome.as_ref().is_err_and(|problem| problem.code.refuses_refresh_token());
+            && outcome.as_ref().is_err_and(|problem| problem.code.status() == StatusCode::UNAUTHORIZED);
         let outcome =
             outcome.map_err(|problem| if dead_cookie { problem.without_refresh_cookie() } else { problem });
         let mut response = outcome.map_or_else(

@@ -184,10 +184,9 @@ impl Config {
 
     /// What authenticator apps show beside the account: two deployments of one product are two entries of an app.
     pub fn authenticator_name(&self) -> String {
-        if self.stage == "prod" {
-            self.product_name.clone()
-        } else {
-            format!("{} ({})", self.product_name, self.stage)
+        match self.stage.as_str() {
+            stage @ ("dev" | "staging") => format!("{} ({stage})", self.product_name),
+            _ => self.product_name.clone(),
         }
     }
 
@@ -346,6 +345,7 @@ mod tests {
     fn a_deployment_has_a_name_of_its_own_in_authenticator_apps() -> Result<(), ConfigError> {
         for (name, stage, shown) in [
             ("", "prod", "Sallyport"),
+            ("", "local", "Sallyport"),
             ("", "dev", "Sallyport (dev)"),
             ("Acme Shop", "prod", "Acme Shop"),
             ("Ünïted & Söns", "staging", "Ünïted & Söns (staging)"),

@@ -96,11 +96,6 @@ impl Code {
         }
     }
 
-    /// Whether it says that the refresh token of the request is dead.
-    pub const fn refuses_refresh_token(self) -> bool {
-        matches!(self, Self::InvalidRefreshToken | Self::RefreshTokenReused)
-    }
-
     /// Whether it is the service's own fault.
     pub fn is_fault(self) -> bool {
         self.status().is_server_error() && !matches!(self, Self::Maintenance)
