@@ -8,6 +8,7 @@
 )]
 
 mod adapter;
+mod alive;
 mod bodies;
 mod codes;
 mod cookies;

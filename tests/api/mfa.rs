@@ -509,3 +509,39 @@ async fn the_events_of_factors_are_kept() -> Result<()> {
     );
     Ok(())
 }
+
+/// The release before bounded them by nothing: enrolling goes on, and takes them away by and by.
+#[tokio::test]
+async fn an_account_full_of_unconfirmed_factors_enrols_and_is_cleaned_up() -> Result<()> {
+    let backend = Backend::start().await?;
+    let account = backend.account().await?;
+    let session = backend.actor().log_in(&account).await?;
+    session.enrol_totp("First").await?;
+    let factors = async || -> Result<Vec<Value>> {
+        let items = backend.items("Users").await?;
+        Ok(items.into_iter().filter(|item| item["seed"].is_string()).collect())
+    };
+    let written = factors().await?.remove(0);
+    let text = |name: &str| json!({"S": written[name]});
+    for number in 0..130 {
+        let request = json!({
+            "TableName": backend.environment()["SALLYPORT_USERS_TABLE"],
+            "Item": {
+                "pk": text("pk"), "sk": {"S": format!("FACTOR#fac_{number:03}AAAAAAAAAAAAAAAAAAA")}, "v": {"N": written["v"].to_string()},
+                "kind": {"S": "totp"}, "label": {"S": "Phone"}, "seed": {"B": written["seed"]},
+                "confirmed": {"BOOL": false}, "created_at": {"N": "1700000000000"},
+            },
+        });
+        backend.write_past_everything("PutItem", &request).await?;
+    }
+    let mut left = factors().await?.len();
+    while left > 1 {
+        session.enrol_totp("Phone").await?;
+        let now = factors().await?.len();
+        assert!(now < left, "{now} of {left} are left");
+        left = now;
+    }
+    let enrolment = session.enrol_totp("Phone").await?;
+    session.confirm(&backend, &enrolment).await?;
+    Ok(())
+}

@@ -129,8 +129,11 @@ async fn what_needs_a_recent_proof_takes_one_of_what_the_account_demands() -> Re
             assert_eq!(auth_time, signed_in, "{what}");
         }
         let named = |name: &str| claims["amr"].as_array().unwrap().contains(&json!(name));
+        assert_eq!((named("pwd"), named("mfa")), (true, with_factor), "{what}: {claims}");
+        // Where a recovery code came after it, `auth_time` may have passed the code of the app.
+        let overtaken = in_full && proofs.contains(&Code) && proofs.contains(&Recovery);
         let otp = with_factor && (proofs.contains(&Code) || !in_full);
-        assert_eq!((named("pwd"), named("otp"), named("mfa")), (true, otp, with_factor), "{what}: {claims}");
+        assert!(overtaken || named("otp") == otp, "{what}: {claims}");
         // It stays like that.
         session.refresh().await?;
         assert_eq!(claim(&session, "auth_time"), auth_time, "{what}");

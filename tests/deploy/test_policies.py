@@ -255,6 +255,20 @@ def test_health_can_not_hold_the_private_keys():
 
 
 def test_of_the_operators_table_functions_read_flags_and_refresh_clients_besides():
-    assert leading_keys("login") == leading_keys("mfa") == leading_keys("keys") == {"Ops FLAGS"}
+    assert leading_keys("login") == leading_keys("mfa") == {"Ops FLAGS"}
+    assert leading_keys("keys") == {"Audit DEPLOYMENT", "Ops FLAGS"}
     assert leading_keys("refresh") == {"Ops CLIENT", "Ops FLAGS"}
     assert {f for f in functions() if "dynamodb:GetItem Ops" in granted(f, {"dynamodb"})} >= {"keys", "login", "mfa", "refresh"}
+
+
+def test_of_users_refresh_reads_profiles_and_writes_the_epoch_alone():
+    """Signing out everywhere puts the epoch up; neither a hash nor a factor is anything that tokens need."""
+    users = [s for s in statements("refresh") if target(s["Resource"]) == "Users"]
+    assert [(s["Action"], s["Condition"]) for s in users] == [
+        (["dynamodb:GetItem"], {"ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["USER#*"]}}),
+        (["dynamodb:UpdateItem"], {
+            "ForAllValues:StringLike": {"dynamodb:LeadingKeys": ["EMAIL#*"]},
+            "ForAllValues:StringEquals": {"dynamodb:Attributes": ["pk", "sk", "epoch"]},
+            "StringEqualsIfExists": {"dynamodb:ReturnValues": ["NONE", "UPDATED_OLD", "UPDATED_NEW"]},
+        }),
+    ]

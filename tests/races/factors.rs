@@ -150,3 +150,30 @@ async fn confirmations_at_once_are_what_they_are_told() -> anyhow::Result<()> {
     println!("{rounds} rounds of confirmations at once");
     Ok(())
 }
+
+/// However many enrolments begin at once, one factor waits for its first code; who is refused may come again, and is taken.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn enrolments_at_once_leave_one_factor_that_waits() -> anyhow::Result<()> {
+    let mut cluster = Cluster::start().await?;
+    let rounds = rounds(4);
+    for round in 0..rounds {
+        let account = cluster.backend.account().await?;
+        let session = cluster.backend.actor().log_in(&account).await?;
+        // Time for all of them to read what none of them has written yet.
+        let slow = json!({"kind": "slow", "operation": "TransactWriteItems", "delay_ms": 200});
+        cluster.backend.fault(slow).await?;
+        let outcomes = cluster.fire_each(&vec![enrol().bearer(&session.access_token); 60]).await?;
+        cluster.backend.heal().await?;
+        let enrolled = outcomes.iter().filter(|outcome| outcome.status == 201).count();
+        let told = |outcome: &Outcome| outcome.status == 201 || outcome.is(503, "dependency_unavailable");
+        ensure!(enrolled > 0 && outcomes.iter().all(told), "round {round}: {}", tally(&outcomes));
+        let state = State::of(&cluster.backend, &account).await?;
+        ensure!(state.of_kind("factor") == 1, "round {round}: {} factors wait", state.of_kind("factor"));
+        let enrolment = session.enrol_totp("Phone").await?;
+        session.confirm(&cluster.backend, &enrolment).await?;
+        let state = State::of(&cluster.backend, &account).await?;
+        ensure!(state.of_kind("factor") == 1, "round {round}: not in place of the other");
+    }
+    println!("{rounds} rounds of 60 enrolments at once");
+    Ok(())
+}

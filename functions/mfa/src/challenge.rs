@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use sallyport_core::mfa::FactorPorts as _;
+use sallyport_core::mfa::{FactorPorts as _, check_pending};
 use sallyport_http::{
     Call, Code, Platform, Problem, Reply,
     fields::{FactorField, JwtField},
@@ -23,6 +23,7 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
     let keyring = platform.keyring().await?;
     let rules = platform.rules(&call.context);
     let claims = crate::pending(platform.env(&keyring), &rules.audience, &call, &request.mfa_token.0)?;
+    check_pending(platform.store(), &claims).await.map_err(crate::verify::problem)?;
     let known = match request.factor_id {
         FactorField::Factor(factor) => platform.store().factor(claims.user, factor).await?.is_some(),
         FactorField::Recovery => platform.store().recovery_codes(claims.user).await?.is_some(),

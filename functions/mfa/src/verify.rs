@@ -56,7 +56,7 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
     }
 }
 
-fn problem(error: CompleteError) -> Problem {
+pub(crate) fn problem(error: CompleteError) -> Problem {
     match error {
         CompleteError::InvalidToken | CompleteError::Overtaken => Problem::new(Code::InvalidMfaToken),
         CompleteError::InvalidCode => Problem::new(Code::InvalidCode),

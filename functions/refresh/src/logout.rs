@@ -6,7 +6,7 @@ use http::header;
 use sallyport_core::{
     env::Env,
     ids::{SessionId, UserId},
-    sessions::{EndScope, end_sessions},
+    sessions::{EndCommand, EndScope, Presented, end_sessions},
     tokens::{Audience, is_forged_refresh_token, open_refresh_token},
 };
 use sallyport_http::{
@@ -62,9 +62,12 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
     let keyring = platform.keyring().await?;
     let env = platform.env(&keyring);
     let cookie = call.cookie(REFRESH_COOKIE)?;
+    let rules = platform.rules(&call.context);
     let in_body = request.refresh_token.as_ref();
-    let (user, session) = named_session(env, &platform.rules(&call.context).audience, &call, in_body)?;
-    end_sessions(platform.store(), env, user, session, request.scope.into(), &call.context.origin).await?;
+    let (user, session, named_by) = named_session(env, &rules.audience, &call, in_body)?;
+    let (scope, origin) = (request.scope.into(), &call.context.origin);
+    let command = EndCommand { user, session, presented: named_by, scope, origin };
+    end_sessions(platform.store(), env, &rules.sessions, command).await?;
     let reply = Reply::no_content();
     Ok(if cookie.is_some() { reply.without_refresh_cookie() } else { reply })
 }
@@ -75,21 +78,20 @@ fn named_session(
     audience: &Audience,
     call: &Call,
     in_body: Option<&RefreshTokenField>,
-) -> Result<(UserId, SessionId), Problem> {
+) -> Result<(UserId, SessionId, Presented), Problem> {
     if call.headers.contains_key(header::AUTHORIZATION) {
         let caller = call.caller(env, audience)?;
-        return Ok((caller.user, caller.session));
+        return Ok((caller.user, caller.session, Presented::AccessToken));
     }
     let Some(presented) = call.refresh_token(in_body)? else {
         return bearer_token(&call.headers).map(|_| ()).and(Err(Problem::invalid_token()));
     };
-    // Whichever token of the session it is: ending it is safe, and what its holder wants.
-    open_refresh_token(env.keyring, &presented.token).map(|token| (token.user, token.session)).ok_or_else(
-        || {
-            if is_forged_refresh_token(env.keyring, &presented.token) {
-                call.facts.suspicious();
-            }
-            Problem::new(Code::InvalidRefreshToken)
-        },
-    )
+    // Whichever token of the session it is: ending this one is safe, and what its holder wants.
+    let opened = open_refresh_token(env.keyring, &presented.token).ok_or_else(|| {
+        if is_forged_refresh_token(env.keyring, &presented.token) {
+            call.facts.suspicious();
+        }
+        Problem::new(Code::InvalidRefreshToken)
+    })?;
+    Ok((opened.user, opened.session, Presented::RefreshToken(opened.counter)))
 }

@@ -109,6 +109,9 @@ pub(crate) fn write_profile(profile: &Profile) -> Item {
     item.insert("v".to_owned(), n(ITEM_FORMAT));
     item.insert("email".to_owned(), s(&profile.email));
     item.insert("created_at".to_owned(), millis(profile.created_at));
+    if let Some(factor) = profile.enrolling {
+        item.insert("enrolling".to_owned(), s(factor));
+    }
     item
 }
 
@@ -116,7 +119,12 @@ pub(crate) fn read_profile(user: UserId, item: &Item) -> StoreResult<Profile> {
     let key = user.to_string();
     let reader = Reader::new(TABLE, &key, item);
     reader.format()?;
-    Ok(Profile { user, email: reader.parsed("email")?, created_at: reader.instant("created_at")? })
+    Ok(Profile {
+        user,
+        email: reader.parsed("email")?,
+        created_at: reader.instant("created_at")?,
+        enrolling: if reader.has("enrolling") { Some(reader.parsed("enrolling")?) } else { None },
+    })
 }
 
 impl LoginRecords for Store {

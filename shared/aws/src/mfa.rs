@@ -8,9 +8,9 @@ use sallyport_core::{
     accounts::{Email, FactorKind, FactorSummary},
     audit::SecurityEvent,
     clock::Timestamp,
-    ids::{FactorId, UserId},
+    ids::{FactorId, OperationId, UserId},
     mfa::{
-        Claim, CodeHash, Completed, Completion, Confirmation, Factor, FactorChange, FactorPorts,
+        Claim, CodeHash, Completed, Completion, Confirmation, Enrolling, Factor, FactorChange, FactorPorts,
         ManageFactors, RecoveryCodes, Removal, SealedSeed, SignInCompletion,
     },
     store::StoreResult,
@@ -18,7 +18,7 @@ use sallyport_core::{
 
 use crate::{
     ITEM_FORMAT,
-    accounts::{login_key, write_summary},
+    accounts::{login_key, profile_key, write_summary},
     item::{Item, Reader, b, millis, n, s},
     sessions::adding,
     store::{Committed, Store, Transaction, unavailable, unbuildable},
@@ -189,12 +189,29 @@ impl Store {
     }
 }
 
+fn spent_key(token: OperationId) -> AttributeValue {
+    s(format!("mfa_token#{token}"))
+}
+
 impl SignInCompletion for Store {
+    async fn is_spent(&self, token: OperationId) -> StoreResult<bool> {
+        let answer = self
+            .client
+            .get_item()
+            .table_name(&self.tables.throttle)
+            .key("key", spent_key(token))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(unavailable("read MFA token"))?;
+        Ok(answer.item.is_some())
+    }
+
     async fn complete(&self, completion: &Completion<'_>) -> StoreResult<Completed> {
         let operation = "complete sign-in";
         let spent = Put::builder()
             .table_name(&self.tables.throttle)
-            .item("key", s(format!("mfa_token#{}", completion.token)))
+            .item("key", spent_key(completion.token))
             .item("v", n(ITEM_FORMAT))
             .item("expires_at", n(completion.token_until.seconds().saturating_add(60)))
             .condition_expression("attribute_not_exists(#key)")
@@ -258,19 +275,28 @@ impl ManageFactors for Store {
         Ok(factors)
     }
 
-    async fn add_factor(
-        &self,
-        factor: &Factor,
-        replaced: &[FactorId],
-        event: &SecurityEvent,
-    ) -> StoreResult<()> {
+    async fn add_factor(&self, enrolling: &Enrolling<'_>) -> StoreResult<FactorChange> {
+        let Enrolling { factor, seen, replaced, event } = *enrolling;
         let operation = "add factor";
         let put = Put::builder()
             .table_name(&self.tables.users)
             .set_item(Some(write_factor(factor)))
             .build()
             .map_err(unbuildable(operation))?;
-        let mut transaction = Transaction::default().put(put).put(self.event_put(event)?);
+        let mut profile = Update::builder()
+            .table_name(&self.tables.users)
+            .set_key(Some(profile_key(factor.user)))
+            .update_expression("SET enrolling = :factor")
+            .expression_attribute_values(":factor", s(factor.id));
+        profile = match seen {
+            Some(seen) => profile
+                .condition_expression("enrolling = :seen")
+                .expression_attribute_values(":seen", s(seen)),
+            // Otherwise the update would make a profile of an account that has none.
+            None => profile.condition_expression("attribute_exists(pk) AND attribute_not_exists(enrolling)"),
+        };
+        let profile = profile.build().map_err(unbuildable(operation))?;
+        let mut transaction = Transaction::default().put(put).update(profile).put(self.event_put(event)?);
         for id in replaced {
             let delete = Delete::builder()
                 .table_name(&self.tables.users)
@@ -282,16 +308,9 @@ impl ManageFactors for Store {
                 .map_err(unbuildable(operation))?;
             transaction = transaction.delete(delete);
         }
-        match transaction.commit(&self.client, operation).await? {
-            Committed::Yes => {
-                self.announce_if(true, [event]);
-                Ok(())
-            }
-            Committed::Refused(_) => Err(sallyport_core::store::StoreError::Unavailable {
-                operation,
-                reason: "a factor was confirmed meanwhile".to_owned(),
-            }),
-        }
+        let committed = transaction.commit(&self.client, operation).await?;
+        self.announce_if(committed == Committed::Yes, [event]);
+        Ok(if committed == Committed::Yes { FactorChange::Done } else { FactorChange::Overtaken })
     }
 
     async fn confirm_factor(&self, confirmation: &Confirmation<'_>) -> StoreResult<FactorChange> {

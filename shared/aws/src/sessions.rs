@@ -16,8 +16,8 @@ use sallyport_core::{
     login::Restamp,
     messages::Message,
     sessions::{
-        AddSession, Added, Delivery, EndSessions, GiveWay, Methods, Proofs, ReadSessions, RotateSession,
-        Rotation, RotationRequest, Session, Surplus, UserSessions,
+        AddSession, Added, Delivery, EndAll, EndAllSessions, EndSessions, GiveWay, Methods, Proofs,
+        ReadSessions, RotateSession, Rotation, RotationRequest, Session, Surplus, UserSessions,
     },
     store::StoreResult,
     throttle::{DeviceUse, Generation},
@@ -25,6 +25,7 @@ use sallyport_core::{
 
 use crate::{
     ITEM_FORMAT,
+    accounts::login_key,
     devices::{
         STRANGERS_SHUT, attributes_of, generation_attribute, read_devices, use_attribute, write_generation,
     },
@@ -384,23 +385,21 @@ impl EndSessions for Store {
         sessions: &[SessionId],
         event: &SecurityEvent,
         message: Option<&Message>,
-    ) -> StoreResult<()> {
+    ) -> StoreResult<bool> {
         let operation = "end sessions";
-        let mut update = Update::builder()
-            .table_name(&self.tables.sessions)
-            .key("user_id", s(user))
-            // Otherwise the update would make an item of a user who has none.
-            .condition_expression("attribute_exists(user_id)");
-        let mut expression = "REMOVE ".to_owned();
+        let mut update = Update::builder().table_name(&self.tables.sessions).key("user_id", s(user));
+        let (mut names, mut there) = (Vec::new(), Vec::new());
         for (index, id) in sessions.iter().enumerate() {
             let name = format!("#s{index}");
-            if index > 0 {
-                expression.push_str(", ");
-            }
-            expression.push_str(&name);
-            update = update.expression_attribute_names(name, attribute(*id));
+            there.push(format!("attribute_exists({name})"));
+            update = update.expression_attribute_names(&name, attribute(*id));
+            names.push(name);
         }
-        let update = update.update_expression(expression).build().map_err(unbuildable(operation))?;
+        let update = update
+            .update_expression(format!("REMOVE {}", names.join(", ")))
+            .condition_expression(there.join(" OR "))
+            .build()
+            .map_err(unbuildable(operation))?;
         let mut transaction = Transaction::default().update(update).put(self.event_put(event)?);
         if let Some(message) = message {
             let put = Put::builder()
@@ -412,7 +411,39 @@ impl EndSessions for Store {
         }
         let committed = transaction.commit(&self.client, operation).await?;
         self.announce_if(committed == Committed::Yes, [event]);
-        Ok(())
+        Ok(committed == Committed::Yes)
+    }
+}
+
+impl EndAllSessions for Store {
+    async fn end_all(&self, all: &EndAll<'_>) -> StoreResult<bool> {
+        let EndAll { user, email, epoch, session, event } = *all;
+        let operation = "end all sessions";
+        let record = Update::builder()
+            .table_name(&self.tables.users)
+            .set_key(Some(login_key(email)))
+            .update_expression("SET epoch = :next")
+            .condition_expression("epoch = :epoch")
+            .expression_attribute_values(":epoch", n(epoch.0))
+            .expression_attribute_values(":next", n(epoch.next().0))
+            .build()
+            .map_err(unbuildable(operation))?;
+        let sessions = Put::builder()
+            .table_name(&self.tables.sessions)
+            .set_item(Some(emptied_item(user, epoch.next(), event.at)))
+            .condition_expression("epoch = :epoch AND attribute_exists(#session)")
+            .expression_attribute_names("#session", attribute(session))
+            .expression_attribute_values(":epoch", n(epoch.0))
+            .build()
+            .map_err(unbuildable(operation))?;
+        let committed = Transaction::default()
+            .update(record)
+            .put(sessions)
+            .put(self.event_put(event)?)
+            .commit(&self.client, operation)
+            .await?;
+        self.announce_if(committed == Committed::Yes, [event]);
+        Ok(committed == Committed::Yes)
     }
 }
 

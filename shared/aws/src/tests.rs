@@ -289,8 +289,10 @@ proptest! {
     }
 
     #[test]
-    fn a_profile_reads_back(user in user(), email in email(), created_at in instant()) {
-        let profile = Profile { user, email, created_at };
+    fn a_profile_reads_back(
+        user in user(), email in email(), created_at in instant(), enrolling in option::of(factor_id()),
+    ) {
+        let profile = Profile { user, email, created_at, enrolling };
         let item = write_profile(&profile);
         prop_assert_eq!(read_profile(user, &item), Ok(profile));
         prop_assert_eq!(validate_item("users", &item), Ok(()));

@@ -97,7 +97,7 @@ impl Operator {
             recovery_codes: kind == Kind::WithFactor,
         };
         let now = SystemClock.now();
-        let profile = Profile { user, email, created_at: now };
+        let profile = Profile { user, email, created_at: now, enrolling: None };
         let event = SecurityEvent::new(
             self.env().operation()?,
             now,

@@ -98,7 +98,7 @@ pub async fn create_account<P: ManageAccounts>(
         factors: Vec::new(),
         recovery_codes: false,
     };
-    let profile = Profile { user, email: new.email, created_at: env.now() };
+    let profile = Profile { user, email: new.email, created_at: env.now(), enrolling: None };
     let event = event(env, EventKind::AccountCreated, user, origin)?;
     if ports.create(CreateAccount { record: &record, profile: &profile, event: &event }).await? {
         Ok(user)

@@ -72,4 +72,6 @@ pub struct Profile {
     pub user: UserId,
     pub email: Email,
     pub created_at: Timestamp,
+    /// The factor that was enrolled last. It waits for its first code, or has had it, or is gone.
+    pub enrolling: Option<FactorId>,
 }

@@ -6,14 +6,14 @@ use futures_util::join;
 
 use super::{
     CheckError, CodeAttempt, CodeSource, CompletePorts, Completed, Completion, FactorCheck, FactorChoice,
-    SeedError, check_code, refuse_code,
+    SeedError, SignInCompletion, check_code, refuse_code,
 };
 use crate::{
     audit::{EventKind, Origin, SecurityEvent, Subject},
     env::Env,
     login::{Rules, reopen},
     random::RandomUnavailable,
-    sessions::{Grant, Methods, NewSession, displaced_event, grant},
+    sessions::{Grant, Methods, NewSession, ReadSessions, UserSessions, displaced_event, grant},
     store::StoreError,
     throttle::{self, BucketState, ReserveError},
     tokens::{DeviceBound, DeviceToken, MFA_LIFETIME, MfaClaims, TokenError, issue_device_token},
@@ -32,7 +32,7 @@ pub enum CompleteError {
     /// Spent.
     #[error("the MFA token is not valid")]
     InvalidToken,
-    /// The password was changed since: the right code for a sign-in with a password that is none any more.
+    /// The password was changed since, the account disabled, or everything signed out.
     #[error("the MFA token is of another epoch")]
     Overtaken,
     #[error("the code is not valid")]
@@ -95,6 +95,27 @@ pub async fn complete_sign_in<P: CompletePorts>(
     answer
 }
 
+/// Whether the sign-in behind a token can still be completed; what sessions its user has. Before an attempt is reserved: a token
+/// that leads nowhere any more must neither use up the owner's attempts nor tell right codes from wrong ones.
+///
+/// # Errors
+/// [`CompleteError::InvalidToken`], [`CompleteError::Overtaken`], storage.
+pub async fn check_pending<P>(ports: &P, claims: &MfaClaims) -> Result<UserSessions, CompleteError>
+where
+    P: ReadSessions + SignInCompletion,
+{
+    let (held, spent) = join!(ports.sessions(claims.user), ports.is_spent(claims.id));
+    let held = held?;
+    if spent? {
+        return Err(CompleteError::InvalidToken);
+    }
+    // Where the user has no item yet nothing has passed.
+    if claims.epoch < held.epoch {
+        return Err(CompleteError::Overtaken);
+    }
+    Ok(held)
+}
+
 async fn run<P: CompletePorts>(
     ports: &P,
     env: Env<'_>,
@@ -104,7 +125,9 @@ async fn run<P: CompletePorts>(
 ) -> Result<Grant, CompleteError> {
     let CompleteCommand { claims, choice, code, origin } = command;
     let user = claims.user;
-    let bucket = ports.count(origin.address, &rules.address, env.now()).await?;
+    let (bucket, held) =
+        join!(ports.count(origin.address, &rules.address, env.now()), check_pending(ports, &claims));
+    let bucket = bucket?;
     answer.bucket = Some(bucket);
     if bucket.is_exhausted() {
         return Err(CompleteError::AddressExhausted { retry_after: Duration::from_secs(bucket.resets_in) });
@@ -112,11 +135,12 @@ async fn run<P: CompletePorts>(
     if let Some(retry_after) = rules.flags.account_wait(claims.account, &rules.pool, env.now()) {
         return Err(CompleteError::TooManyAttempts { retry_after });
     }
+    let held = held?;
 
     let device = claims.device.key();
     let by = if claims.known_device { CodeSource::Device(device) } else { CodeSource::Stranger };
     let attempt = CodeAttempt { user, choice, code, by };
-    let (checked, held) = join!(check_code(ports, env, &rules.pool, attempt, origin), ports.sessions(user));
+    let checked = check_code(ports, env, &rules.pool, attempt, origin).await;
     let (claim, reservation) = match checked? {
         FactorCheck::NotFound => return Err(CompleteError::FactorNotFound),
         FactorCheck::Refused { locked_out } => {
@@ -125,7 +149,6 @@ async fn run<P: CompletePorts>(
         }
         FactorCheck::Right { claim, reservation } => (claim, reservation),
     };
-    let held = held?;
 
     let methods = match choice {
         FactorChoice::Totp(_) => Methods::PASSWORD.with(Methods::OTP),

@@ -5,8 +5,8 @@ use std::time::Duration;
 use futures_util::join;
 
 use super::{
-    Confirmation, Enrolled, Factor, FactorChange, MOST_FACTORS, ManagePorts, RecoveryCode, RecoveryCodes,
-    Removal, Seed, SeedError, enrolment, matching_step,
+    Confirmation, Enrolled, Enrolling, Factor, FactorChange, MOST_FACTORS, MOST_REPLACED, ManagePorts,
+    RecoveryCode, RecoveryCodes, Removal, Seed, SeedError, enrolment, matching_step,
 };
 use crate::{
     accounts::Email,
@@ -78,14 +78,28 @@ struct Opening {
     email: Email,
     /// The session's.
     device: DeviceKey,
+    /// The factor that waits for its first code, if there is one, and if the release before did not add it.
+    enrolling: Option<FactorId>,
 }
 
 /// How often a change is tried anew when another one comes in between.
 const TRIES: usize = 3;
 
+/// Enrolments wait for one another: of so many at once each comes through.
+const ENROLMENT_TRIES: usize = 6;
+
 impl Opening {
     fn confirmed(&self) -> usize {
         self.factors.iter().filter(|factor| factor.confirmed).count()
+    }
+
+    /// What gives way to a new enrolment: the factor that the profile names, which another enrolment may have added after the
+    /// factors were read, and others that wait.
+    fn replaced(&self) -> Vec<FactorId> {
+        let confirmed = |id: FactorId| self.factors.iter().any(|factor| factor.id == id && factor.confirmed);
+        let named = self.enrolling.filter(|id| !confirmed(*id));
+        let others = self.factors.iter().filter(|factor| !factor.confirmed && Some(factor.id) != named);
+        named.into_iter().chain(others.map(|factor| factor.id)).take(MOST_REPLACED).collect()
     }
 
     fn find(&self, id: FactorId) -> Result<&Factor, ManageError> {
@@ -100,7 +114,7 @@ async fn open<P: ManagePorts>(ports: &P, env: Env<'_>, caller: &Caller) -> Resul
     let factors = factors?;
     caller.require_recent(env.now(), factors.iter().any(|factor| factor.confirmed))?;
     let profile = profile?.ok_or(CallerError::InvalidToken)?;
-    Ok(Opening { factors, email: profile.email, device: session.device.key() })
+    Ok(Opening { factors, email: profile.email, device: session.device.key(), enrolling: profile.enrolling })
 }
 
 /// # Errors
@@ -128,10 +142,6 @@ pub async fn enrol_totp<P: ManagePorts>(
     label: Option<&str>,
     origin: &Origin,
 ) -> Result<Enrolment, ManageError> {
-    let Opening { factors, email, .. } = open(ports, env, &caller).await?;
-    if factors.iter().filter(|factor| factor.confirmed).count() >= MOST_FACTORS {
-        return Err(ManageError::FactorLimitReached);
-    }
     let seed = Seed::generate(env.random)?;
     let id = FactorId::generate(env.random)?;
     let factor = Factor {
@@ -144,12 +154,21 @@ pub async fn enrol_totp<P: ManagePorts>(
         created_at: env.now(),
         last_used_at: None,
     };
-    let replaced: Vec<_> =
-        factors.iter().filter(|factor| !factor.confirmed).map(|factor| factor.id).collect();
-    let shown = enrolment(&seed, issuer, email.as_str()).map_err(ManageError::Enrolment)?;
     let event = event(env, EventKind::TotpEnrolled, caller.user, origin)?.detail(id.to_string());
-    ports.add_factor(&factor, &replaced, &event).await?;
-    Ok(Enrolment { factor: id, shown })
+    for _ in 0..ENROLMENT_TRIES {
+        let opening = open(ports, env, &caller).await?;
+        if opening.confirmed() >= MOST_FACTORS {
+            return Err(ManageError::FactorLimitReached);
+        }
+        let replaced = opening.replaced();
+        let enrolling =
+            Enrolling { factor: &factor, seen: opening.enrolling, replaced: &replaced, event: &event };
+        if ports.add_factor(&enrolling).await? == FactorChange::Done {
+            let shown = enrolment(&seed, issuer, opening.email.as_str()).map_err(ManageError::Enrolment)?;
+            return Ok(Enrolment { factor: id, shown });
+        }
+    }
+    Err(contention("add factor"))
 }
 
 /// What became of a first code.

@@ -61,6 +61,9 @@ pub enum Completed {
 }
 
 pub trait SignInCompletion: Send + Sync {
+    /// Whether an MFA token has been spent: a consistent read.
+    fn is_spent(&self, token: OperationId) -> impl Future<Output = StoreResult<bool>> + Send;
+
     fn complete(&self, completion: &Completion<'_>) -> impl Future<Output = StoreResult<Completed>> + Send;
 }
 
@@ -77,6 +80,22 @@ pub struct Confirmation<'a> {
     pub events: &'a [SecurityEvent],
     pub now: Timestamp,
 }
+
+/// A factor to add, which waits for its first code.
+#[derive(Debug, Clone, Copy)]
+pub struct Enrolling<'a> {
+    pub factor: &'a Factor,
+    /// Which factor the profile named as the one that waits, when it was read. Of any number of enrolments that read the same
+    /// one adds its factor: so there is one at most that waits, however many begin at once.
+    pub seen: Option<FactorId>,
+    /// Unconfirmed factors to remove, [`MOST_REPLACED`] at most.
+    pub replaced: &'a [FactorId],
+    pub event: &'a SecurityEvent,
+}
+
+/// Factors that one enrolment removes. There is one, unless the release before left more: it bounds what it adds by nothing. A
+/// transaction of DynamoDB has 100 parts.
+pub const MOST_REPLACED: usize = 25;
 
 /// A factor to remove.
 #[derive(Debug)]
@@ -106,13 +125,10 @@ pub trait ManageFactors: Send + Sync {
     /// All factors of a user, unconfirmed ones included: a consistent read.
     fn factors(&self, user: UserId) -> impl Future<Output = StoreResult<Vec<Factor>>> + Send;
 
-    /// Adds an unconfirmed factor in place of `replaced`.
-    fn add_factor(
-        &self,
-        factor: &Factor,
-        replaced: &[FactorId],
-        event: &SecurityEvent,
-    ) -> impl Future<Output = StoreResult<()>> + Send;
+    /// Adds an unconfirmed factor in place of others. [`FactorChange::Overtaken`], and nothing is written, when another enrolment
+    /// or a confirmation came in between.
+    fn add_factor(&self, enrolling: &Enrolling<'_>)
+    -> impl Future<Output = StoreResult<FactorChange>> + Send;
 
     fn confirm_factor(
         &self,

@@ -12,11 +12,12 @@ mod refresh;
 pub use begin::{NewSession, begin};
 pub(crate) use begin::{displaced_event, make_room};
 pub use caller::{Caller, CallerError, is_current};
-pub use end::{EndScope, end_sessions, revoke_token};
+pub use end::{EndCommand, EndScope, Presented, end_sessions, revoke_token};
 pub use grant::{Grant, GrantError, grant};
 pub use model::{Delivery, Methods, Proofs, Session, SessionPolicy, Surplus, UserSessions};
 pub use ports::{
-    AddSession, Added, EndSessions, GiveWay, ReadSessions, RotateSession, Rotation, RotationRequest,
+    AddSession, Added, EndAll, EndAllSessions, EndSessions, GiveWay, ReadSessions, RotateSession, Rotation,
+    RotationRequest,
 };
 pub use refresh::{RefreshCommand, RefreshError, refresh};
 

@@ -2,7 +2,7 @@
 
 use super::{Session, Surplus, UserSessions};
 use crate::{
-    accounts::Epoch,
+    accounts::{Email, Epoch},
     audit::SecurityEvent,
     clock::Timestamp,
     ids::{DeviceKey, OperationId, SessionId, UserId},
@@ -71,14 +71,34 @@ pub trait ReadSessions: Send + Sync {
 }
 
 pub trait EndSessions: Send + Sync {
-    /// Ends these sessions, writes the event and the message: all or nothing. Ending what has ended already succeeds.
+    /// Ends these sessions, writes the event and the message: all or nothing. `false`, and nothing is written, when none of
+    /// them is there any more.
     fn end(
         &self,
         user: UserId,
         sessions: &[SessionId],
         event: &SecurityEvent,
         message: Option<&Message>,
-    ) -> impl Future<Output = StoreResult<()>> + Send;
+    ) -> impl Future<Output = StoreResult<bool>> + Send;
+}
+
+/// All sessions of a user, to be ended by one of them.
+#[derive(Debug, Clone, Copy)]
+pub struct EndAll<'a> {
+    pub user: UserId,
+    pub email: &'a Email,
+    /// As it was read beside the session.
+    pub epoch: Epoch,
+    /// The session that asks for it.
+    pub session: SessionId,
+    pub event: &'a SecurityEvent,
+}
+
+pub trait EndAllSessions: Send + Sync {
+    /// Ends all sessions under the next epoch, which the login record gets too, and writes the event: one transaction. So a
+    /// sign-in that read the record before begins no session after. `false`, and nothing is written, when the session has ended
+    /// or the epoch has passed since they were read.
+    fn end_all(&self, all: &EndAll<'_>) -> impl Future<Output = StoreResult<bool>> + Send;
 }
 
 pub trait GiveWay: Send + Sync {

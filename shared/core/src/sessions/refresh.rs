@@ -156,6 +156,15 @@ where
     }
 }
 
+/// Whether a refresh would take a token of this counter, be it once more: the current one, and within the grace the one before.
+pub(super) fn is_taken(session: &Session, counter: u32, policy: &SessionPolicy, now: Timestamp) -> bool {
+    match session.counter.checked_sub(counter) {
+        Some(0) => true,
+        Some(1) => now.since(session.rotated_at) < policy.grace,
+        _ => false,
+    }
+}
+
 /// What a caller came with, and when.
 struct Presented {
     token: RefreshToken,

@@ -59,7 +59,7 @@ fn of_the_caller(code: &str) -> &'static str {
             "an access token that is missing, expired, of another deployment, or of an ended session"
         }
         "reauthentication_required" => {
-            "the sign-in is older than ten minutes, or was without the second factor"
+            "nothing was proven in the last ten minutes, or no second factor where the account has one"
         }
         "origin_not_allowed" => "a cookie from an origin that AllowedOrigins does not name",
         "not_found" | "method_not_allowed" => "there is no such route",

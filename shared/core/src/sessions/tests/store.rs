@@ -7,14 +7,16 @@ use std::{
 };
 
 use super::super::{
-    AddSession, Added, EndSessions, GiveWay, ReadSessions, RotateSession, Rotation, RotationRequest, Session,
-    Surplus, UserSessions,
+    AddSession, Added, EndAll, EndAllSessions, EndSessions, GiveWay, ReadSessions, RotateSession, Rotation,
+    RotationRequest, Session, Surplus, UserSessions,
 };
 use crate::{
-    accounts::Epoch,
+    accounts::{Email, Epoch, LoginRecord, Profile},
     audit::SecurityEvent,
+    clock::Timestamp,
     ids::{DeviceKey, SessionId, UserId},
     interleaving::turn,
+    login::LoginRecords,
     messages::Message,
     store::{StoreError, StoreResult},
     throttle::{DeviceUse, Generation},
@@ -39,6 +41,8 @@ pub(super) struct Store {
     /// Sessions whose end was acknowledged.
     pub(super) ended: BTreeSet<SessionId>,
     pub(super) disabled: bool,
+    /// The epoch of the login record.
+    record: Epoch,
     told: BTreeMap<usize, u64>,
 }
 
@@ -80,13 +84,35 @@ impl Store {
         self.events.extend(event.cloned());
     }
 
-    fn end(&mut self, sessions: &[SessionId], event: &SecurityEvent, message: Option<&Message>) {
-        self.held.sessions.retain(|session| !sessions.contains(&session.id));
+    fn end(&mut self, sessions: &[SessionId], event: &SecurityEvent, message: Option<&Message>) -> bool {
         // Written twice is written once.
-        if !self.events.iter().any(|written| written.id == event.id) {
-            self.events.push(event.clone());
-            self.messages.extend(message.cloned());
+        if self.events.iter().any(|written| written.id == event.id) {
+            return true;
         }
+        if !sessions.iter().any(|id| self.held.find(*id).is_some()) {
+            return false;
+        }
+        self.held.sessions.retain(|session| !sessions.contains(&session.id));
+        self.events.push(event.clone());
+        self.messages.extend(message.cloned());
+        true
+    }
+
+    fn end_all(&mut self, epoch: Epoch, session: SessionId, event: &SecurityEvent) -> bool {
+        if self.events.iter().any(|written| written.id == event.id) {
+            return true;
+        }
+        if self.record != epoch || self.held.epoch != epoch || self.held.find(session).is_none() {
+            return false;
+        }
+        self.begin_epoch();
+        self.events.push(event.clone());
+        true
+    }
+
+    fn begin_epoch(&mut self) {
+        self.record = self.record.next();
+        self.held = UserSessions { epoch: self.record, ..UserSessions::default() };
     }
 
     fn add(&mut self, epoch: Epoch, session: &Session) -> Added {
@@ -103,7 +129,7 @@ impl Store {
     pub(super) fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         format!("{:?}", self.held).hash(&mut hasher);
-        (&self.ended, self.disabled, self.events.len(), &self.told).hash(&mut hasher);
+        (&self.ended, self.disabled, self.record.0, self.events.len(), &self.told).hash(&mut hasher);
         hasher.finish()
     }
 }
@@ -165,9 +191,36 @@ impl Port {
     pub(super) async fn disable(&self) {
         turn().await;
         let mut store = self.store();
-        store.held = UserSessions { epoch: Epoch(1), ..UserSessions::default() };
+        store.begin_epoch();
         store.disabled = true;
         store.told.insert(self.actor, 1);
+    }
+}
+
+impl Port {
+    /// The epoch as a sign-in reads it, with the status: `None` where nobody may sign in.
+    pub(super) async fn record_epoch(&self) -> Option<Epoch> {
+        self.call(|store| (!store.disabled).then_some(store.record)).await.unwrap()
+    }
+}
+
+impl LoginRecords for Port {
+    async fn login_record(&self, _: &Email) -> StoreResult<Option<LoginRecord>> {
+        panic!("ending sessions reads no login record")
+    }
+
+    async fn profile(&self, user: UserId) -> StoreResult<Option<Profile>> {
+        let email: Email = "ada@example.com".parse().unwrap();
+        self.call(|_| {
+            Some(Profile { user, email: email.clone(), created_at: Timestamp::default(), enrolling: None })
+        })
+        .await
+    }
+}
+
+impl EndAllSessions for Port {
+    async fn end_all(&self, all: &EndAll<'_>) -> StoreResult<bool> {
+        self.call(|store| store.end_all(all.epoch, all.session, all.event)).await
     }
 }
 
@@ -199,7 +252,7 @@ impl EndSessions for Port {
         sessions: &[SessionId],
         event: &SecurityEvent,
         message: Option<&Message>,
-    ) -> StoreResult<()> {
+    ) -> StoreResult<bool> {
         self.call(|store| store.end(sessions, event, message)).await
     }
 }
