@@ -221,6 +221,77 @@ def test_a_stage_that_was_left_behind_is_healed_by_the_operators_step(manager, b
     assert manager.stages()["AWSCURRENT"] == version
 
 
+# What Secrets Manager does when a schedule is made or changed: this step alone, of a version that is pending and holds nothing or
+# what is current. Stages of the version × what it holds → what is told, and whether it is pending afterwards.
+CONFIGURATION = {"step": "testSecret", "phase": "configuration"}
+TESTED = [
+    (["AWSPENDING"], "nothing", CONFIGURATION, True),
+    (["AWSPENDING"], "empty", CONFIGURATION, True),
+    (["AWSPENDING"], "copy", CONFIGURATION, True),
+    (["AWSPENDING"], "unfit", "does not follow from the current keyring", False),
+    ([], "nothing", CONFIGURATION, False),
+    (["AWSCURRENT"], "current", CONFIGURATION, False),
+]
+
+
+@pytest.mark.parametrize("stages, holds, expected, pending", TESTED)
+def test_a_test_of_the_configuration_is_no_failure(manager, stages, holds, expected, pending):
+    before = manager.stages()
+    token = before["AWSCURRENT"] if holds == "current" else str(uuid.uuid4())
+    document = manager.document()
+    if holds == "unfit":
+        document["signing"] = [key | {"kid": f"x{key['kid'][1:]}"} for key in document["signing"]]
+    values = {
+        "nothing": {}, "empty": {"SecretString": "{}"}, "copy": {"SecretString": json.dumps(document, indent=1)},
+        "unfit": {"SecretString": json.dumps(document)},
+    }
+    if "AWSPENDING" in stages:
+        manager.secrets.put_secret_value(
+            SecretId=manager.keyring, ClientRequestToken=token, VersionStages=stages, **values[holds],
+        )
+    told, failed = manager.call("testSecret", token)
+    if isinstance(expected, dict):
+        assert (told, failed) == (expected, False)
+    else:
+        assert failed and expected in told["errorMessage"], told
+    assert (manager.stages().get("AWSPENDING") == token) == pending
+    assert manager.stages()["AWSCURRENT"] == before["AWSCURRENT"]
+    # What it leaves derails no rotation.
+    manager.age(LONG)
+    version, phase = manager.rotate()
+    assert phase in ("publish", "promote", "retire") and manager.stages()["AWSCURRENT"] == version
+
+
+def test_what_a_test_left_behind_gives_way_where_it_is_taken_for_a_rotation(manager):
+    token = str(uuid.uuid4())
+    manager.secrets.put_secret_value(
+        SecretId=manager.keyring, ClientRequestToken=token, SecretString=json.dumps(manager.document()),
+        VersionStages=["AWSPENDING"],
+    )
+    told, failed = manager.call("createSecret", token)
+    assert failed and "begins anew" in told["errorMessage"], told
+    assert "AWSPENDING" not in manager.stages()
+    manager.age(LONG)
+    version, _ = manager.rotate()
+    assert manager.stages()["AWSCURRENT"] == version
+
+
+def test_a_keyring_that_nobody_has_filled_is_no_failure(manager):
+    """Every step of a keyring that is empty: of a stack whose first minutes these are."""
+    document, filled = manager.document(), manager.stages()["AWSCURRENT"]
+    manager.secrets.put_secret_value(SecretId=manager.keyring, SecretString="{}")
+    try:
+        token = manager.reserve()
+        assert manager.call("testSecret", token) == (CONFIGURATION, False)
+        for step in ("createSecret", "finishSecret"):
+            told, failed = manager.call(step, token)
+            assert (told, failed) == ({"step": step, "phase": "empty"}, False)
+        assert "AWSPENDING" not in manager.stages()
+    finally:
+        manager.secrets.put_secret_value(SecretId=manager.keyring, SecretString=json.dumps(document))
+    assert manager.stages()["AWSCURRENT"] != filled
+
+
 def test_only_the_keyring_and_a_version_that_is_staged_are_rotated(manager):
     stages = manager.stages()
     told, failed = manager.call("createSecret", str(uuid.uuid4()))

@@ -9,7 +9,7 @@ use sallyport_aws::{KeyMaker, KeyringVault};
 use sallyport_core::{
     audit::Origin,
     keyring::{
-        rotate::{self, RotateError, RotationEnv},
+        rotate::{self, RotateError, RotationEnv, Tested},
         rotation::RotationPolicy,
     },
 };
@@ -37,15 +37,46 @@ async fn handle(platform: Arc<Platform>, event: Event) -> Result<Value, TriggerE
     event.facts.count("rotation_failures", 1);
     let request: Request =
         serde_json::from_value(event.payload).map_err(|error| TriggerError::Unknown(error.to_string()))?;
-    let done = take(&platform, &request).await?;
-    event.facts.count("rotation_failures", 0);
-    Ok(done)
+    let taken = match take(&platform, &request).await {
+        // A state and no failure: the keys function fills it.
+        Err(Failed::Rotation(RotateError::Empty)) => Ok(json!({"step": request.step, "phase": "empty"})),
+        taken => taken,
+    };
+    // What a test has left behind is taken away, and nothing else is wrong: Secrets Manager begins again by itself.
+    if matches!(taken, Ok(_) | Err(Failed::Rotation(RotateError::LeftOver(_)))) {
+        event.facts.count("rotation_failures", 0);
+    }
+    taken.map_err(TriggerError::from)
 }
 
-async fn take(platform: &Platform, request: &Request) -> Result<Value, TriggerError> {
+/// A step that was not taken.
+enum Failed {
+    Rotation(RotateError),
+    Event(TriggerError),
+}
+
+impl From<RotateError> for Failed {
+    fn from(error: RotateError) -> Self {
+        Self::Rotation(error)
+    }
+}
+
+impl From<Failed> for TriggerError {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Event(error) => error,
+            Failed::Rotation(RotateError::Store(error)) => error.into(),
+            Failed::Rotation(other) => Self::Refused(other.to_string()),
+        }
+    }
+}
+
+async fn take(platform: &Platform, request: &Request) -> Result<Value, Failed> {
     let config = platform.config();
     if !is_named(&request.secret_id, &config.keyring_secret) {
-        return Err(TriggerError::Refused("it is not the keyring that is to be rotated".to_owned()));
+        return Err(Failed::Event(TriggerError::Refused(
+            "it is not the keyring that is to be rotated".to_owned(),
+        )));
     }
     let vault = KeyringVault { secret: platform.keyring_cache().source(), store: platform.store() };
     let keys = KeyMaker(platform.random());
@@ -58,17 +89,20 @@ async fn take(platform: &Platform, request: &Request) -> Result<Value, TriggerEr
     let token = &request.client_request_token;
     let done = json!({"step": request.step});
     match request.step.as_str() {
-        "createSecret" => rotate::create(&vault, env, token).await.map(|()| done).map_err(error),
+        "createSecret" => Ok(rotate::create(&vault, env, token).await.map(|()| done)?),
         // The functions read the secret itself: there is no other place to set it.
         "setSecret" => Ok(done),
-        "testSecret" => rotate::test(&vault, env, token).await.map(|()| done).map_err(error),
+        "testSecret" => match rotate::test(&vault, env, token).await? {
+            Tested::Pending => Ok(done),
+            Tested::Configuration => Ok(json!({"step": request.step, "phase": "configuration"})),
+        },
         "finishSecret" => {
             let origin = Origin::function("rotation");
-            let rotated = rotate::finish(&vault, env, token, &origin).await.map_err(error)?;
+            let rotated = rotate::finish(&vault, env, token, &origin).await?;
             let changes: Vec<_> = rotated.changes.iter().map(ToString::to_string).collect();
             Ok(json!({"step": request.step, "phase": rotated.phase.as_str(), "changes": changes}))
         }
-        other => Err(TriggerError::Unknown(format!("no step {other}"))),
+        other => Err(Failed::Event(TriggerError::Unknown(format!("no step {other}")))),
     }
 }
 
@@ -80,13 +114,6 @@ fn is_named(id: &str, configured: &str) -> bool {
     id == configured
         || name_of(id).is_some_and(|name| name == configured)
         || name_of(configured).is_some_and(|name| name == id)
-}
-
-fn error(error: RotateError) -> TriggerError {
-    match error {
-        RotateError::Store(error) => error.into(),
-        other => TriggerError::Refused(other.to_string()),
-    }
 }
 
 #[cfg(test)]

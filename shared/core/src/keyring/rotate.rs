@@ -108,10 +108,24 @@ pub enum RotateError {
     Overtaken,
     #[error("a rotation is under way: version {0} is pending")]
     UnderWay(String),
+    /// Secrets Manager's test of the configuration left it. No rotation can fill it: a version is written once.
+    #[error(
+        "version {0} holds what is current already: its stage is taken away, and the next rotation begins anew"
+    )]
+    LeftOver(String),
     #[error(transparent)]
     Rotation(#[from] RotationError),
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What `testSecret` has tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tested {
+    /// The document that is to become the keyring.
+    Pending,
+    /// That the function is called and can read the secret: there is nothing yet that could become the keyring.
+    Configuration,
 }
 
 /// What became of a step.
@@ -131,13 +145,14 @@ pub async fn create<P: KeyringVersions>(
     env: RotationEnv<'_>,
     token: &str,
 ) -> Result<(), RotateError> {
-    let versions = staged(ports, token).await?;
-    let Some(current) = held_by(ports, &versions, token).await? else {
+    let (_, current) = staged(ports, token).await?;
+    if current.id == token {
+        // The step was done before.
         return Ok(());
-    };
-    if ports.version(token).await?.is_some() {
+    }
+    if let Some(held) = ports.version(token).await? {
         // The step is repeated. What it holds is checked by the steps that follow.
-        return Ok(());
+        return unless_left_over(ports, token, &current, &held).await;
     }
     let document = read(&current.text)?;
     let next =
@@ -154,20 +169,37 @@ pub async fn create<P: KeyringVersions>(
 
 /// `testSecret`: reads the pending document as a function would, and lets each key do its work.
 ///
+/// Secrets Manager also takes this step alone, whenever a rotation schedule is made or changed: to see whether the function can do
+/// its work at all. Then nothing is pending, or a copy of what is current, and the keyring may not have been filled yet. The current
+/// keyring is tested instead, if there is one. Nothing is changed: Secrets Manager takes its stage away itself.
+///
 /// # Errors
-/// It does not work, or does not follow from the current one.
+/// What is tested does not work, or does not follow from the current keyring.
 pub async fn test<P: KeyringVersions>(
     ports: &P,
     env: RotationEnv<'_>,
     token: &str,
-) -> Result<(), RotateError> {
-    let versions = staged(ports, token).await?;
-    let Some(current) = held_by(ports, &versions, token).await? else {
-        return Ok(());
+) -> Result<Tested, RotateError> {
+    let versions = ports.versions().await?;
+    if !versions.rotation_enabled {
+        return Err(RotateError::NotEnabled);
+    }
+    let current = match current(ports, &versions).await {
+        Ok(current) => current,
+        Err(RotateError::Empty) => return Ok(Tested::Configuration),
+        Err(error) => return Err(error),
     };
-    let pending = ports.version(token).await?.ok_or_else(|| RotateError::NotStaged(token.to_owned()))?;
-    let checked = examine(&read(&current.text)?, &pending, env);
-    discard_unless(ports, token, checked).await.map(drop)
+    let document = read(&current.text)?;
+    let pending = if current.id == token { None } else { ports.version(token).await? };
+    let Some(pending) = pending.filter(|pending| !is_same(&current.text, pending)) else {
+        check(&document)?;
+        return Ok(Tested::Configuration);
+    };
+    if !versions.holds(token, PENDING) {
+        return Err(RotateError::NotStaged(token.to_owned()));
+    }
+    let checked = examine(&document, &pending, env);
+    discard_unless(ports, token, checked).await.map(|_| Tested::Pending)
 }
 
 /// `finishSecret`: makes the pending document the keyring.
@@ -180,11 +212,12 @@ pub async fn finish<P: KeyringVersions + RecordEvent>(
     token: &str,
     origin: &Origin,
 ) -> Result<Rotated, RotateError> {
-    let versions = staged(ports, token).await?;
-    let Some(current) = held_by(ports, &versions, token).await? else {
+    let (versions, current) = staged(ports, token).await?;
+    if current.id == token {
         return confirm(ports, &versions, token, origin).await;
-    };
+    }
     let pending = ports.version(token).await?.ok_or_else(|| RotateError::NotStaged(token.to_owned()))?;
+    unless_left_over(ports, token, &current, &pending).await?;
     let checked = examine(&read(&current.text)?, &pending, env);
     let (document, changes) = discard_unless(ports, token, checked).await?;
     if !swap(ports, token, &current.id).await? {
@@ -288,34 +321,59 @@ struct Held {
     text: Secret<String>,
 }
 
-/// Secrets Manager's own rules for a step: rotation is on, and the version is part of one.
-async fn staged<P: KeyringVersions>(ports: &P, token: &str) -> Result<Versions, RotateError> {
+/// Secrets Manager's own rules for a step: rotation is on, and the version is part of one. Of a keyring that has not been filled
+/// yet there is nothing to rotate, and no stage stays behind. The current version comes with it.
+async fn staged<P: KeyringVersions>(ports: &P, token: &str) -> Result<(Versions, Held), RotateError> {
     let versions = ports.versions().await?;
     if !versions.rotation_enabled {
         return Err(RotateError::NotEnabled);
     }
+    let current = match current(ports, &versions).await {
+        Err(RotateError::Empty) => {
+            if versions.holds(token, PENDING) {
+                ports.drop_pending(token).await?;
+            }
+            return Err(RotateError::Empty);
+        }
+        current => current?,
+    };
     if !versions.holds(token, PENDING) && !versions.holds(token, CURRENT) {
         return Err(RotateError::NotStaged(token.to_owned()));
     }
-    Ok(versions)
-}
-
-/// The current version; `None` when that is `token` already, since the step was done before.
-async fn held_by<P: KeyringVersions>(
-    ports: &P,
-    versions: &Versions,
-    token: &str,
-) -> Result<Option<Held>, RotateError> {
-    if versions.holds(token, CURRENT) { Ok(None) } else { current(ports, versions).await.map(Some) }
+    Ok((versions, current))
 }
 
 async fn current<P: KeyringVersions>(ports: &P, versions: &Versions) -> Result<Held, RotateError> {
     let id = versions.holder(CURRENT).ok_or(RotateError::Empty)?.to_owned();
     let text = ports.version(&id).await?.ok_or(RotateError::Empty)?;
-    if matches!(text.expose().trim(), "" | "{}") {
+    if is_empty(&text) {
         return Err(RotateError::Empty);
     }
     Ok(Held { id, text })
+}
+
+fn is_empty(text: &Secret<String>) -> bool {
+    matches!(text.expose().trim(), "" | "{}")
+}
+
+/// Whether a pending document is none that a rotation has made: empty, or a copy of the current one, however it is spaced.
+fn is_same(current: &Secret<String>, pending: &Secret<String>) -> bool {
+    let value = |text: &Secret<String>| serde_json::from_str::<serde_json::Value>(text.expose()).ok();
+    is_empty(pending) || value(current).is_some_and(|current| value(pending) == Some(current))
+}
+
+/// A version that a test has left behind must not stay pending: Secrets Manager would begin no other rotation.
+async fn unless_left_over<P: KeyringVersions>(
+    ports: &P,
+    token: &str,
+    current: &Held,
+    pending: &Secret<String>,
+) -> Result<(), RotateError> {
+    if !is_same(&current.text, pending) {
+        return Ok(());
+    }
+    ports.drop_pending(token).await?;
+    Err(RotateError::LeftOver(token.to_owned()))
 }
 
 /// The current version, once nobody else's is pending.
@@ -323,7 +381,7 @@ async fn unoccupied<P: KeyringVersions>(ports: &P, env: RotationEnv<'_>) -> Resu
     let versions = ports.versions().await?;
     let current = current(ports, &versions).await?;
     if let Some(pending) = versions.holder(PENDING).filter(|pending| *pending != current.id) {
-        let held = ports.version(pending).await?;
+        let held = ports.version(pending).await?.filter(|held| !is_same(&current.text, held));
         let built = held.and_then(|text| read(&text).ok()).and_then(|document| document.changed_at);
         let age = built.map(|built| env.now.since(Timestamp::from_seconds(built)));
         if age.is_some_and(|age| age <= rotation::STAGING) {

@@ -154,9 +154,10 @@ impl From<RotateError> for Failure {
             }
             RotateError::Unreadable(error) => error.into(),
             RotateError::Unfit(_) => Self::dependency("keyring_unusable", message),
-            RotateError::NotEnabled | RotateError::NotStaged(_) | RotateError::UnderWay(_) => {
-                Self::conflict("rotation_under_way", message)
-            }
+            RotateError::NotEnabled
+            | RotateError::NotStaged(_)
+            | RotateError::UnderWay(_)
+            | RotateError::LeftOver(_) => Self::conflict("rotation_under_way", message),
             RotateError::Overtaken => Self::conflict("overtaken", message),
             RotateError::Rotation(RotationError::NoSuchKey(key)) => no_such_key(&key),
             RotateError::Rotation(RotationError::TooEarly { key, wait }) => Self::conflict(

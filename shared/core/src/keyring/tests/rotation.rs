@@ -556,3 +556,153 @@ fn a_revocation_can_be_repeated_after_a_fault_at_every_call() {
         }
     });
 }
+
+/// What the version of a call may hold.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Holds {
+    /// It was reserved, and nothing was put into it.
+    Nothing,
+    EmptyDocument,
+    /// What is current, spaced otherwise.
+    Copy,
+    Successor,
+    Unfit,
+}
+
+/// Which stages it has.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Staged {
+    Pending,
+    Current,
+    CurrentAndPending,
+    Nowhere,
+}
+
+/// What Secrets Manager may call for: each step, whatever the version's stages and contents, the keyring filled or not.
+fn played(step: &str, filled: bool, staged: Staged, holds: Holds) -> (String, bool, bool) {
+    finish(async {
+        let current = document();
+        let vault = Vault::holding(&current);
+        if !filled {
+            vault.write("first", "{}");
+        }
+        let token =
+            if matches!(staged, Staged::Current | Staged::CurrentAndPending) { "first" } else { "t1" };
+        match staged {
+            Staged::Pending => vault.reserve("t1"),
+            Staged::CurrentAndPending => vault.reserve("first"),
+            Staged::Current | Staged::Nowhere => {}
+        }
+        if token == "t1" {
+            match holds {
+                Holds::Nothing => {}
+                Holds::EmptyDocument => vault.write("t1", " {} "),
+                Holds::Copy => vault.write("t1", &serde_json::to_string_pretty(&current).unwrap()),
+                Holds::Successor => {
+                    let (_, next) = advance(&current, START).unwrap();
+                    vault.write("t1", &serde_json::to_string(&next).unwrap());
+                }
+                Holds::Unfit => vault.write("t1", r#"{"version": 1}"#),
+            }
+        }
+        let name = |error: RotateError| {
+            let debug = format!("{error:?}");
+            debug.split(['(', ' ']).next().unwrap_or_default().to_owned()
+        };
+        let outcome = match step {
+            "createSecret" => rotate::create(&vault, env(START), token).await.map(|()| "done".to_owned()),
+            "testSecret" => rotate::test(&vault, env(START), token).await.map(|tested| format!("{tested:?}")),
+            _ => {
+                let rotated = rotate::finish(&vault, env(START), token, &origin()).await;
+                rotated.map(|rotated| rotated.phase.as_str().to_owned())
+            }
+        };
+        let pending = vault.holder(PENDING).as_deref() == Some(token);
+        let moved = filled && vault.holder(rotate::CURRENT).as_deref() != Some("first");
+        (outcome.unwrap_or_else(name), pending, moved)
+    })
+}
+
+/// Every state of the version × every step: what is answered, and whether the version is pending afterwards.
+#[test]
+fn each_step_is_right_for_every_state_of_the_version() {
+    use Holds::{Copy, EmptyDocument, Nothing, Successor, Unfit};
+    use Staged::{Current, CurrentAndPending, Nowhere, Pending};
+    let all = [Nothing, EmptyDocument, Copy, Successor, Unfit];
+    for (step, filled, staged, holds, expected, pending) in [
+        // A test of the configuration: nothing that a rotation has made is pending. It leaves everything as it is.
+        ("testSecret", true, Pending, &[Nothing, EmptyDocument, Copy][..], "Configuration", true),
+        ("testSecret", true, Current, &all[..1], "Configuration", false),
+        ("testSecret", true, CurrentAndPending, &all[..1], "Configuration", true),
+        ("testSecret", true, Nowhere, &[Nothing, EmptyDocument, Copy], "Configuration", false),
+        ("testSecret", false, Pending, &all, "Configuration", true),
+        ("testSecret", false, Current, &all[..1], "Configuration", false),
+        ("testSecret", false, CurrentAndPending, &all[..1], "Configuration", true),
+        ("testSecret", false, Nowhere, &all, "Configuration", false),
+        // A test of a rotation.
+        ("testSecret", true, Pending, &[Successor], "Pending", true),
+        ("testSecret", true, Pending, &[Unfit], "Unfit", false),
+        ("testSecret", true, Nowhere, &[Successor, Unfit], "NotStaged", false),
+        // What a test has left is no successor, and gives way.
+        ("createSecret", true, Pending, &[Nothing, Successor, Unfit], "done", true),
+        ("createSecret", true, Pending, &[EmptyDocument, Copy], "LeftOver", false),
+        ("createSecret", true, Current, &all[..1], "done", false),
+        ("createSecret", true, CurrentAndPending, &all[..1], "done", true),
+        ("createSecret", true, Nowhere, &all, "NotStaged", false),
+        ("createSecret", false, Pending, &all, "Empty", false),
+        ("createSecret", false, Current, &all[..1], "Empty", false),
+        ("createSecret", false, CurrentAndPending, &all[..1], "Empty", false),
+        ("createSecret", false, Nowhere, &all, "Empty", false),
+        ("finishSecret", true, Pending, &[Nothing], "NotStaged", true),
+        ("finishSecret", true, Pending, &[EmptyDocument, Copy], "LeftOver", false),
+        ("finishSecret", true, Pending, &[Unfit], "Unfit", false),
+        ("finishSecret", true, Nowhere, &all, "NotStaged", false),
+        ("finishSecret", true, Current, &all[..1], "retire", false),
+        ("finishSecret", true, CurrentAndPending, &all[..1], "retire", false),
+        ("finishSecret", false, Pending, &all, "Empty", false),
+        ("finishSecret", false, Current, &all[..1], "Empty", false),
+        ("finishSecret", false, CurrentAndPending, &all[..1], "Empty", false),
+        ("finishSecret", false, Nowhere, &all, "Empty", false),
+    ] {
+        for holds in holds {
+            let found = played(step, filled, staged, *holds);
+            let expected = (expected.to_owned(), pending, false);
+            assert_eq!(found, expected, "{step}, filled {filled}, {staged:?}, {holds:?}");
+        }
+    }
+    let done = ("publish".to_owned(), false, true);
+    assert_eq!(played("finishSecret", true, Pending, Successor), done);
+}
+
+#[test]
+fn what_a_test_has_left_behind_derails_no_rotation() {
+    finish(async {
+        let current = document();
+        let copy = serde_json::to_string(&current).unwrap();
+        for left in [None, Some("{}"), Some(copy.as_str())] {
+            let vault = Vault::holding(&current);
+            vault.reserve("test");
+            if let Some(text) = left {
+                vault.write("test", text);
+            }
+            // Under the same version, where it can be filled still; else under the next one.
+            let again = play(&vault, START, "test").await;
+            if left.is_some() {
+                assert!(matches!(again, Err(RotateError::LeftOver(_))), "{left:?}: {again:?}");
+                assert_eq!(vault.holder(PENDING), None, "{left:?}");
+                vault.reserve("t1");
+                play(&vault, START, "t1").await.unwrap();
+            }
+            assert_eq!(vault.current().signing.len(), 2, "{left:?}");
+
+            // Nor an operator's.
+            let vault = Vault::holding(&current);
+            vault.reserve("test");
+            if let Some(text) = left {
+                vault.write("test", text);
+            }
+            rotate::rotate(&vault, env(START), &KeyKind::SCHEDULED, "t2", &origin()).await.unwrap();
+            assert_eq!((vault.holder(PENDING), vault.current().signing.len()), (None, 2), "{left:?}");
+        }
+    });
+}
