@@ -166,6 +166,50 @@ async fn a_batch_that_comes_again_counts_once_whatever_failed() -> Result<()> {
     Ok(())
 }
 
+/// A batch of the sessions' stream, of a shard.
+fn batch(shard: &str, sequence: &str, ends: u64) -> Value {
+    let millis = json!({"N": (ends * 1000).to_string()});
+    let image = json!({"user_id": {"S": "usr_1"}, "s_1": {"M": {"i": millis, "a": millis}}});
+    let record =
+        json!({"eventSourceARN": "arn:local", "dynamodb": {"SequenceNumber": sequence, "NewImage": image}});
+    json!({"Records": [record], "shardId": shard})
+}
+
+/// A stream replaces its shards every few hours, for ever.
+#[tokio::test]
+async fn shards_that_the_stream_has_replaced_are_forgotten_and_those_in_use_are_not() -> Result<()> {
+    let backend = Backend::start().await?;
+    let shards = async || -> Result<Vec<String>> {
+        task(&backend, "session_gauge").await?;
+        let items = backend.items("Ops").await?;
+        let names = items.iter().filter_map(|item| item["sk"].as_str()?.strip_prefix("SHARD#"));
+        Ok(names.filter(|name| name.starts_with("shard-")).map(str::to_owned).collect())
+    };
+    // As the release before this one wrote them: nothing says when.
+    let table = &backend.environment()["SALLYPORT_OPS_TABLE"];
+    for number in 0..150 {
+        let sort = format!("SHARD#shard-old-{number:03}");
+        let item = json!({"pk": {"S": "GAUGE"}, "sk": {"S": sort}, "v": {"N": "1"}, "last": {"S": "100"}});
+        backend.write_past_everything("PutItem", &json!({"TableName": table, "Item": item})).await?;
+    }
+    let ends = backend.now() + 13 * 24 * 60 * 60;
+    for number in 0..150 {
+        let event = batch(&format!("shard-new-{number:03}"), "100", ends);
+        backend.invoke("maintenance", &event).await?.expect(200)?;
+    }
+    assert_eq!(shards().await?.len(), 300);
+    backend.advance_days(2).await?;
+    // Within the time in which a batch may come again, none counts twice.
+    backend.invoke("maintenance", &batch("shard-new-007", "100", ends)).await?.expect(200)?;
+    assert_eq!(shards().await?.len(), 300);
+    assert!(metric(&backend, "active_sessions").await?.total_cmp(&150.0).is_eq());
+    backend.invoke("maintenance", &batch("shard-new-007", "200", ends)).await?.expect(200)?;
+    backend.advance_days(1).await?;
+    assert_eq!(shards().await?, ["shard-new-007"]);
+    assert!(metric(&backend, "active_sessions").await?.total_cmp(&151.0).is_eq(), "what they counted stays");
+    Ok(())
+}
+
 async fn scratch_tables(backend: &Backend) -> Result<Vec<Value>> {
     let listed = backend.write_past_everything("ListTables", &json!({})).await?;
     let names = listed["TableNames"].as_array().cloned().unwrap_or_default();

@@ -1,7 +1,7 @@
 //! The count of live sessions, fed by the stream of the table.
 
 use sallyport_aws::session_ends;
-use sallyport_core::sessions::gauge::{self, Bucket, CountSessions as _, Sequence, SessionChange};
+use sallyport_core::sessions::gauge::{self, Sequence, SessionChange};
 use sallyport_http::{TriggerError, telemetry::Facts};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -59,7 +59,8 @@ pub(crate) async fn count_batch(
             None => unreadable += 1,
         }
     }
-    let counted = gauge::take_batch(state.platform.store(), &shard, &changes).await?;
+    let now = state.platform.clock().now();
+    let counted = gauge::take_batch(state.platform.store(), &shard, &changes, now).await?;
     facts.count("session_records", counted as u64);
     if unreadable > 0 {
         tracing::warn!(unreadable, "sessions that do not read are not counted");
@@ -68,11 +69,11 @@ pub(crate) async fn count_batch(
     Ok(json!({"state": batch.state, "batchItemFailures": []}))
 }
 
-/// Tells how many sessions live, and forgets the days that have passed.
+/// Tells how many sessions live, and forgets the days and the shards that have passed.
 pub(crate) async fn report(state: &State, facts: &Facts) -> Result<Value, TriggerError> {
     let now = state.platform.clock().now();
     let active = gauge::active_sessions(state.platform.store(), now).await?;
     facts.count("active_sessions", active);
-    state.platform.store().forget_before(Bucket::of(now).day().saturating_sub(2)).await?;
+    gauge::forget(state.platform.store(), now).await?;
     Ok(json!({"active_sessions": active}))
 }

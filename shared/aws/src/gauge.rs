@@ -13,7 +13,7 @@ use serde_json::Value;
 use crate::{
     ITEM_FORMAT,
     item::{Item, Reader, n, s},
-    store::{Committed, Store, Transaction, unavailable, unbuildable},
+    store::{Committed, Store, Transaction, if_held, unavailable, unbuildable},
 };
 
 const TABLE: &str = "ops";
@@ -50,6 +50,7 @@ fn read_day(item: &Item) -> StoreResult<Vec<(Bucket, i64)>> {
 fn read_shard(item: &Item) -> StoreResult<Sequence> {
     let reader = Reader::new(TABLE, PARTITION, item);
     reader.format()?;
+    reader.optional_number::<u64>("day")?;
     Sequence::new(reader.text("last")?).ok_or_else(|| reader.corrupt("last", "not a number"))
 }
 
@@ -74,12 +75,14 @@ impl CountSessions for Store {
         shard: &str,
         before: Option<&Sequence>,
         last: &Sequence,
+        day: u64,
         deltas: &Deltas,
     ) -> StoreResult<bool> {
         let operation = "count sessions";
         let mut item = key(&shard_key(shard));
         item.insert("v".to_owned(), n(ITEM_FORMAT));
         item.insert("last".to_owned(), s(last.as_str()));
+        item.insert("day".to_owned(), n(day));
         let mut put = Put::builder().table_name(&self.tables.ops).set_item(Some(item));
         put = match before {
             None => put.condition_expression("attribute_not_exists(pk)"),
@@ -132,8 +135,15 @@ impl CountSessions for Store {
         Ok(sum)
     }
 
-    async fn forget_before(&self, day: u64) -> StoreResult<()> {
-        let answer = self
+    async fn forget_before(&self, day: u64, today: u64) -> StoreResult<()> {
+        self.forget_days(day).await?;
+        self.forget_shards(day, today).await
+    }
+}
+
+impl Store {
+    async fn forget_days(&self, day: u64) -> StoreResult<()> {
+        let mut days = self
             .client
             .query()
             .table_name(&self.tables.ops)
@@ -142,11 +152,12 @@ impl CountSessions for Store {
             .expression_attribute_values(":first", s(day_key(0)))
             .expression_attribute_values(":last", s(day_key(day.saturating_sub(1))))
             .projection_expression("sk")
-            .send()
-            .await
-            .map_err(unavailable("read gauge"))?;
-        for item in answer.items() {
-            let reader = Reader::new(TABLE, PARTITION, item);
+            .into_paginator()
+            .items()
+            .send();
+        while let Some(item) = days.next().await {
+            let item = item.map_err(unavailable("read gauge"))?;
+            let reader = Reader::new(TABLE, PARTITION, &item);
             self.client
                 .delete_item()
                 .table_name(&self.tables.ops)
@@ -154,6 +165,52 @@ impl CountSessions for Store {
                 .send()
                 .await
                 .map_err(unavailable("forget gauge"))?;
+        }
+        Ok(())
+    }
+
+    /// Each under the condition that nothing of the shard was counted meanwhile.
+    async fn forget_shards(&self, day: u64, today: u64) -> StoreResult<()> {
+        let mut shards = self
+            .client
+            .query()
+            .table_name(&self.tables.ops)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :shard)")
+            .filter_expression("attribute_not_exists(#day) OR #day < :day")
+            .expression_attribute_names("#day", "day")
+            .expression_attribute_values(":pk", s(PARTITION))
+            .expression_attribute_values(":shard", s(shard_key("")))
+            .expression_attribute_values(":day", n(day))
+            .projection_expression("sk, #day")
+            .into_paginator()
+            .items()
+            .send();
+        while let Some(item) = shards.next().await {
+            let item = item.map_err(unavailable("read gauge"))?;
+            let reader = Reader::new(TABLE, PARTITION, &item);
+            let shard = key(reader.text("sk")?);
+            if reader.has("day") {
+                let delete = self.client.delete_item().table_name(&self.tables.ops).set_key(Some(shard));
+                let sent = delete
+                    .condition_expression("#day < :day")
+                    .expression_attribute_names("#day", "day")
+                    .expression_attribute_values(":day", n(day))
+                    .send()
+                    .await;
+                // One that does not hold is as good: a batch of the shard came meanwhile.
+                if_held(sent, "forget gauge")?;
+            } else {
+                // Of a release that did not note it.
+                let update = self.client.update_item().table_name(&self.tables.ops).set_key(Some(shard));
+                let sent = update
+                    .update_expression("SET #day = :today")
+                    .condition_expression("attribute_exists(pk) AND attribute_not_exists(#day)")
+                    .expression_attribute_names("#day", "day")
+                    .expression_attribute_values(":today", n(today))
+                    .send()
+                    .await;
+                if_held(sent, "forget gauge")?;
+            }
         }
         Ok(())
     }

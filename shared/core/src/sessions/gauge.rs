@@ -85,20 +85,36 @@ pub trait CountSessions: Send + Sync {
     /// The last record of a shard that was counted.
     fn counted(&self, shard: &str) -> impl Future<Output = StoreResult<Option<Sequence>>> + Send;
 
-    /// Adds `deltas` and notes `last`, in one transaction. `false` when `before` is not what was counted last.
+    /// Adds `deltas` and notes `last` as counted on `day`, in one transaction. `false` when `before` is not what was counted
+    /// last.
     fn count_in(
         &self,
         shard: &str,
         before: Option<&Sequence>,
         last: &Sequence,
+        day: u64,
         deltas: &Deltas,
     ) -> impl Future<Output = StoreResult<bool>> + Send;
 
     /// The sum of all buckets from `first` on.
     fn sum(&self, first: Bucket) -> impl Future<Output = StoreResult<i64>> + Send;
 
-    /// Forgets days that have passed.
-    fn forget_before(&self, day: u64) -> impl Future<Output = StoreResult<()>> + Send;
+    /// Forgets days that have passed, and shards of which nothing was counted since: a stream replaces its shards every few
+    /// hours. A shard of which it is not known when it was counted counts as seen on `today`.
+    fn forget_before(&self, day: u64, today: u64) -> impl Future<Output = StoreResult<()>> + Send;
+}
+
+/// For how many days a day's counts and a shard's last record are kept. A stream keeps its records for one: by then no batch
+/// can come again.
+pub const KEPT_DAYS: u64 = 2;
+
+/// Forgets what no count needs any more.
+///
+/// # Errors
+/// Storage.
+pub async fn forget<P: CountSessions>(ports: &P, now: Timestamp) -> StoreResult<()> {
+    let today = Bucket::of(now).day();
+    ports.forget_before(today.saturating_sub(KEPT_DAYS), today).await
 }
 
 /// Counts a batch of a shard; what of it was counted before is left out. Answers how many records were new.
@@ -109,7 +125,9 @@ pub async fn take_batch<P: CountSessions>(
     ports: &P,
     shard: &str,
     changes: &[SessionChange],
+    now: Timestamp,
 ) -> StoreResult<usize> {
+    let today = Bucket::of(now).day();
     // Another delivery of the same batch may run beside this one: whoever loses finds it counted.
     for _ in 0..5 {
         let before = ports.counted(shard).await?;
@@ -129,7 +147,7 @@ pub async fn take_batch<P: CountSessions>(
             }
         }
         deltas.retain(|_, delta| *delta != 0);
-        if ports.count_in(shard, before.as_ref(), last, &deltas).await? {
+        if ports.count_in(shard, before.as_ref(), last, today, &deltas).await? {
             return Ok(new.len());
         }
     }
@@ -184,6 +202,7 @@ mod tests {
             shard: &str,
             before: Option<&Sequence>,
             last: &Sequence,
+            _day: u64,
             deltas: &Deltas,
         ) -> StoreResult<bool> {
             let mut shards = self.shards.lock().unwrap();
@@ -204,7 +223,7 @@ mod tests {
             Ok(self.buckets.lock().unwrap().range(first..).map(|(_, count)| count).sum())
         }
 
-        async fn forget_before(&self, day: u64) -> StoreResult<()> {
+        async fn forget_before(&self, day: u64, _today: u64) -> StoreResult<()> {
             self.buckets.lock().unwrap().retain(|bucket, _| bucket.day() >= day);
             Ok(())
         }
@@ -266,7 +285,7 @@ mod tests {
                     let to = (at + size).min(changes.len());
                     let batch = &changes[from..to];
                     // What fails comes again.
-                    if finish(take_batch(&counts, &format!("shard-{shard}"), batch)).is_ok() {
+                    if finish(take_batch(&counts, &format!("shard-{shard}"), batch, Timestamp::from_seconds(START))).is_ok() {
                         at = to;
                     }
                 }
