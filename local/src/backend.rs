@@ -5,7 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 use anyhow::Context as _;
 use axum::{Router, middleware, serve::ListenerExt as _};
 use sallyport_core::clock::Clock as _;
-use tokio::{net::TcpListener, runtime::Handle, task::JoinSet};
+use tokio::{net::TcpListener, runtime::Handle, sync::Mutex, task::JoinSet};
 
 use crate::{
     clock::ShiftingClock,
@@ -21,6 +21,7 @@ use crate::{
     options::Options,
     published::Published,
     runtime::Threads,
+    schedules,
     services::{self, Services},
     stop::{self, Stop, Stopper},
     stream::Mapping,
@@ -154,7 +155,9 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
     sallyport_http::telemetry::install(sinks.of(None));
     let config = functions::config(&environment)?;
     let mut functions = functions::all(&environment, &clock, &sinks)?;
-    functions.prepare().await;
+    if !options.cold {
+        functions.prepare().await;
+    }
     let gateway = Gateway {
         routes: Routes::of(&functions.handlers)?,
         refusals: Refusals::of_the_stack(&config.docs_url, &config.allowed_origins)?,
@@ -173,7 +176,7 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
     };
     let hook = hook::router(hook).layer(middleware::from_fn(guard::this_machine));
     servers.spawn(serve(services.hook, hook, stop.clone()));
-    let console = Console {
+    let console = Arc::new(Console {
         template: template.clone(),
         database: services.database.clone(),
         clock: Arc::clone(&clock),
@@ -183,18 +186,25 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
         faults: services.faults,
         lambda,
         deployments,
+        cold: Mutex::new(functions.take_unprepared()),
         handlers: functions.handlers,
         secrets: services.secrets,
         sessions: Arc::new(Mapping::of(&template, "Sessions", services.database, &functions.triggers)?),
         triggers: functions.triggers,
-    };
+    });
+    if options.schedules {
+        for schedule in schedules::of_the_stack()? {
+            let (console, clock) = (Arc::clone(&console), Arc::clone(&clock));
+            servers.spawn(schedules::keep_playing(schedule, console, clock, stop.clone()));
+        }
+    }
     if let Some(every) = options.stream_every {
         servers.spawn(Arc::clone(&console.sessions).keep_delivering(every, stop.clone()));
     }
     let router = Router::new()
         .fallback(gateway::answer)
         .with_state(Arc::new(gateway))
-        .nest("/_local", console::router(console, address.port()))
+        .nest("/_local", console::router(Arc::clone(&console), address.port()))
         .layer(middleware::from_fn(guard::this_machine));
     for listener in listeners {
         servers.spawn(serve(listener, router.clone(), stop.clone()));

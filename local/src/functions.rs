@@ -1,6 +1,6 @@
 //! The functions, each with its own clients and its own copy of the keyring, as if each were alone in its process.
 
-use std::{borrow::Cow, io::Write as _, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, io::Write as _, sync::Arc};
 
 use futures_util::future::BoxFuture;
 use http::Method;
@@ -121,7 +121,8 @@ pub(crate) fn all(
     clock: &Arc<ShiftingClock>,
     sinks: &Sinks,
 ) -> anyhow::Result<Functions> {
-    let mut functions = Functions { handlers: Vec::new(), triggers: Vec::new(), unprepared: Vec::new() };
+    let mut functions =
+        Functions { handlers: Vec::new(), triggers: Vec::new(), unprepared: Unprepared::new() };
     let platform = |name: &'static str| -> anyhow::Result<Platform> {
         let config = config(environment)?;
         Ok(Platform::builder(config.clone(), connect(environment, &config, name)?)
@@ -133,7 +134,7 @@ pub(crate) fn all(
     for (name, app, prepare) in FUNCTIONS {
         let platform = platform(name)?;
         functions.handlers.push(Arc::new(app(&platform)));
-        functions.unprepared.push((platform, prepare));
+        functions.unprepared.insert(name, (platform, prepare));
     }
     for (name, trigger) in TRIGGERS {
         functions.triggers.push(Arc::new(trigger(&platform(name)?)));
@@ -145,15 +146,27 @@ pub(crate) fn all(
 pub(crate) struct Functions {
     pub(crate) handlers: Vec<Arc<dyn Function>>,
     pub(crate) triggers: Vec<Arc<Trigger>>,
-    unprepared: Vec<(Platform, Prepare)>,
+    unprepared: Unprepared,
 }
+
+/// Functions whose process has not started yet, by name.
+pub(crate) type Unprepared = BTreeMap<&'static str, (Platform, Prepare)>;
 
 impl Functions {
     /// What Lambda's init phase does. A dependency that is down does not stop the start, here as there.
     pub(crate) async fn prepare(&mut self) {
-        for (platform, prepare) in self.unprepared.drain(..) {
-            prepare(platform).await;
+        let mut unprepared = std::mem::take(&mut self.unprepared);
+        // In this order: the first fills the keyring, which the others fetch.
+        for (name, ..) in FUNCTIONS {
+            if let Some((platform, prepare)) = unprepared.remove(name) {
+                prepare(platform).await;
+            }
         }
+    }
+
+    /// Those that were not prepared.
+    pub(crate) fn take_unprepared(&mut self) -> Unprepared {
+        std::mem::take(&mut self.unprepared)
     }
 }
 

@@ -27,6 +27,7 @@ mod proxy;
 mod published;
 mod routes;
 mod runtime;
+mod schedules;
 mod secrets;
 mod services;
 mod stop;

@@ -36,6 +36,9 @@ struct Cli {
         default_value = "local-metrics-token"
     )]
     metrics_token: String,
+    /// Play no schedules: no probe of readiness each minute, no restore drill, no reminders of incidents.
+    #[arg(long, env = "SALLYPORT_NO_SCHEDULES")]
+    no_schedules: bool,
     /// Create no demo accounts.
     #[arg(long)]
     no_demo: bool,
@@ -101,6 +104,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         faults: cli.fault,
         environment: overrides(),
         stream_every: Some(Duration::from_secs(1)),
+        cold: false,
+        schedules: !cli.no_schedules,
         answers: cli.answers,
     };
     match cli.command {

@@ -93,7 +93,7 @@ impl Registry {
         for ((name, function), series) in &*self.locked() {
             let within = || series.seconds.range(since.saturating_add(1)..).map(|(_, second)| second);
             match known_metric(name).map(|metric| metric.kind) {
-                Some(Kind::Count) => {
+                Some(Kind::Count | Kind::Rare) => {
                     // Rust's sum of no numbers is -0.0, which would be shown.
                     let sum = 0.0 + within().map(|second| second.sum).sum::<f64>();
                     figures.counts.insert((*name, *function), sum);

@@ -27,6 +27,11 @@ pub struct Options {
     pub environment: BTreeMap<String, String>,
     /// How often changes of the sessions are handed to the maintenance function; absent, only before it is handed an event.
     pub stream_every: Option<Duration>,
+    /// Whether functions start when they are first handed an event by the console or a schedule, as those of a new deployment do,
+    /// and not with the backend: until then the keyring is empty.
+    pub cold: bool,
+    /// Whether the schedules of the template are played, as they are in the cloud; the suites call the functions when they want.
+    pub schedules: bool,
     /// A directory in which this process notes what it answered to which route.
     pub answers: Option<PathBuf>,
 }

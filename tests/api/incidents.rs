@@ -184,7 +184,7 @@ async fn the_webhook_is_signed_over_time_and_body() -> Result<()> {
 
     let body = call.json();
     assert_eq!((&body["type"], &body["delivery"]), (&json!("incident.opened"), &json!(format!("{id}-1"))));
-    assert_eq!(body["title"], "[SEV1 local] availability: opened");
+    assert_eq!(body["title"], "[SEV1 sallyport-local] availability: opened");
     let incident = &body["incident"];
     assert_eq!((&incident["id"], &incident["state"]), (&json!(id), &json!("open")));
     assert_eq!(incident["alarms"][0]["name"], "service-down");
@@ -205,7 +205,7 @@ async fn slack_is_told_in_blocks_whose_text_nobody_can_forge() -> Result<()> {
     event["Records"][0]["Sns"]["Message"] = json!(message);
     invoke(&backend, &event).await?.expect(200)?;
     let body = receiver.calls()[0].json();
-    assert_eq!(body["text"], "[SEV1 local] availability: opened");
+    assert_eq!(body["text"], "[SEV1 sallyport-local] availability: opened");
     let kinds: Vec<_> = body["blocks"].as_array().unwrap().iter().map(|block| &block["type"]).collect();
     assert_eq!(kinds, ["header", "section", "context", "section"]);
     let text = body["blocks"][1]["text"]["text"].as_str().unwrap();

@@ -145,8 +145,9 @@ async fn the_figures_are_those_of_what_was_done() -> Result<()> {
     }
     let ratio = sample(&text, "cache_hit_ratio", "").unwrap();
     assert!(ratio > 0.5 && ratio <= 1.0, "{ratio}");
-    for quantile in ["0.5", "0.95", "0.99"] {
-        let seconds = sample(&text, "response_time_seconds", &format!("quantile=\"{quantile}\"")).unwrap();
+    for percentile in ["50", "95", "99"] {
+        let seconds =
+            sample(&text, "response_time_seconds", &format!("percentile=\"{percentile}\"")).unwrap();
         assert!(seconds > 0.0 && seconds < 10.0, "{seconds}");
     }
 

@@ -20,6 +20,8 @@ from template import ROOT, resources
 CHARTS = (Path(__file__).parent / "charts.html").as_uri()
 NAMES = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "000000000000", "Stack": "sallyport-local",
          "ApiName": "sallyport-local", "Stage": "local"}
+# Counts that are no metrics where they are 0.
+RARE = set(re.findall(r'"(\w+)", Rare,', (ROOT / "shared/core/src/metrics.rs").read_text()))
 # What the story is about does not stay at nothing.
 MOVED = {
     ("cloudwatch", "Errors: 5xx, and their rate", "errors"),
@@ -123,7 +125,9 @@ def lines(metrics, widget):
         if "expression" in options:
             points = math(options["expression"], by_id)
         else:
-            points = metrics.points(words, options["stat"], widget["period"])
+            # What is no metric where it is 0 shows nothing where nothing happened.
+            nothing = [(metrics.begin, 0)] if words[1] in RARE else []
+            points = metrics.points(words, options["stat"], widget["period"]) or nothing
             by_id[options.get("id", "")] = points
         if options.get("visible", True):
             yield {"label": options["label"], "axis": options.get("yAxis", "left"), "points": points}

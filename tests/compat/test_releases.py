@@ -27,7 +27,11 @@ class Release:
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
-            env={**os.environ, "SALLYPORT_DEMO_PASSWORD": PASSWORD, "SALLYPORT_PASSWORD_MEMORY_KIB": "7168"},
+            env={
+                **os.environ, "SALLYPORT_DEMO_PASSWORD": PASSWORD, "SALLYPORT_PASSWORD_MEMORY_KIB": "7168",
+                # What is written is what these tests write.
+                "SALLYPORT_NO_SCHEDULES": "true",
+            },
         )
         self.said = {}
         for line in self.process.stdout:

@@ -332,7 +332,7 @@ def test_alarms_get_what_they_take_and_nothing_but_our_alarms_publishes():
     for name in set(parameters) & set(load()["Parameters"]) - {"Stage"}:
         assert load()["Parameters"][name]["Default"] == declared[name]["Default"], name
 
-    (policy,) = resources("AWS::SNS::TopicPolicy", "infra/alarms.yaml").values()
+    (policy,) = resources("AWS::SNS::TopicPolicy", "infra/topics.yaml").values()
     (statement,) = policy["PolicyDocument"]["Statement"]
     assert statement["Principal"] == {"Service": "cloudwatch.amazonaws.com"}
     assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": {"Ref": "AWS::AccountId"}}
@@ -340,10 +340,29 @@ def test_alarms_get_what_they_take_and_nothing_but_our_alarms_publishes():
 
 def test_probe_is_the_event_of_the_readiness_route():
     (probe,) = (event for event in functions()["health"]["Events"].values() if event["Type"] == "Schedule")
-    event = json.loads(probe["Properties"]["Input"])
     assert probe["Properties"]["Schedule"] == "rate(1 minute)"
-    assert (event["httpMethod"], event["path"]) == ("GET", "/health/ready")
-    assert "body" in event and event["requestContext"]["resourcePath"] == event["path"]
+    asks_for(json.loads(probe["Properties"]["Input"]), "/health/ready")
+
+
+def asks_for(event, path):
+    assert (event["httpMethod"], event["path"]) == ("GET", path)
+    assert "body" in event and event["requestContext"]["resourcePath"] == path
+
+
+def test_the_deployment_asks_for_the_keys_so_that_the_keyring_is_filled():
+    (fill,) = (event for event in functions()["keys"]["Events"].values() if event["Type"] == "ScheduleV2")
+    # Scheduler hands the first event of a rate when the schedule is made.
+    assert fill["Properties"]["ScheduleExpression"].startswith("rate(")
+    asks_for(json.loads(fill["Properties"]["Input"]), "/.well-known/jwks.json")
+
+
+def test_alarms_are_made_after_what_they_watch():
+    after = set(load()["Resources"]["Alarms"]["DependsOn"])
+    watched = {name for name, resource in load()["Resources"].items() if resource["Type"] == "AWS::Serverless::Function"}
+    assert watched | {"HealthProbe", "KeysFill", "MaintenanceRestoreDrill"} <= after
+    # And nothing that they watch waits for them.
+    text = json.dumps({name: resource for name, resource in load()["Resources"].items() if name != "Alarms"})
+    assert "Alarms.Outputs" not in text and '["Alarms"' not in text
 
 
 def test_every_alarm_reaches_the_responder():
@@ -351,4 +370,4 @@ def test_every_alarm_reaches_the_responder():
         event["Properties"]["Topic"]["Fn::GetAtt"][1]
         for event in functions()["responder"]["Events"].values() if event["Type"] == "SNS"
     }
-    assert topics == {f"Outputs.{topic}" for topic in load("infra/alarms.yaml")["Outputs"]}
+    assert topics == {f"Outputs.{topic}" for topic in load("infra/topics.yaml")["Outputs"]}

@@ -80,7 +80,7 @@ async fn a_probe_that_falls_silent_is_a_service_that_is_down() -> Result<()> {
         clears_within: 4,
     };
     let mut drill = Drill::start().await?;
-    drill.silence_the_probe();
+    drill.silence("health");
     drill.play(expected, nobody, nobody, nobody, ordinary).await
 }
 
@@ -139,6 +139,32 @@ async fn calls_that_never_reach_their_function_are_errors_of_the_api() -> Result
         world.live(10).await
     };
     Drill::start().await?.play(expected, break_it, traffic, heal, ordinary).await
+}
+
+/// What API Gateway answers itself for a function that is broken counts as a fault, and not as a caller's error.
+#[tokio::test]
+async fn calls_that_crash_or_run_out_of_time_are_errors_of_the_api() -> Result<()> {
+    let hangs = &["function-errors", "function-timeouts", "degraded-performance"][..];
+    for (kind, also, status) in [("crash", &["function-errors"][..], 502), ("timeout", hangs, 502)] {
+        let expected = Expected {
+            alarm: "api-server-errors",
+            within: 3,
+            also,
+            tells: "page-availability",
+            lasts: 6,
+            clears_within: 8,
+        };
+        let break_it = async |world: &World| {
+            world.backend.function_fault(json!({"kind": kind, "function": "keys"})).await
+        };
+        let traffic = async |world: &World| {
+            let refused = world.get("/.well-known/jwks.json", 20, 4).await?;
+            anyhow::ensure!(refused.iter().all(|answer| answer.status == status), "{refused:?}");
+            world.live(10).await
+        };
+        Drill::start().await?.play(expected, break_it, traffic, heal, ordinary).await?;
+    }
+    Ok(())
 }
 
 /// API Gateway counts its 503 as errors.

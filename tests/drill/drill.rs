@@ -44,7 +44,7 @@ impl Expected {
 #[derive(Debug, Clone, Copy)]
 struct Course {
     began: u64,
-    /// Whether it was the probe that fell silent: then it is missing data that decides, not the threshold.
+    /// Whether it was a function that fell silent: then it is missing data that decides, not the threshold.
     silence: bool,
 }
 
@@ -68,7 +68,8 @@ pub(crate) struct Drill {
     neighbour: Option<Neighbour>,
     /// The minute under way, since the Unix epoch.
     minute: u64,
-    probes: bool,
+    /// The function whose schedules fell silent.
+    silent: Option<&'static str>,
 }
 
 impl Drill {
@@ -101,7 +102,7 @@ impl Drill {
             seen_value: 0,
             neighbour: None,
             minute: 0,
-            probes: true,
+            silent: None,
             world,
         };
         drill.come_to_rest().await?;
@@ -148,9 +149,9 @@ impl Drill {
         evaluator
     }
 
-    /// Lets the probe of the schedule fall silent, as when its rule was switched off.
-    pub(crate) fn silence_the_probe(&mut self) {
-        self.probes = false;
+    /// Lets the schedules of a function fall silent, as when they were switched off.
+    pub(crate) fn silence(&mut self, function: &'static str) {
+        self.silent = Some(function);
     }
 
     pub(crate) fn ensure_quiet(&self) -> Result<()> {
@@ -179,7 +180,7 @@ impl Drill {
     async fn pass(&mut self, traffic: impl AsyncFn(&World) -> Result<()>) -> Result<()> {
         for schedule in self.schedules.clone() {
             let due = self.minute.is_multiple_of((schedule.every / 60).max(1));
-            let silent = schedule.function == "health" && !self.probes;
+            let silent = self.silent == Some(schedule.function.as_str());
             if due && !silent {
                 self.world.backend.invoke(&schedule.function, &schedule.input).await?;
             }
@@ -241,7 +242,7 @@ impl Drill {
         break_it(&self.world).await?;
         self.minutes(expected.lasts, traffic).await?;
         mend_it(&self.world).await?;
-        let silence = !std::mem::replace(&mut self.probes, true);
+        let silence = self.silent.take().is_some();
         self.minutes(expected.clears_within, afterwards).await?;
         self.judge(expected, Course { began, silence })
     }
@@ -380,6 +381,12 @@ fn tampered(template: &Template, alarm: &str, silence: bool) -> Result<Vec<(&'st
     let silence_is_well = changed(&|kind| {
         let Kind::Metric(alarm) = kind else { return };
         alarm.missing = Missing::NotBreaching;
+        // Without the expression that tells a gap from a good answer.
+        if let Watched::Math { sources, .. } = &alarm.watched
+            && let Some((_, Source::Metric(metric))) = sources.first()
+        {
+            alarm.watched = Watched::Metric(metric.clone());
+        }
     });
     let dull = if silence {
         ("silence taken for well", silence_is_well)

@@ -17,6 +17,7 @@ mod attacks;
 mod availability;
 mod coverage;
 mod drill;
+mod first_day;
 mod mitigations;
 mod page;
 mod performance;

@@ -79,14 +79,38 @@ async fn a_topic_that_lost_its_last_listener_is_a_warning() -> Result<()> {
     Drill::start().await?.play(hourly("alarm-topic-unheard"), leave, nothing, come, nothing).await
 }
 
+/// A task is not a request: nobody is paged as if people were kept out, and no canary is rolled back.
+#[tokio::test]
+async fn tasks_that_fail_again_and_again_are_a_warning_and_no_outage() -> Result<()> {
+    // Every five minutes, and the last failure counts for an hour.
+    let expected = Expected { lasts: 16, clears_within: HOUR + 1, ..Expected::alone("upkeep-errors", 16) };
+    let fault = json!({"kind": "refuse", "function": "maintenance"});
+    let break_it = async |world: &World| world.backend.fault(fault.clone()).await;
+    let ordinary = async |world: &World| world.ordinary().await;
+    Drill::start().await?.play(expected, break_it, ordinary, heal, nothing).await
+}
+
+/// Nobody reports on the proof any more, however young it was.
+#[tokio::test]
+async fn a_maintenance_that_falls_silent_is_a_warning() -> Result<()> {
+    let expected = Expected {
+        lasts: 4 * HOUR,
+        clears_within: 2 * HOUR,
+        ..Expected::alone("restore-proof-old", 3 * HOUR + 2)
+    };
+    let mut drill = Drill::start().await?;
+    drill.silence("maintenance");
+    drill.play(expected, nothing, nothing, nothing, nothing).await
+}
+
 /// The drill that proves a restore cannot make its copy, for more than a week.
 #[tokio::test]
 async fn a_restore_that_is_not_proven_for_a_week_is_a_warning() -> Result<()> {
     let expected = Expected {
-        lasts: 3 * HOUR + 1,
-        // The last of three hours that were too old has to pass.
-        clears_within: 4 * HOUR + 2,
-        ..Expected::alone("restore-proof-old", 3 * HOUR + 1)
+        lasts: 5 * HOUR + 1,
+        clears_within: 2 * HOUR + 2,
+        // Three hours that are too old.
+        ..Expected::alone("restore-proof-old", 5 * HOUR + 1)
     };
     let mut drill = Drill::start().await?;
     let fault = json!({"kind": "refuse", "function": "maintenance", "operation": "CreateTable"});

@@ -33,12 +33,23 @@ struct Scrape {
     figures: Figures,
 }
 
+/// A metric's name without a unit that Prometheus has another for, and what its values are multiplied by.
+fn in_base_units(name: &str) -> (String, f64) {
+    for (unit, seconds) in [("_days", 86_400.0), ("_hours", 3_600.0)] {
+        if let Some(name) = name.strip_suffix(unit) {
+            return (format!("{name}_seconds"), seconds);
+        }
+    }
+    (name.to_owned(), 1.0)
+}
+
 type Labels = Vec<(&'static str, String)>;
 
 impl Collector for Scrape {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> Result<(), fmt::Error> {
         for metric in METRICS {
-            let name = format!("sallyport_{}", metric.name);
+            let (name, factor) = in_base_units(metric.name);
+            let name = format!("sallyport_{name}");
             match metric.kind {
                 Kind::Time => {
                     Self::family(
@@ -46,12 +57,14 @@ impl Collector for Scrape {
                         &name,
                         metric.meaning,
                         Some(&Unit::Seconds),
-                        self.quantiles(metric),
+                        self.percentiles(metric),
                     )?;
                 }
-                Kind::Count => Self::family(&mut encoder, &name, metric.meaning, None, self.counts(metric))?,
+                Kind::Count | Kind::Rare => {
+                    Self::family(&mut encoder, &name, metric.meaning, None, self.counts(metric))?;
+                }
                 Kind::Level | Kind::Floor => {
-                    let level = self.figures.levels.get(metric.name).copied();
+                    let level = self.figures.levels.get(metric.name).map(|level| level * factor);
                     self.single(&mut encoder, &name, metric.meaning, level)?;
                 }
             }
@@ -90,7 +103,8 @@ impl Scrape {
         }
     }
 
-    fn quantiles(&self, metric: &Metric) -> Vec<(Labels, f64)> {
+    /// `quantile` is a label of summaries alone, which these are not: nothing is told of their count and sum.
+    fn percentiles(&self, metric: &Metric) -> Vec<(Labels, f64)> {
         let Some(percentiles) = self.figures.times.get(metric.name) else {
             return Vec::new();
         };
@@ -98,7 +112,8 @@ impl Scrape {
             .iter()
             .zip(percentiles)
             .filter_map(|(quantile, millis)| {
-                Some((self.labels(Some(("quantile", quantile.to_string()))), (*millis)? / 1000.0))
+                let percentile = (quantile * 100.0).to_string();
+                Some((self.labels(Some(("percentile", percentile))), (*millis)? / 1000.0))
             })
             .collect()
     }
@@ -155,7 +170,11 @@ mod tests {
                 (("login_successes", None), 3.0),
             ]),
             times: BTreeMap::from([("response_time", [Some(12.5), Some(80.0), None])]),
-            levels: BTreeMap::from([("active_sessions", 42.0)]),
+            levels: BTreeMap::from([
+                ("active_sessions", 42.0),
+                ("signing_key_age_days", 2.0),
+                ("restore_proof_age_hours", 0.5),
+            ]),
         };
         let text = text("shop-prod", figures).unwrap();
         assert!(text.ends_with("# EOF\n"));
@@ -165,15 +184,24 @@ mod tests {
         sallyport_requests{deployment="shop-prod",function="mfa"} 0.0
         sallyport_requests{deployment="shop-prod",function="keys"} 0.0
         sallyport_requests{deployment="shop-prod",function="health"} 0.0
-        sallyport_response_time_seconds{deployment="shop-prod",quantile="0.5"} 0.0125
-        sallyport_response_time_seconds{deployment="shop-prod",quantile="0.95"} 0.08
+        sallyport_response_time_seconds{deployment="shop-prod",percentile="50"} 0.0125
+        sallyport_response_time_seconds{deployment="shop-prod",percentile="95"} 0.08
         sallyport_reauthentications{deployment="shop-prod"} 0.0
         sallyport_reauthentication_failures{deployment="shop-prod"} 0.0
         sallyport_refreshes{deployment="shop-prod"} 0.0
         sallyport_refresh_failures{deployment="shop-prod"} 0.0
         sallyport_refresh_token_reuses{deployment="shop-prod"} 0.0
+        sallyport_restore_proof_age_seconds{deployment="shop-prod"} 1800.0
         "#);
         insta::assert_snapshot!(line(&text, "sallyport_active").join("\n"), @r#"sallyport_active_sessions{deployment="shop-prod"} 42.0"#);
+        assert_eq!(
+            line(&text, "sallyport_signing_key"),
+            ["sallyport_signing_key_age_seconds{deployment=\"shop-prod\"} 172800.0"]
+        );
+        assert_eq!(
+            line(&text, "sallyport_restore_proof"),
+            ["sallyport_restore_proof_age_seconds{deployment=\"shop-prod\"} 1800.0"]
+        );
         insta::assert_snapshot!(line(&text, "sallyport_authentication").join("\n"), @r#"sallyport_authentication_success_rate{deployment="shop-prod"} 0.75"#);
         insta::assert_snapshot!(line(&text, "# HELP sallyport_response").join("\n"), @"# HELP sallyport_response_time_seconds Time in the function until the answer");
     }

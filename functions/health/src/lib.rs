@@ -61,32 +61,45 @@ async fn live(_state: Arc<State>, _call: Call) -> Result<Reply, Problem> {
 
 async fn ready(state: Arc<State>, call: Call) -> Result<Reply, Problem> {
     call.facts.count("ready", 0);
-    let reply = report(&state, &call, &Component::ALL).await?;
-    call.facts.count("ready", u64::from(reply.status() == StatusCode::OK));
-    Ok(reply)
+    let findings = probe(&state, &call, &Component::ALL).await;
+    let missing: Vec<_> = findings.iter().filter(|finding| finding.fault.is_some()).collect();
+    if !missing.is_empty() && missing.iter().all(|finding| finding.empty) {
+        // Not ready, and no failure either: the deployment begins, and the alarm waits for the first answer. Of one that has
+        // been ready before, it takes the silence for what it is.
+        call.facts.forget("ready");
+    } else {
+        call.facts.count("ready", u64::from(missing.is_empty()));
+    }
+    report(&findings)
 }
 
 async fn database(state: Arc<State>, call: Call) -> Result<Reply, Problem> {
-    report(&state, &call, &[Component::Users, Component::Throttle]).await
+    report(&probe(&state, &call, &[Component::Users, Component::Throttle]).await)
 }
 
 async fn sessions(state: Arc<State>, call: Call) -> Result<Reply, Problem> {
-    report(&state, &call, &[Component::Sessions]).await
+    report(&probe(&state, &call, &[Component::Sessions]).await)
 }
 
 async fn secrets(state: Arc<State>, call: Call) -> Result<Reply, Problem> {
-    report(&state, &call, &[Component::Keyring]).await
+    report(&probe(&state, &call, &[Component::Keyring]).await)
 }
 
-async fn report(state: &State, call: &Call, components: &[Component]) -> Result<Reply, Problem> {
+async fn probe(state: &State, call: &Call, components: &[Component]) -> Vec<Finding> {
     let findings = check(&*state.probes, state.platform.clock(), components, LIMIT).await;
-    let faults = findings.iter().filter(|finding| finding.fault.is_some()).count();
-    call.facts.count("dependencies_down", u64::try_from(faults).unwrap_or(u64::MAX));
-    for finding in &findings {
+    let mut down = 0;
+    for finding in findings.iter().filter(|finding| !finding.empty) {
         if let Some(fault) = &finding.fault {
+            down += 1;
             tracing::error!(target: "request", component = finding.component.as_str(), fault, "a dependency is down");
         }
     }
+    call.facts.count("dependencies_down", down);
+    findings
+}
+
+fn report(findings: &[Finding]) -> Result<Reply, Problem> {
+    let faults = findings.iter().filter(|finding| finding.fault.is_some()).count();
     let (status, word) = if faults == 0 {
         (StatusCode::OK, "ready")
     } else {
@@ -99,7 +112,11 @@ async fn report(state: &State, call: &Call, components: &[Component]) -> Result<
 
 /// Names and states, and how long it took: what went wrong is in the log.
 fn shown(finding: &Finding) -> (String, Value) {
-    let state = if finding.fault.is_none() { "up" } else { "down" };
+    let state = match finding.fault {
+        None => "up",
+        Some(_) if finding.empty => "empty",
+        Some(_) => "down",
+    };
     let latency = u64::try_from(finding.latency.as_millis()).unwrap_or(u64::MAX);
     (finding.component.as_str().to_owned(), json!({ "status": state, "latency_ms": latency }))
 }

@@ -7,7 +7,7 @@ use std::{
 
 use sallyport_aws::LambdaVersions;
 use sallyport_core::{
-    checks::{Component, Probe},
+    checks::{Answer, Component, Probe},
     clock::Timestamp,
     smoke::{AskVersion as _, Expected, Trial},
     store::{StoreError, StoreResult},
@@ -27,8 +27,11 @@ const FRESH: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone)]
 struct Word {
     at: Timestamp,
-    fault: Option<String>,
+    said: Said,
 }
+
+/// What stands of the keyring, or why that is not known.
+type Said = Result<Answer, String>;
 
 #[derive(Debug, Default)]
 struct Heard {
@@ -52,42 +55,48 @@ impl Probes {
         Self { platform: platform.clone(), functions, heard: Mutex::default() }
     }
 
-    async fn keyring(&self) -> StoreResult<()> {
+    async fn keyring(&self) -> StoreResult<Answer> {
         let now = self.platform.clock().now();
-        let fault = match self.known(now) {
-            Some(fault) => fault,
+        let said = match self.known(now) {
+            Some(said) => said,
             None => {
                 self.locked().asked_at = Some(now);
-                let fault = self.ask().await;
-                *self.locked() = Heard { last: Some(Word { at: now, fault: fault.clone() }), asked_at: None };
-                fault
+                let said = self.ask().await;
+                *self.locked() = Heard { last: Some(Word { at: now, said: said.clone() }), asked_at: None };
+                said
             }
         };
-        fault.map_or(Ok(()), |reason| Err(StoreError::Unavailable { operation: "read keyring", reason }))
+        said.map_err(|reason| StoreError::Unavailable { operation: "read keyring", reason })
     }
 
     /// What is known without asking; `None` where it is time to ask.
-    fn known(&self, now: Timestamp) -> Option<Option<String>> {
+    fn known(&self, now: Timestamp) -> Option<Said> {
         let heard = self.locked();
         if let Some(word) = heard.last.as_ref().filter(|word| now < word.at + FRESH) {
-            return Some(word.fault.clone());
+            return Some(word.said.clone());
         }
         // Whoever asked has gone by now, and was told the same.
         let late = heard.asked_at.is_some_and(|at| at + LIMIT <= now && now < at + FRESH);
-        late.then(|| Some("the function keys has not answered".to_owned()))
+        late.then(|| Err("the function keys has not answered".to_owned()))
     }
 
-    async fn ask(&self) -> Option<String> {
+    async fn ask(&self) -> Said {
         let Some(function) = &self.platform.config().keys_function else {
-            return Some("SALLYPORT_KEYS_FUNCTION is not set: nobody says whether it reads".to_owned());
+            return Err("SALLYPORT_KEYS_FUNCTION is not set: nobody says whether it reads".to_owned());
         };
         match self.functions.ask(function, &QUESTION).await {
-            Ok(answer) if answer.status == 200 => {
-                let fault = answer.body.get("fault")?;
-                fault.as_str().map(str::to_owned)
+            // Its process fills an empty keyring when it starts.
+            Ok(answer) if answer.status == 200 && answer.body.get("empty") == Some(&true.into()) => {
+                Ok(Answer::Empty)
             }
-            Ok(answer) => Some(format!("the function keys answers {answer}")),
-            Err(error) => Some(error.to_string()),
+            Ok(answer) if answer.status == 200 => {
+                match answer.body.get("fault").and_then(serde_json::Value::as_str) {
+                    Some(fault) => Err(fault.to_owned()),
+                    None => Ok(Answer::Ready),
+                }
+            }
+            Ok(answer) => Err(format!("the function keys answers {answer}")),
+            Err(error) => Err(error.to_string()),
         }
     }
 
@@ -97,11 +106,11 @@ impl Probes {
 }
 
 impl Probe for Probes {
-    async fn probe(&self, component: Component) -> StoreResult<()> {
+    async fn probe(&self, component: Component) -> StoreResult<Answer> {
         match component {
             Component::Keyring => self.keyring().await,
             Component::Users | Component::Sessions | Component::Throttle => {
-                self.platform.store().probe_table(component).await
+                self.platform.store().probe_table(component).await.map(|()| Answer::Ready)
             }
         }
     }

@@ -22,8 +22,10 @@ pub(crate) async fn run(state: &State, facts: &Facts) -> Result<Value, TriggerEr
     // Told whatever became of the drill: the alarm reads the age, and silence is an alarm too.
     let age = drill::proof_age(platform.store(), platform.clock().now()).await?;
     facts.measure("restore_proof_age_hours", age.as_secs_f64() / HOUR);
-    let standing = driven?;
     let age = age.as_secs();
+    let Some(standing) = driven? else {
+        return Ok(json!({"standing": "no_keyring", "proof_age_seconds": age}));
+    };
     Ok(match standing {
         Standing::NotDue => json!({"standing": "not_due", "proof_age_seconds": age}),
         Standing::UnderWay(what) => json!({"standing": "under_way", "waits_for": what}),
@@ -36,11 +38,14 @@ pub(crate) async fn run(state: &State, facts: &Facts) -> Result<Value, TriggerEr
     })
 }
 
-async fn drive(state: &State) -> Result<Standing, TriggerError> {
+/// Nothing where the keyring has not been filled yet.
+async fn drive(state: &State) -> Result<Option<Standing>, TriggerError> {
     let platform = &state.platform;
-    let keyring = platform.keyring_cache().get(None).await?;
-    let keyring =
-        keyring.ok_or_else(|| TriggerError::Refused("the keyring has not been filled yet".to_owned()))?;
+    // A state and no failure: the keys function fills it, and until then nobody can sign in, in a restored table or elsewhere.
+    let Some(keyring) = platform.keyring_cache().get(None).await? else {
+        drill::wait_for_keyring(platform.store(), platform.clock().now()).await?;
+        return Ok(None);
+    };
     let rules = platform.config().rules(platform.config().issuer.as_deref().unwrap_or("drill"));
     let drill = DrillEnv {
         env: platform.env(&keyring),
@@ -52,7 +57,7 @@ async fn drive(state: &State) -> Result<Standing, TriggerError> {
         patience: PATIENCE,
     };
     let tell = |step: &str| tracing::info!(target: "request", step, "restore drill");
-    drill::drive(platform.store(), drill, &tell).await.map_err(|error| match error {
+    drill::drive(platform.store(), drill, &tell).await.map(Some).map_err(|error| match error {
         DrillError::Store(error) => error.into(),
         other => TriggerError::Refused(other.to_string()),
     })

@@ -98,7 +98,11 @@ fn parse(message: &str, level: Option<AlarmLevel>) -> Result<AlarmChange, String
     let notification: Notification =
         serde_json::from_str(message).map_err(|error| format!("no notification of an alarm: {error}"))?;
     let state = notification.new_state_value;
-    let state = state.parse::<AlarmState>().map_err(|()| format!("no state of an alarm: {state:?}"))?;
+    let state = match state.parse::<AlarmState>().map_err(|()| format!("no state of an alarm: {state:?}"))? {
+        // An alarm tells it only where it was told to, because silence is the worst answer.
+        AlarmState::InsufficientData => AlarmState::Alarm,
+        state => state,
+    };
     let changed_at = moment(&notification.state_change_time)
         .ok_or_else(|| format!("no time: {:?}", notification.state_change_time))?;
     Ok(AlarmChange {

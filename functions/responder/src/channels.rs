@@ -74,7 +74,7 @@ impl Channels for People {
 
     async fn send(&self, channel: &str, notice: &Notice, incident: &Incident) -> bool {
         let config = self.platform.config();
-        let told = Told::new(notice, incident, &config.stage, &config.runbook_url);
+        let told = Told::new(notice, incident, config);
         let outcome = match channel {
             TOPIC => match &self.topic {
                 Some(topic) => topic.publish(&told.title(), &told.text()).await,

@@ -6,21 +6,25 @@ use sallyport_core::{
     clock::Timestamp,
     incidents::{Incident, Notice, NoticeKind},
 };
+use sallyport_http::Config;
 
 /// A notice with all that it is told with.
 pub(crate) struct Told<'a> {
     pub(crate) notice: &'a Notice,
     pub(crate) incident: &'a Incident,
+    /// Whose incident it is: stages are named alike in every deployment.
+    pub(crate) deployment: &'a str,
     pub(crate) stage: &'a str,
     /// The page of the runbook, of an incident that an alarm opened.
     pub(crate) runbook: Option<String>,
 }
 
 impl<'a> Told<'a> {
-    pub(crate) fn new(notice: &'a Notice, incident: &'a Incident, stage: &'a str, runbook_url: &str) -> Self {
+    pub(crate) fn new(notice: &'a Notice, incident: &'a Incident, config: &'a Config) -> Self {
         let alarm = incident.ringing().next().or_else(|| incident.alarms.keys().next().map(String::as_str));
-        let runbook = alarm.map(|alarm| format!("{runbook_url}/{}.md", utf8_percent_encode(alarm, SEGMENT)));
-        Self { notice, incident, stage, runbook }
+        let runbook =
+            alarm.map(|alarm| format!("{}/{}.md", config.runbook_url, utf8_percent_encode(alarm, SEGMENT)));
+        Self { notice, incident, deployment: &config.deployment, stage: &config.stage, runbook }
     }
 
     /// The same for every attempt, so that a receiver can tell a repetition.
@@ -28,10 +32,10 @@ impl<'a> Told<'a> {
         format!("{}-{}", self.notice.incident, self.notice.version)
     }
 
-    /// `[SEV1 prod] availability: opened`.
+    /// `[SEV1 shop-prod] availability: opened`.
     pub(crate) fn title(&self) -> String {
-        let Self { incident, stage, .. } = self;
-        one_line(&format!("[{} {stage}] {}: {}", incident.severity, incident.cause, self.what()))
+        let Self { incident, deployment, .. } = self;
+        one_line(&format!("[{} {deployment}] {}: {}", incident.severity, incident.cause, self.what()))
     }
 
     fn what(&self) -> String {

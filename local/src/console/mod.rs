@@ -14,7 +14,7 @@
 //! | `GET metrics` | values that AWS would publish of gateway, functions, tables and log groups since `?since=` |
 //! | `GET`, `POST`, `DELETE functions/faults` | functions that are throttled, crash, time out, or garble their metrics |
 //! | `GET deployments` | what the hook of a deployment has reported, by the step that waited for it |
-//! | `POST rotate` | plays a rotation of the keyring as Secrets Manager does: its four steps, or those of `steps` |
+//! | `POST rotate` | plays a rotation of the keyring as Secrets Manager does: its four steps, or those of `steps`; with `"immediately": false` its test of the configuration |
 //! | `POST invoke/{name}` | hands an event to a function, as a schedule does, and shows what it returned |
 
 mod logs;
@@ -35,16 +35,19 @@ use sallyport_core::clock::Clock as _;
 use sallyport_http::Trigger;
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 pub(crate) use self::logs::Logs;
 use crate::{
     clock::ShiftingClock,
     database::Database,
+    functions::Unprepared,
     gateway::Function,
     guard,
     hook::Deployments,
     lambda::{FunctionFault, Lambda, Lost},
     proxy::{Faults, Recorder, Rule, Service},
+    published::Ending,
     secrets::Secrets,
     stream::Mapping,
     template::Template,
@@ -62,6 +65,8 @@ pub(crate) struct Console {
     pub(crate) faults: Arc<Faults>,
     pub(crate) lambda: Arc<Lambda>,
     pub(crate) deployments: Arc<Deployments>,
+    /// Held while a function starts: a second call waits for it.
+    pub(crate) cold: Mutex<Unprepared>,
     pub(crate) handlers: Vec<Arc<dyn Function>>,
     pub(crate) secrets: Secrets,
     pub(crate) sessions: Arc<Mapping>,
@@ -71,7 +76,7 @@ pub(crate) struct Console {
 type Shared = State<Arc<Console>>;
 
 /// The routes, to be nested under `/_local` of the server at `port`.
-pub(crate) fn router(console: Console, port: u16) -> Router {
+pub(crate) fn router(console: Arc<Console>, port: u16) -> Router {
     Router::new()
         .route("/outbox", get(show_outbox))
         .route("/tables/{name}", get(show_table))
@@ -91,7 +96,7 @@ pub(crate) fn router(console: Console, port: u16) -> Router {
         .route("/rotate", post(rotate))
         .route("/invoke/{name}", post(invoke))
         .layer(middleware::from_fn_with_state(port, guard::no_other_page))
-        .with_state(Arc::new(console))
+        .with_state(console)
 }
 
 #[derive(Debug, Deserialize)]
@@ -221,35 +226,59 @@ impl Console {
 }
 
 async fn invoke(State(console): Shared, Path(name): Path<String>, Json(event): Json<Value>) -> Response {
-    if let Some(trigger) = console.triggers.iter().find(|trigger| trigger.name() == name) {
-        let trigger = Arc::clone(trigger);
-        if let Err(error) = console.sessions.deliver_to(trigger.name()).await {
-            return failed("stream", &format!("{error:#}"));
-        }
-        let call =
-            async move { trigger.handle(event).await.map_err(|error| (error.code(), error.to_string())) };
-        let name = console.names().find(|known| *known == name).unwrap_or_default();
-        return match console.lambda.invoke(name, call, Result::is_err).await {
-            Ok(Ok(result)) => Json(json!({"result": result})).into_response(),
-            Ok(Err((code, message))) => failed(code, &message),
-            Err(lost) => lost_call(lost),
-        };
-    }
-    let Some(handler) = console.handlers.iter().find(|handler| handler.name() == name).cloned() else {
-        return refuse(&anyhow::anyhow!("there is no function {name}"));
-    };
-    let name = handler.name();
-    match console.lambda.invoke(name, async move { handler.invoke(event).await }, Result::is_err).await {
-        Ok(Ok(returned)) => Json(json!({"result": returned})).into_response(),
-        Ok(Err(message)) => failed("unknown_event", &message),
-        Err(lost) => lost_call(lost),
+    match console.hand(&name, event).await {
+        Ok(result) => Json(json!({"result": result})).into_response(),
+        Err(Refused::Unknown) => refuse(&anyhow::anyhow!("there is no function {name}")),
+        Err(Refused::Failed(code, message)) => failed(code, &message),
     }
 }
 
-fn lost_call(lost: Lost) -> Response {
-    match lost {
-        Lost::Throttled => failed("throttled", "Rate exceeded"),
-        Lost::Failed => failed("function_failed", "the call crashed or ran out of time"),
+/// Why an event came to nothing.
+pub(crate) enum Refused {
+    /// There is no such function.
+    Unknown,
+    /// A code, and a message.
+    Failed(&'static str, String),
+}
+
+impl From<Lost> for Refused {
+    fn from(lost: Lost) -> Self {
+        match lost {
+            Lost::Throttled => Self::Failed("throttled", "Rate exceeded".to_owned()),
+            Lost::Failed => Self::Failed("function_failed", "the call crashed or ran out of time".to_owned()),
+        }
+    }
+}
+
+impl Console {
+    /// Hands an event to a function, as a schedule, a topic or somebody at the console does.
+    pub(crate) async fn hand(&self, name: &str, event: Value) -> Result<Value, Refused> {
+        if let Some(trigger) = self.triggers.iter().find(|trigger| trigger.name() == name) {
+            let trigger = Arc::clone(trigger);
+            if let Err(error) = self.sessions.deliver_to(trigger.name()).await {
+                // A batch is an invocation as well.
+                self.lambda.metrics.began(trigger.name());
+                self.lambda.metrics.ended(trigger.name(), Ending::Failed, Duration::ZERO);
+                return Err(Refused::Failed("stream", format!("{error:#}")));
+            }
+            let call =
+                async move { trigger.handle(event).await.map_err(|error| (error.code(), error.to_string())) };
+            let name = self.names().find(|known| *known == name).unwrap_or_default();
+            let done = self.lambda.invoke(name, call, Result::is_err).await?;
+            return done.map_err(|(code, message)| Refused::Failed(code, message));
+        }
+        let handler = self.handlers.iter().find(|handler| handler.name() == name).cloned();
+        let handler = handler.ok_or(Refused::Unknown)?;
+        let name = handler.name();
+        {
+            let mut cold = self.cold.lock().await;
+            if let Some((platform, prepare)) = cold.remove(name) {
+                prepare(platform).await;
+            }
+        }
+        let done =
+            self.lambda.invoke(name, async move { handler.invoke(event).await }, Result::is_err).await?;
+        done.map_err(|message| Refused::Failed("unknown_event", message))
     }
 }
 
@@ -266,6 +295,8 @@ struct Rotation {
     token: Option<String>,
     /// Which steps to take: Secrets Manager leaves seconds between them, in which the functions answer.
     steps: Option<Vec<String>>,
+    /// `false` is what a rotation schedule asks for that is made or changed: the configuration is tested, and nothing rotates.
+    immediately: Option<bool>,
 }
 
 const ROTATION_STEPS: [&str; 4] = ["createSecret", "setSecret", "testSecret", "finishSecret"];
@@ -277,11 +308,13 @@ async fn rotate(State(console): Shared, body: Bytes) -> Response {
         return refuse(&anyhow::anyhow!("there is no rotation function"));
     };
     let asked = if body.is_empty() { Ok(Rotation::default()) } else { serde_json::from_slice(&body) };
-    let Rotation { token, steps } = match asked {
+    let Rotation { token, steps, immediately } = match asked {
         Ok(asked) => asked,
         Err(error) => return (StatusCode::UNPROCESSABLE_ENTITY, format!("{error}\n")).into_response(),
     };
-    let steps = steps.unwrap_or_else(|| ROTATION_STEPS.map(str::to_owned).into());
+    let only_tested = immediately == Some(false);
+    let all = if only_tested { &["testSecret"][..] } else { &ROTATION_STEPS };
+    let steps = steps.unwrap_or_else(|| all.iter().map(|step| (*step).to_owned()).collect());
     let name = console.template.secrets.iter().find(|secret| secret.logical == "Keyring");
     let name = name.map(|secret| secret.name.clone()).unwrap_or_default();
     let begun = match token {
@@ -308,6 +341,9 @@ async fn rotate(State(console): Shared, body: Bytes) -> Response {
                 return (StatusCode::INTERNAL_SERVER_ERROR, Json(body)).into_response();
             }
         }
+    }
+    if only_tested {
+        console.secrets.end_test(&secret, &token);
     }
     Json(json!({"token": token, "result": done})).into_response()
 }

@@ -73,7 +73,8 @@ pub(crate) async fn answer(
         response.headers_mut().insert("x-amzn-requestid", id);
     }
     let (status, latency) = (response.status().as_u16(), started.elapsed());
-    gateway.lambda.metrics.request(status, latency);
+    let counted_as = refusal.map_or(status, |refusal| gateway.refusals.counted_as(refusal));
+    gateway.lambda.metrics.request(counted_as, latency);
     gateway.access.note(&Answered {
         request_id: &id,
         method: method.as_str(),

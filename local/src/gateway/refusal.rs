@@ -78,6 +78,14 @@ impl Refusals {
         Ok(Self(all.into_iter().map(read).collect::<anyhow::Result<_>>()?))
     }
 
+    /// The status that CloudWatch counts it by. "API Gateway counts modified gateway response status codes as 4XXError errors": a
+    /// fault whose status the template changed would be nobody's.
+    pub(super) fn counted_as(&self, refusal: Refusal) -> u16 {
+        let (_, default) = refusal.response_type();
+        let is_modified = self.0.get(&refusal).is_some_and(|wording| wording.status != default);
+        if is_modified { StatusCode::BAD_REQUEST.as_u16() } else { default.as_u16() }
+    }
+
     pub(crate) fn response(&self, refusal: Refusal, request_id: &str) -> Response<Body> {
         let mut response = Response::new(Body::empty());
         let Some(wording) = self.0.get(&refusal) else { return response };

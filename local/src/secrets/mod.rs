@@ -78,6 +78,19 @@ impl Secrets {
         Ok((arn, token))
     }
 
+    /// Ends a test of the configuration: the version that was reserved for it is pending no more.
+    pub(crate) fn end_test(&self, secret: &str, token: &str) {
+        let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let order = Move {
+            secret: secret.to_owned(),
+            stage: "AWSPENDING".to_owned(),
+            to: None,
+            from: Some(token.to_owned()),
+        };
+        // The function may have taken it away itself.
+        drop(store.move_stage(&order, now()));
+    }
+
     fn call(&self, operation: &str, request: Request) -> Result<Value, Refusal> {
         let mut store = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let id = request.secret_id.ok_or_else(|| invalid("SecretId is missing."))?;

@@ -212,6 +212,8 @@ pub struct Alarm {
     pub alarm_actions: Vec<String>,
     /// Topics that are told of OK.
     pub ok_actions: Vec<String>,
+    /// Topics that are told of `INSUFFICIENT_DATA`: of an alarm whose metric falls silent.
+    pub silence_actions: Vec<String>,
     pub kind: Kind,
 }
 

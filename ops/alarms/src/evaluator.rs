@@ -210,7 +210,8 @@ impl Evaluator {
                 self.waiting.remove(&alarm.name);
                 self.tell(position, State::Ok, at);
             }
-            (State::InsufficientData, _) => {}
+            // Its own actions, of an alarm that tells its silence.
+            (State::InsufficientData, _) => self.tell(position, State::InsufficientData, at),
         }
     }
 
@@ -251,6 +252,12 @@ impl Evaluator {
                 self.told.push(alarm.name.clone());
                 alarm.alarm_actions.clone()
             }
+            State::InsufficientData => {
+                if !alarm.silence_actions.is_empty() {
+                    self.told.push(alarm.name.clone());
+                }
+                alarm.silence_actions.clone()
+            }
             _ if self.told.contains(&alarm.name) => {
                 self.told.retain(|name| *name != alarm.name);
                 alarm.ok_actions.clone()
@@ -265,39 +272,46 @@ impl Evaluator {
     /// The periods that end at `minute` and before, newest first.
     fn points(&self, alarm: &MetricAlarm, minute: u64) -> Vec<Point> {
         let length = alarm.period / 60;
-        (0..alarm.evaluation_periods + BEYOND)
+        let periods: Vec<(u64, u64)> = (0..alarm.evaluation_periods + BEYOND)
             .map_while(|age| {
                 let to = minute.checked_sub(u64::try_from(age).ok()? * length)?;
-                Some(self.point(alarm, to.checked_sub(length)?, to))
+                Some((to.checked_sub(length)?, to))
             })
-            .collect()
-    }
-
-    fn point(&self, alarm: &MetricAlarm, from: u64, to: u64) -> Point {
+            .collect();
         match &alarm.watched {
             Watched::Metric(metric) => {
-                let values = self.data.values(&metric.series, from, to);
-                let ignored = alarm.low_samples == LowSamples::Ignore
-                    && !values.is_empty()
-                    && !metric.statistic.is_significant(&values);
-                if ignored { Point::Insignificant } else { metric.statistic.of(&values).into() }
+                periods.into_iter().map(|(from, to)| self.point(alarm, metric, from, to)).collect()
             }
             Watched::Math { sources, returned } => {
-                let mut values: BTreeMap<&str, f64> = BTreeMap::new();
+                let mut values: BTreeMap<&str, Vec<Option<f64>>> = BTreeMap::new();
                 for (id, source) in sources {
-                    let value = match source {
-                        Source::Metric(Metric { series, statistic }) => {
-                            statistic.of(&self.data.values(series, from, to))
-                        }
-                        Source::Expression(expression) => expression.evaluate(&|id| values.get(id).copied()),
+                    let of_source = match source {
+                        Source::Metric(Metric { series, statistic }) => periods
+                            .iter()
+                            .map(|(from, to)| statistic.of(&self.data.values(series, *from, *to)))
+                            .collect(),
+                        Source::Expression(expression) => (0..periods.len())
+                            .map(|age| {
+                                let value = |id: &str, back: usize| {
+                                    values.get(id)?.get(age + back).copied().flatten()
+                                };
+                                expression.evaluate(periods.len() - age, &value)
+                            })
+                            .collect(),
                     };
-                    if let Some(value) = value {
-                        values.insert(id, value);
-                    }
+                    values.insert(id, of_source);
                 }
-                values.get(returned.as_str()).copied().into()
+                values.remove(returned.as_str()).into_iter().flatten().map(Point::from).collect()
             }
         }
+    }
+
+    fn point(&self, alarm: &MetricAlarm, metric: &Metric, from: u64, to: u64) -> Point {
+        let values = self.data.values(&metric.series, from, to);
+        let ignored = alarm.low_samples == LowSamples::Ignore
+            && !values.is_empty()
+            && !metric.statistic.is_significant(&values);
+        if ignored { Point::Insignificant } else { metric.statistic.of(&values).into() }
     }
 }
 

@@ -1,8 +1,10 @@
-//! Metric math, as far as the template uses it: arithmetic, comparisons, AND, OR, IF, and MAX, MIN, SUM and AVG of arrays.
+//! Metric math, as far as the template uses it: arithmetic, comparisons, AND, OR, IF, MAX, MIN, SUM and AVG of arrays, and
+//! FILL with REPEAT.
 //!
 //! An expression is evaluated for one period at a time. A value that is missing makes the result missing, except in an
-//! array, whose functions take what is there: that is what `SUM([a, b])` is for where `a + b` has gaps. FILL, SEARCH and
-//! RATE are not known, for they have no place in an alarm.
+//! array, whose functions take what is there: that is what `SUM([a, b])` is for where `a + b` has gaps. `FILL(a, REPEAT)` is the
+//! last value that there was, and nothing before the first. FILL with a number, SEARCH and RATE are not known, for they have no
+//! place in an alarm: a value that arrives late would meet its own stand-in.
 
 use std::collections::BTreeSet;
 
@@ -36,6 +38,8 @@ enum Node {
     Binary(Box<Self>, Operator, Box<Self>),
     If(Box<[Self; 3]>),
     Reduced(Reduction, Vec<Self>),
+    /// `FILL(id, REPEAT)`.
+    Repeated(String),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,17 +84,34 @@ impl Expression {
         ids
     }
 
-    /// The value where `value` gives that of each id, or none where there is no data.
-    pub fn evaluate(&self, value: &dyn Fn(&str) -> Option<f64>) -> Option<f64> {
-        self.0.evaluate(value)
+    /// Whether a period without a value that comes after one with a value means something to it.
+    pub fn notices_silence(&self) -> bool {
+        self.0.repeats()
+    }
+
+    /// The value in the newest of `periods`, where `value` gives that of each id so many periods before, or none where there is
+    /// no data.
+    pub fn evaluate(&self, periods: usize, value: &dyn Fn(&str, usize) -> Option<f64>) -> Option<f64> {
+        self.0.evaluate(periods, value)
     }
 }
 
 impl Node {
+    fn repeats(&self) -> bool {
+        match self {
+            Self::Number(_) | Self::Id(_) => false,
+            Self::Repeated(_) => true,
+            Self::Negated(inner) => inner.repeats(),
+            Self::Binary(left, _, right) => left.repeats() || right.repeats(),
+            Self::If(parts) => parts.iter().any(Self::repeats),
+            Self::Reduced(_, parts) => parts.iter().any(Self::repeats),
+        }
+    }
+
     fn collect<'a>(&'a self, ids: &mut BTreeSet<&'a str>) {
         match self {
             Self::Number(_) => {}
-            Self::Id(id) => {
+            Self::Id(id) | Self::Repeated(id) => {
                 ids.insert(id);
             }
             Self::Negated(inner) => inner.collect(ids),
@@ -103,24 +124,25 @@ impl Node {
         }
     }
 
-    fn evaluate(&self, value: &dyn Fn(&str) -> Option<f64>) -> Option<f64> {
+    fn evaluate(&self, periods: usize, value: &dyn Fn(&str, usize) -> Option<f64>) -> Option<f64> {
         match self {
             Self::Number(number) => Some(*number),
-            Self::Id(id) => value(id),
-            Self::Negated(inner) => inner.evaluate(value).map(|inner| -inner),
+            Self::Id(id) => value(id, 0),
+            Self::Repeated(id) => (0..periods).find_map(|back| value(id, back)),
+            Self::Negated(inner) => inner.evaluate(periods, value).map(|inner| -inner),
             Self::Binary(left, operator, right) => {
-                operator.apply(left.evaluate(value)?, right.evaluate(value)?)
+                operator.apply(left.evaluate(periods, value)?, right.evaluate(periods, value)?)
             }
             Self::If(parts) => {
                 let [condition, then, otherwise] = &**parts;
-                if is_true(condition.evaluate(value)?) {
-                    then.evaluate(value)
+                if is_true(condition.evaluate(periods, value)?) {
+                    then.evaluate(periods, value)
                 } else {
-                    otherwise.evaluate(value)
+                    otherwise.evaluate(periods, value)
                 }
             }
             Self::Reduced(reduction, parts) => {
-                let there: Vec<f64> = parts.iter().filter_map(|part| part.evaluate(value)).collect();
+                let there: Vec<f64> = parts.iter().filter_map(|part| part.evaluate(periods, value)).collect();
                 reduction.apply(&there)
             }
         }
@@ -254,6 +276,7 @@ fn atom(input: &mut &str) -> ModalResult<Node> {
         preceded(word("MIN"), cut_err(array)).map(|parts| Node::Reduced(Reduction::Min, parts)),
         preceded(word("SUM"), cut_err(array)).map(|parts| Node::Reduced(Reduction::Sum, parts)),
         preceded(word("AVG"), cut_err(array)).map(|parts| Node::Reduced(Reduction::Average, parts)),
+        preceded(word("FILL"), cut_err(repeated)),
         id,
     ))
     .context(StrContext::Expected(StrContextValue::Description(
@@ -271,9 +294,18 @@ fn number(input: &mut &str) -> ModalResult<Node> {
 
 /// Ids begin with a lower-case letter, so none is mistaken for a function.
 fn id(input: &mut &str) -> ModalResult<Node> {
-    (one_of('a'..='z'), take_while(0.., is_id_character))
-        .take()
-        .map(|id: &str| Node::Id(id.to_owned()))
+    name.map(|id: &str| Node::Id(id.to_owned())).parse_next(input)
+}
+
+fn name<'i>(input: &mut &'i str) -> ModalResult<&'i str> {
+    (one_of('a'..='z'), take_while(0.., is_id_character)).take().parse_next(input)
+}
+
+/// `(a, REPEAT)`
+fn repeated(input: &mut &str) -> ModalResult<Node> {
+    delimited(spaced(literal("(")), (name, spaced(literal(",")), word("REPEAT")), (multispace0, literal(")")))
+        .map(|(id, _, _)| Node::Repeated(id.to_owned()))
+        .context(StrContext::Expected(StrContextValue::Description("an id and REPEAT: (a, REPEAT)")))
         .parse_next(input)
 }
 
@@ -308,7 +340,25 @@ mod tests {
     fn value(expression: &str, values: &[(&str, f64)]) -> Option<f64> {
         Expression::parse(expression)
             .unwrap()
-            .evaluate(&|id| values.iter().find(|(name, _)| *name == id).map(|(_, value)| *value))
+            .evaluate(1, &|id, _| values.iter().find(|(name, _)| *name == id).map(|(_, value)| *value))
+    }
+
+    /// What an expression is in each period, oldest first, of a metric that is there in some.
+    fn values(expression: &str, metric: &[Option<f64>]) -> Vec<Option<f64>> {
+        let expression = Expression::parse(expression).unwrap();
+        (1..=metric.len())
+            .map(|periods| expression.evaluate(periods, &|_, back| metric[periods - 1 - back]))
+            .collect()
+    }
+
+    #[test]
+    fn what_is_repeated_has_no_value_before_the_first() {
+        let there = [None, Some(1.0), None, None, Some(0.5), None];
+        let last = [None, Some(1.0), Some(1.0), Some(1.0), Some(0.5), Some(0.5)];
+        assert_eq!(values("FILL(m, REPEAT)", &there), last);
+        let silence = [None, Some(1.0), Some(0.0), Some(0.0), Some(0.5), Some(0.0)];
+        assert_eq!(values("SUM([0 * FILL(m, REPEAT), m])", &there), silence);
+        assert_eq!(values("FILL(m, REPEAT)", &[None, None]), [None, None]);
     }
 
     #[test]
@@ -355,6 +405,9 @@ mod tests {
     fn what_has_no_place_in_an_alarm_is_refused() {
         for refused in [
             "FILL(m1, 0)",
+            "FILL(m1, LINEAR)",
+            "FILL(m1)",
+            "FILL(m1 + 1, REPEAT)",
             "SEARCH('{AWS/Lambda}', 'Sum')",
             "RATE(m1)",
             "MAX(m1)",

@@ -84,11 +84,12 @@ pub struct Template {
 }
 
 /// Properties that are read here. One that is not would be evaluated wrongly: it is an error.
-const METRIC_PROPERTIES: [&str; 19] = [
+const METRIC_PROPERTIES: [&str; 20] = [
     "AlarmName",
     "AlarmDescription",
     "AlarmActions",
     "OKActions",
+    "InsufficientDataActions",
     "Tags",
     "Namespace",
     "MetricName",
@@ -123,6 +124,9 @@ fn local_parameters() -> Parameters {
         ("Deployment".to_owned(), "sallyport-local".to_owned()),
         ("Stage".to_owned(), "local".to_owned()),
     ]);
+    for topic in ["Critical", "Warning", "Info"] {
+        parameters.insert(topic.to_owned(), topic.to_owned());
+    }
     for table in ["Users", "Sessions", "Throttle", "Outbox", "Audit", "Ops"] {
         parameters.insert(format!("{table}Table"), format!("sallyport-local-{}", table.to_lowercase()));
     }
@@ -223,6 +227,7 @@ fn alarm(
         description,
         alarm_actions: properties.texts("AlarmActions"),
         ok_actions: properties.texts("OKActions"),
+        silence_actions: properties.texts("InsufficientDataActions"),
         short,
         name,
         kind,
@@ -374,7 +379,7 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "tests")]
 
     use super::*;
-    use crate::alarm::State;
+    use crate::alarm::{Missing, State};
 
     fn stack() -> Template {
         Template::of_the_stack(&Parameters::new()).unwrap()
@@ -426,6 +431,7 @@ mod tests {
                 "rotation-failed",
                 "slow-responses",
                 "telemetry-broken",
+                "upkeep-errors",
             ]
         );
         assert_eq!(names(&template, Severity::Info), ["key-age", "suspicious-activity"]);
@@ -442,7 +448,10 @@ mod tests {
                 alarm.meaning()
             );
             assert!(alarm.runbook().unwrap().ends_with(&format!("/{name}.md")), "{name}");
-            assert!(alarm.first_command().unwrap().starts_with("sallyport "), "{name}");
+            let first = alarm.first_command().unwrap();
+            assert!(first.starts_with("sallyport "), "{name}");
+            // Where it is read: whoever listed the alarms has done so already.
+            assert!(!first.starts_with("sallyport alarms list"), "{name}");
         }
     }
 
@@ -494,6 +503,31 @@ mod tests {
         }
     }
 
+    /// A metric that nobody has written yet is a deployment that begins, and one that nobody writes any more is a fault. An alarm
+    /// that took both for breaching would ring from its first minute on.
+    #[test]
+    fn no_alarm_rings_before_anything_was_measured_and_those_of_heartbeats_notice_silence() {
+        for set in ["full", "basic"] {
+            let parameters = Parameters::from([("AlarmSet".to_owned(), set.to_owned())]);
+            let template = Template::of_the_stack(&parameters).unwrap();
+            for alarm in &template.alarms {
+                let Some(metric) = alarm.metric() else { continue };
+                let name = format!("{} ({set})", alarm.short);
+                assert_ne!(metric.missing, Missing::Breaching, "{name}");
+                let heartbeat = ["service-down", "restore-proof-old"].contains(&alarm.short.as_str());
+                let tells_silence = set == "basic" && heartbeat;
+                assert_eq!(!alarm.silence_actions.is_empty(), tells_silence, "{name}");
+                let repeats = match &metric.watched {
+                    Watched::Metric(_) => false,
+                    Watched::Math { sources, .. } => sources.iter().any(|(_, source)| {
+                        matches!(source, Source::Expression(expression) if expression.notices_silence())
+                    }),
+                };
+                assert_eq!(repeats, set == "full" && heartbeat, "{name}");
+            }
+        }
+    }
+
     #[test]
     fn a_threshold_is_the_parameters() {
         let parameters = Parameters::from([("SlowResponseMs".to_owned(), "250".to_owned())]);
@@ -507,11 +541,12 @@ mod tests {
     fn what_is_not_known_is_an_error_and_no_guess() {
         let shipped = Template::text();
         for (from, to) in [
-            ("Statistic: Average", "Statistic: tm90"),
-            ("TreatMissingData: breaching", "TreatMissingData: unclear"),
+            ("Statistic: Maximum", "Statistic: tm90"),
+            ("TreatMissingData: notBreaching", "TreatMissingData: unclear"),
             ("ComparisonOperator: LessThanThreshold", "ComparisonOperator: Near"),
             ("100 * e / n", "100 * e / missing"),
             ("SUM([login,", "FILL([login,"),
+            ("FILL(ready, REPEAT)", "FILL(ready, 0)"),
             ("OR ALARM(\"${HighErrorRate}\")", "OR ALARM(\"nobody\")"),
             ("EvaluationPeriods: 2", "EvaluationPeriods: 1"),
             ("Severity: info", "Severity: shrug"),

@@ -133,7 +133,7 @@ fn wanted(metric: &'static Metric) -> Vec<Wanted> {
             .iter()
             .map(|function| one(Place::Count(metric.name, Some(function)), Some(*function), "Sum", 60))
             .collect(),
-        Kind::Count => vec![one(Place::Count(metric.name, None), None, "Sum", 60)],
+        Kind::Count | Kind::Rare => vec![one(Place::Count(metric.name, None), None, "Sum", 60)],
         Kind::Time => QUANTILES
             .iter()
             .enumerate()

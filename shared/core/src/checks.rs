@@ -35,17 +35,27 @@ impl Component {
     }
 }
 
+/// What a component that answers says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Answer {
+    Ready,
+    /// It can be read, and nobody has filled it yet: so a deployment begins.
+    Empty,
+}
+
 pub trait Probe: Send + Sync {
     /// One small, consistent read of the component.
-    fn probe(&self, component: Component) -> impl Future<Output = StoreResult<()>> + Send;
+    fn probe(&self, component: Component) -> impl Future<Output = StoreResult<Answer>> + Send;
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Finding {
     pub component: Component,
     pub latency: Duration,
-    /// For the log; callers are told up or down.
+    /// For the log; callers are told up, empty or down.
     pub fault: Option<String>,
+    /// It is no fault of the component: it has not been filled yet.
+    pub empty: bool,
 }
 
 /// Probes components side by side. One that has not answered within `limit` is down.
@@ -59,12 +69,13 @@ pub async fn check<P: Probe>(
         let started = clock.now();
         let probe = ports.probe(*component);
         pin_mut!(probe);
-        let fault = match select(probe, clock.sleep(limit)).await {
-            Either::Left((Ok(()), _)) => None,
-            Either::Left((Err(error), _)) => Some(error.to_string()),
-            Either::Right(_) => Some(format!("no answer within {} ms", limit.as_millis())),
+        let (fault, empty) = match select(probe, clock.sleep(limit)).await {
+            Either::Left((Ok(Answer::Ready), _)) => (None, false),
+            Either::Left((Ok(Answer::Empty), _)) => (Some("it has not been filled yet".to_owned()), true),
+            Either::Left((Err(error), _)) => (Some(error.to_string()), false),
+            Either::Right(_) => (Some(format!("no answer within {} ms", limit.as_millis())), false),
         };
-        Finding { component: *component, latency: clock.now().since(started), fault }
+        Finding { component: *component, latency: clock.now().since(started), fault, empty }
     }))
     .await
 }

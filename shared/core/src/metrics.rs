@@ -11,6 +11,9 @@ use crate::{clock::Timestamp, store::StoreResult};
 pub enum Kind {
     /// Summed.
     Count,
+    /// Summed, and no metric of a line where it is 0: a metric is paid for by the hours in which it is written. No alarm reads one, for an
+    /// alarm would clear later than its cause.
+    Rare,
     /// Milliseconds, of which percentiles tell.
     Time,
     /// The last value counts; of several at once the largest.
@@ -42,13 +45,13 @@ metrics! {
     "requests", Count, true, "Requests answered";
     "errors", Count, true, "Requests answered with 5xx";
     "response_time", Time, false, "Time in the function until the answer";
-    "cold_starts", Count, false, "Requests that were the first of a process";
+    "cold_starts", Rare, false, "Requests that were the first of a process";
     "dependency_time", Time, false, "Time of a request in calls of AWS, added up";
     "cache_hits", Count, false, "Reads of keyring and flags served by the copy in the process";
     "cache_misses", Count, false, "Reads of keyring and flags that had to be fetched";
-    "security_events_info", Count, false, "Security events of severity info";
-    "security_events_warning", Count, false, "Security events of severity warning";
-    "security_events_critical", Count, false, "Security events of severity critical";
+    "security_events_info", Rare, false, "Security events of severity info";
+    "security_events_warning", Rare, false, "Security events of severity warning";
+    "security_events_critical", Rare, false, "Security events of severity critical";
     "suspicious_activity", Count, false, "Refresh tokens reused, factors locked out, tokens forged or of another epoch";
     "login_attempts", Count, false, "Sign-ins and reauthentications by password, of valid form";
     "login_successes", Count, false, "Of these, those whose password was right";
@@ -58,29 +61,34 @@ metrics! {
     "limiter_triggers", Count, false, "Sign-ins and codes refused by a lock or by the address's limit";
     "maintenance_refusals", Count, false, "Requests refused because an operator closed the service";
     "reauthentications", Count, false, "Reauthentications of valid form";
-    "reauthentication_failures", Count, false, "Reauthentications refused for a wrong password or code";
+    "reauthentication_failures", Rare, false, "Reauthentications refused for a wrong password or code";
     "mfa_attempts", Count, false, "Codes sent to complete a sign-in, to reauthenticate, or to confirm a factor";
     "mfa_successes", Count, false, "Codes that were right";
     "mfa_failures", Count, false, "Codes that were wrong";
     "mfa_lockouts", Count, false, "Factors locked by a wrong code";
     "refreshes", Count, false, "Refreshes that named a token";
-    "refresh_failures", Count, false, "Refreshes refused for their token";
+    "refresh_failures", Rare, false, "Refreshes refused for their token";
     "refresh_token_reuses", Count, false, "Refresh tokens presented a second time";
     "ready", Floor, false, "Whether the last check of readiness passed: 1 or 0";
     "dependencies_down", Level, false, "Dependencies that a health check found down";
     "invocations", Count, false, "Events handled by functions without HTTP";
-    "invocation_failures", Count, false, "Events whose handling failed";
+    "invocation_failures", Rare, false, "Events whose handling failed";
     "active_sessions", Level, false, "Sessions that could be refreshed";
-    "signing_key_age_days", Level, false, "Days since the signing key was made";
-    "restore_proof_age_hours", Level, false, "Hours since a backup was last proven to restore";
+    "signing_key_age_days", Level, false, "Time since the signing key was made";
+    "restore_proof_age_hours", Level, false, "Time since a backup was last proven to restore";
     "tables_without_recovery", Level, false, "Tables whose point-in-time recovery is off";
     "unheard_alarm_topics", Level, false, "Alarm topics that nobody listens to";
     "incidents_open", Level, false, "Incidents that are not resolved";
-    "incidents_opened", Count, false, "Incidents opened by an alarm";
-    "notifications_sent", Count, false, "Notices of incidents that reached a channel";
-    "notification_failures", Count, false, "Notices of incidents that did not";
-    "session_records", Count, false, "Changes of sessions that the gauge has taken in";
+    "incidents_opened", Rare, false, "Incidents opened by an alarm";
+    "notifications_sent", Rare, false, "Notices of incidents that reached a channel";
+    "notification_failures", Rare, false, "Notices of incidents that did not";
+    "session_records", Rare, false, "Changes of sessions that the gauge has taken in";
     "rotation_failures", Count, false, "Steps of key rotation that failed";
+}
+
+/// Whether 0 of this is no metric.
+pub fn is_rare(name: &str) -> bool {
+    METRICS.iter().any(|metric| metric.name == name && metric.kind == Kind::Rare)
 }
 
 /// Functions that answer requests.

@@ -13,7 +13,7 @@ use std::{
 
 use http::{Method, StatusCode};
 use sallyport_aws::meter::{Events, Usage};
-use sallyport_core::clock::Timestamp;
+use sallyport_core::{clock::Timestamp, metrics::is_rare};
 use serde_json::{Map, Number, Value, json};
 use tracing_subscriber::{
     filter::Targets, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _,
@@ -126,6 +126,11 @@ impl Facts {
         for outcome in outcomes {
             self.count(outcome, 0);
         }
+    }
+
+    /// Takes a figure back: there is nothing to say of it.
+    pub fn forget(&self, name: &'static str) {
+        self.locked().metrics.remove(name);
     }
 
     /// Something that hardly happens by mistake: a forged token, an MFA token from before a password change. Suspicious
@@ -286,8 +291,12 @@ impl WideEvent {
         self.field(name, value);
     }
 
+    /// A rare count of nothing stays a field that queries find, and is no metric of this hour.
     fn by_deployment(&mut self, name: &str, value: impl Into<Value>) {
-        self.by_deployment.push(json!({"Name": name}));
+        let value = value.into();
+        if value.as_u64() != Some(0) || !is_rare(name) {
+            self.by_deployment.push(json!({"Name": name}));
+        }
         self.field(name, value);
     }
 
@@ -385,14 +394,14 @@ mod tests {
             ..answered(&facts, usage)
         }
         .wide_event();
-        insta::assert_snapshot!(event.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["deployment"],["deployment","function"]],"Metrics":[{"Name":"requests"},{"Name":"errors"}],"Namespace":"Sallyport"},{"Dimensions":[["deployment"]],"Metrics":[{"Name":"response_time","Unit":"Milliseconds"},{"Name":"cold_starts"},{"Name":"dependency_time","Unit":"Milliseconds"},{"Name":"cache_hits"},{"Name":"cache_misses"},{"Name":"security_events_info"},{"Name":"security_events_warning"},{"Name":"security_events_critical"},{"Name":"suspicious_activity"},{"Name":"login_attempts"},{"Name":"login_failures"},{"Name":"login_successes"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"cache_hits":2,"cache_misses":1,"code":"invalid_credentials","cold_starts":0,"dependency_time":12.0,"deployment":"shop-prod","errors":0,"function":"login","login_attempts":1,"login_failures":1,"login_successes":0,"request_id":"req-1","requests":1,"response_time":34.567,"route":"/api/v1/auth/login","security_events_critical":1,"security_events_info":0,"security_events_warning":2,"status":401,"suspicious_activity":2}"#);
+        insta::assert_snapshot!(event.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["deployment"],["deployment","function"]],"Metrics":[{"Name":"requests"},{"Name":"errors"}],"Namespace":"Sallyport"},{"Dimensions":[["deployment"]],"Metrics":[{"Name":"response_time","Unit":"Milliseconds"},{"Name":"dependency_time","Unit":"Milliseconds"},{"Name":"cache_hits"},{"Name":"cache_misses"},{"Name":"security_events_warning"},{"Name":"security_events_critical"},{"Name":"suspicious_activity"},{"Name":"login_attempts"},{"Name":"login_failures"},{"Name":"login_successes"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"cache_hits":2,"cache_misses":1,"code":"invalid_credentials","cold_starts":0,"dependency_time":12.0,"deployment":"shop-prod","errors":0,"function":"login","login_attempts":1,"login_failures":1,"login_successes":0,"request_id":"req-1","requests":1,"response_time":34.567,"route":"/api/v1/auth/login","security_events_critical":1,"security_events_info":0,"security_events_warning":2,"status":401,"suspicious_activity":2}"#);
     }
 
     #[test]
     fn a_request_without_an_attempt_says_nothing_of_attempts() {
         let facts = Facts::default();
         let event = Answered { cold_start: true, ..answered(&facts, Usage::default()) }.wide_event();
-        insta::assert_snapshot!(event.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["deployment"],["deployment","function"]],"Metrics":[{"Name":"requests"},{"Name":"errors"}],"Namespace":"Sallyport"},{"Dimensions":[["deployment"]],"Metrics":[{"Name":"response_time","Unit":"Milliseconds"},{"Name":"cold_starts"},{"Name":"dependency_time","Unit":"Milliseconds"},{"Name":"cache_hits"},{"Name":"cache_misses"},{"Name":"security_events_info"},{"Name":"security_events_warning"},{"Name":"security_events_critical"},{"Name":"suspicious_activity"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"cache_hits":0,"cache_misses":0,"cold_starts":1,"dependency_time":0.0,"deployment":"shop-prod","errors":0,"function":"login","request_id":"req-1","requests":1,"response_time":34.567,"route":"/api/v1/auth/login","security_events_critical":0,"security_events_info":0,"security_events_warning":0,"status":200,"suspicious_activity":0}"#);
+        insta::assert_snapshot!(event.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["deployment"],["deployment","function"]],"Metrics":[{"Name":"requests"},{"Name":"errors"}],"Namespace":"Sallyport"},{"Dimensions":[["deployment"]],"Metrics":[{"Name":"response_time","Unit":"Milliseconds"},{"Name":"cold_starts"},{"Name":"dependency_time","Unit":"Milliseconds"},{"Name":"cache_hits"},{"Name":"cache_misses"},{"Name":"suspicious_activity"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"cache_hits":0,"cache_misses":0,"cold_starts":1,"dependency_time":0.0,"deployment":"shop-prod","errors":0,"function":"login","request_id":"req-1","requests":1,"response_time":34.567,"route":"/api/v1/auth/login","security_events_critical":0,"security_events_info":0,"security_events_warning":0,"status":200,"suspicious_activity":0}"#);
     }
 
     #[test]
@@ -401,9 +410,9 @@ mod tests {
         facts.count("active_sessions", 42);
         facts.measure("signing_key_age_days", 12.5);
         let event = invocation_event("shop-prod", "maintenance", false, &Usage::default(), &facts, AT);
-        insta::assert_snapshot!(event.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["deployment"]],"Metrics":[{"Name":"invocations"},{"Name":"invocation_failures"},{"Name":"active_sessions"},{"Name":"signing_key_age_days"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"active_sessions":42,"deployment":"shop-prod","function":"maintenance","invocation_failures":0,"invocations":1,"signing_key_age_days":12.5}"#);
+        insta::assert_snapshot!(event.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["deployment"]],"Metrics":[{"Name":"invocations"},{"Name":"active_sessions"},{"Name":"signing_key_age_days"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"active_sessions":42,"deployment":"shop-prod","function":"maintenance","invocation_failures":0,"invocations":1,"signing_key_age_days":12.5}"#);
         let usage = Usage { events: Events { warning: 1, ..Events::default() }, ..Usage::default() };
         let failed = invocation_event("shop-prod", "responder", true, &usage, &Facts::default(), AT);
-        insta::assert_snapshot!(failed.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["deployment"]],"Metrics":[{"Name":"invocations"},{"Name":"invocation_failures"},{"Name":"security_events_info"},{"Name":"security_events_warning"},{"Name":"security_events_critical"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"deployment":"shop-prod","function":"responder","invocation_failures":1,"invocations":1,"security_events_critical":0,"security_events_info":0,"security_events_warning":1}"#);
+        insta::assert_snapshot!(failed.to_string(), @r#"{"_aws":{"CloudWatchMetrics":[{"Dimensions":[["deployment"]],"Metrics":[{"Name":"invocations"},{"Name":"invocation_failures"},{"Name":"security_events_warning"}],"Namespace":"Sallyport"}],"Timestamp":1800000000000},"deployment":"shop-prod","function":"responder","invocation_failures":1,"invocations":1,"security_events_critical":0,"security_events_info":0,"security_events_warning":1}"#);
     }
 }

@@ -118,7 +118,9 @@ impl Local {
 }
 
 /// All callers have one address.
-const UNLIMITED: [(&str, &str); 1] = [("SALLYPORT_ADDRESS_LIMIT", "1000000")];
+const UNLIMITED: [(&str, &str); 2] =
+    // And nothing in the background.
+    [("SALLYPORT_ADDRESS_LIMIT", "1000000"), ("SALLYPORT_NO_SCHEDULES", "true")];
 
 const PATIENCE: Duration = Duration::from_secs(30);
 

@@ -93,6 +93,7 @@ pub(crate) fn fault(page: &str) -> Option<Fault> {
         | "recovery-off"
         | "restore-proof-old"
         | "telemetry-broken"
+        | "upkeep-errors"
         | "alarm-topic-unheard"
         | "key-age"
         | "application"

@@ -12,7 +12,7 @@ async fn a_backend_on_this_machine_has_the_alarms_of_the_template_evaluated_on_w
 -> anyhow::Result<()> {
     let world = World::with_ada().await?;
     let listed = world.shell.run("alarms list --json")?.json(0)?;
-    assert_eq!(listed["alarms"].as_array().map(Vec::len), Some(28));
+    assert_eq!(listed["alarms"].as_array().map(Vec::len), Some(29));
     let down = named(&listed, "service-down");
     assert_eq!((&down["severity"], &down["first"]), (&"critical".into(), &"sallyport doctor".into()));
     assert!(down["runbook"].as_str().unwrap().ends_with("/service-down.md"), "{down}");

@@ -75,7 +75,7 @@ async fn a_migration_is_applied_and_reverted_once_whatever_fails_once() -> anyho
             times += 1;
             for (line, operation, state, event) in [
                 ("migrate up --json", up, "applied", "migration.applied"),
-                ("migrate down --json", down, "pending", "migration.reverted"),
+                ("migrate down --json", down, "not needed", "migration.reverted"),
             ] {
                 scene.fault("faults", &json!({"kind": kind, "operation": operation, "table": "ops"})).await?;
                 let run = scene.shell.run(line)?;
@@ -93,10 +93,10 @@ async fn a_migration_is_applied_and_reverted_once_whatever_fails_once() -> anyho
 #[tokio::test(flavor = "multi_thread")]
 async fn a_migration_that_fails_for_good_says_so_and_leaves_no_event() -> anyhow::Result<()> {
     for (line, operation, event, before, begun, done) in [
-        ("migrate up", "PutItem", "migration.applied", "pending", "applying", "applying"),
+        ("migrate up", "PutItem", "migration.applied", "not needed", "applying", "applying"),
         ("migrate up", "TransactWriteItems", "migration.applied", "applying", "applying", "applied"),
         ("migrate down", "UpdateItem", "migration.reverted", "applied", "reverting", "reverting"),
-        ("migrate down", "TransactWriteItems", "migration.reverted", "reverting", "reverting", "pending"),
+        ("migrate down", "TransactWriteItems", "migration.reverted", "reverting", "reverting", "not needed"),
     ] {
         for kind in KINDS {
             let scene = Scene::start(Vec::new()).await?;

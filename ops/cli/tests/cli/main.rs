@@ -15,6 +15,7 @@ mod events;
 mod explanations;
 mod failures;
 mod faults;
+mod fresh;
 mod gamedays;
 mod incidents;
 mod keys;

@@ -11,12 +11,12 @@ async fn migrations_go_up_and_down_and_twice_is_as_good_as_once() -> anyhow::Res
     let empty = Empty::start().await?;
     let shell = &empty.shell;
     let state = || anyhow::Ok(shell.run("migrate status --json")?.json(0)?["migrations"][0]["state"].clone());
-    assert_eq!(state()?, "pending");
+    assert_eq!(state()?, "not needed");
     assert_eq!(
         shell.run("migrate up --dry-run")?.stdout,
         "would apply 0001 (baseline: items of format 1)\nnothing was changed\n"
     );
-    assert_eq!(state()?, "pending");
+    assert_eq!(state()?, "not needed");
     assert_eq!(
         shell.run("migrate up")?.stdout,
         "applied 0001 (baseline: items of format 1), 0 items written\n"
@@ -33,12 +33,37 @@ async fn migrations_go_up_and_down_and_twice_is_as_good_as_once() -> anyhow::Res
         shell.run("migrate down")?.stdout,
         "reverted 0001 (baseline: items of format 1), 0 items written\n"
     );
-    assert_eq!(state()?, "pending");
+    assert_eq!(state()?, "not needed");
     assert_eq!(
         shell.run("migrate down")?.stdout,
         "nothing is applied that could be reverted; nothing was changed\n"
     );
     assert_eq!(shell.run("migrate up --to 0999 --json")?.error(3)?.0, "migration_not_found");
+    Ok(())
+}
+
+/// A new deployment begins at the newest format: nobody has to migrate it. One with an item of an older format is none.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_deployment_needs_no_migration_and_one_with_older_items_does() -> anyhow::Result<()> {
+    let filled = Empty::filled().await?;
+    let status = || filled.shell.run("migrate status --json")?.json(0);
+    let told = status()?;
+    assert_eq!((&told["up_to_date"], &told["migrations"][0]["state"]), (&json!(true), &json!("not needed")));
+    let lookup = |name: &str| filled.shell.environment.get(name).cloned();
+    let clients = Clients::connect(&Endpoints::from_lookup(&lookup), "test", &lookup)?;
+    clients
+        .dynamodb
+        .put_item()
+        .table_name("sallyport-local-audit")
+        .item("pk", AttributeValue::S("DEPLOYMENT".to_owned()))
+        .item("sk", AttributeValue::S("0".to_owned()))
+        .item("v", AttributeValue::N("0".to_owned()))
+        .send()
+        .await?;
+    let told = status()?;
+    assert_eq!((&told["up_to_date"], &told["migrations"][0]["state"]), (&json!(false), &json!("pending")));
+    filled.shell.run("migrate up --json")?.json(0)?;
+    assert_eq!(status()?["migrations"][0]["state"], "applied");
     Ok(())
 }
 
@@ -63,7 +88,7 @@ async fn operators_who_migrate_at_once_apply_once_and_revert_once() -> anyhow::R
         assert_eq!(did, 1, "{runs:?}");
         assert!(runs.iter().all(|run| run.code == 0 || run.code == 4), "{runs:?}");
     }
-    assert_eq!(empty.shell.run("migrate status --json")?.json(0)?["migrations"][0]["state"], "pending");
+    assert_eq!(empty.shell.run("migrate status --json")?.json(0)?["migrations"][0]["state"], "not needed");
     Ok(())
 }
 

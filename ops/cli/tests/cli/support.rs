@@ -140,7 +140,17 @@ impl World {
 
     /// As it is when nobody has set it up.
     pub(crate) async fn empty() -> anyhow::Result<Self> {
-        let running = Watched::start(Options { quiet: true, ..Options::default() }).await?;
+        Self::with(Options::default()).await
+    }
+
+    /// As `cargo run -p local` starts it: with the schedules of the template.
+    pub(crate) async fn scheduled() -> anyhow::Result<Self> {
+        let providers = [("metrics_token".to_owned(), "local-metrics-token".to_owned())].into();
+        Self::with(Options { schedules: true, providers, ..Options::default() }).await
+    }
+
+    async fn with(options: Options) -> anyhow::Result<Self> {
+        let running = Watched::start(Options { quiet: true, ..options }).await?;
         let shell = Shell::new(running.environment().clone())?;
         Ok(Self { shell, url: running.url().to_owned(), http: reqwest::Client::new(), _running: running })
     }
@@ -152,6 +162,16 @@ impl World {
 
     pub(crate) fn url(&self) -> &str {
         &self.url
+    }
+
+    /// How many wide events of a route the backend has written.
+    pub(crate) async fn lines_with(&self, route: &str) -> anyhow::Result<usize> {
+        let answer = self.http.get(format!("{}/_local/logs", self.url)).send().await?;
+        let body: Value = answer.json().await?;
+        let lines = body["lines"].as_array().context("no lines")?;
+        let is_of_route =
+            |entry: &&Value| entry["line"]["route"] == route && entry["line"].get("_aws").is_some();
+        Ok(lines.iter().filter(is_of_route).count())
     }
 
     /// With Ada, who has a password.

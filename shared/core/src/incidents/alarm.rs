@@ -59,7 +59,7 @@ pub(super) const MET_BY_USERS: [&str; 3] = [AVAILABILITY, ATTACK, PERFORMANCE];
 
 /// The alarms of infra/alarms.yaml. Severity 1 is an outage or a security incident, 2 an error that many meet, 3 what
 /// some meet or what would hide the next incident, 4 what nobody meets yet. An alarm without a cause is its own.
-const KNOWN: [(&str, Option<&str>, Severity); 28] = [
+const KNOWN: [(&str, Option<&str>, Severity); 29] = [
     ("service-down", Some(AVAILABILITY), Sev1),
     ("high-error-rate", Some(AVAILABILITY), Sev2),
     ("api-server-errors", Some(AVAILABILITY), Sev2),
@@ -81,6 +81,7 @@ const KNOWN: [(&str, Option<&str>, Severity); 28] = [
     ("database-system-errors", Some(PERFORMANCE), Sev3),
     ("degraded-performance", Some(PERFORMANCE), Sev3),
     ("concurrency-high", None, Sev3),
+    ("upkeep-errors", None, Sev3),
     ("refresh-token-reuse", None, Sev3),
     ("rotation-failed", None, Sev3),
     ("recovery-off", None, Sev3),

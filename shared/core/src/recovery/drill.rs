@@ -332,6 +332,20 @@ pub async fn drive<P: DrillPorts>(
     Ok(standing)
 }
 
+/// What becomes of a drill while the keyring is empty. Proof is asked for all the same: its age counts from the first call on, so
+/// that it is noticed when none ever comes.
+///
+/// # Errors
+/// Storage.
+pub async fn wait_for_keyring<P: Runs>(ports: &P, now: Timestamp) -> StoreResult<()> {
+    if ports.run().await?.is_none() {
+        let mut run = Run { revision: 0, lease: 0, asked_at: now.millis(), stage: Stage::Idle };
+        // Of two calls at once one has kept it, and that one counts.
+        keep(ports, &mut run, None).await?;
+    }
+    Ok(())
+}
+
 /// Gives a drill up: its tables are deleted, and it has failed. Where that does not succeed, the next drill begins with it.
 ///
 /// # Errors

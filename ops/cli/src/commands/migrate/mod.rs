@@ -21,6 +21,9 @@ use crate::{
 /// AWS.
 pub(super) async fn pending(deployment: &Deployment) -> Result<Vec<&'static str>, Failure> {
     let records = record::all(deployment).await?;
+    if record::begins_at_newest(deployment, &records).await? {
+        return Ok(Vec::new());
+    }
     let applied =
         |id: &str| records.iter().any(|record| record.id == id && record.state == record::State::Applied);
     Ok(registry::ALL.iter().map(|migration| migration.id).filter(|id| !applied(id)).collect())

@@ -104,6 +104,45 @@ pub(super) async fn all(deployment: &Deployment) -> Result<Vec<Record>, Failure>
     Ok(records)
 }
 
+/// Pages of a table that are read to find an item of an older format, before it is taken for granted that there is one.
+const LOOKED_AT: usize = 8;
+
+/// Whether the deployment was made by this release or by one that writes the same format: then there is nothing to migrate, and
+/// nothing has to be recorded. Of one that has no record no item may be older; where there is too much to look at, that is not
+/// known, and `migrate up` settles it.
+///
+/// # Errors
+/// AWS.
+pub(super) async fn begins_at_newest(deployment: &Deployment, records: &[Record]) -> Result<bool, Failure> {
+    if !records.is_empty() {
+        return Ok(false);
+    }
+    let tables = &deployment.tables;
+    for table in
+        [&tables.users, &tables.sessions, &tables.throttle, &tables.outbox, &tables.audit, &tables.ops]
+    {
+        let mut pages = deployment
+            .connection
+            .dynamodb
+            .scan()
+            .table_name(table)
+            .filter_expression("v < :newest")
+            .expression_attribute_values(":newest", number(ITEM_FORMAT))
+            .projection_expression("v")
+            .into_paginator()
+            .send();
+        let mut looked_at = 0;
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| aws_fault::from_sdk("look for older formats", &error))?;
+            looked_at += 1;
+            if !page.items().is_empty() || (looked_at >= LOOKED_AT && page.last_evaluated_key().is_some()) {
+                return Ok(false);
+            }
+        }
+    }
+    Ok(true)
+}
+
 /// Claims a migration that is not applied.
 ///
 /// # Errors

@@ -15,6 +15,9 @@ use crate::{
     output::{Answer, Table, moment},
 };
 
+/// A deployment that begins with the format has nothing of an older one.
+const NOT_NEEDED: &str = "not needed";
+
 #[derive(Debug, Serialize)]
 struct Status {
     /// Whether everything that this release knows is applied.
@@ -26,7 +29,8 @@ struct Status {
 struct Entry {
     id: String,
     name: &'static str,
-    /// `pending`, `applying`, `applied`, `reverting`, `unknown` (of another release).
+    /// `pending`, `applying`, `applied`, `reverting`, `not needed` (a deployment that begins with it), `unknown` (of another
+    /// release).
     state: &'static str,
     /// Epoch seconds.
     applied_at: Option<u64>,
@@ -34,7 +38,8 @@ struct Entry {
 }
 
 impl Status {
-    fn of(records: &[Record]) -> Self {
+    fn of(records: &[Record], begins_at_newest: bool) -> Self {
+        let unrecorded = if begins_at_newest { NOT_NEEDED } else { "pending" };
         let mut migrations: Vec<_> = registry::ALL
             .iter()
             .map(|migration| {
@@ -42,13 +47,14 @@ impl Status {
                 Entry {
                     id: migration.id.to_owned(),
                     name: migration.name,
-                    state: record.map_or("pending", |record| record.state.as_str()),
+                    state: record.map_or(unrecorded, |record| record.state.as_str()),
                     applied_at: record.map(|record| record.at.seconds()),
                     by: record.map(|record| record.by.clone()),
                 }
             })
             .collect();
-        let up_to_date = migrations.iter().all(|entry| entry.state == record::State::Applied.as_str());
+        let settled = [record::State::Applied.as_str(), NOT_NEEDED];
+        let up_to_date = migrations.iter().all(|entry| settled.contains(&entry.state));
         let others = records.iter().filter(|record| registry::find(&record.id).is_none());
         migrations.extend(others.map(|record| Entry {
             id: record.id.clone(),
@@ -84,7 +90,9 @@ impl fmt::Display for Status {
 /// # Errors
 /// AWS.
 pub(super) async fn run(deployment: &Deployment) -> Result<Answer, Failure> {
-    Answer::of(&Status::of(&record::all(deployment).await?))
+    let records = record::all(deployment).await?;
+    let begins_at_newest = record::begins_at_newest(deployment, &records).await?;
+    Answer::of(&Status::of(&records, begins_at_newest))
 }
 
 #[cfg(test)]
@@ -93,11 +101,15 @@ mod tests {
 
     #[test]
     fn what_is_pending_and_what_is_of_another_release_is_shown() {
-        insta::assert_snapshot!(Status::of(&[]), @r"
+        insta::assert_snapshot!(Status::of(&[], false), @r"
         ID    NAME                         STATE    SINCE  BY
         0001  baseline: items of format 1  pending  -      -
 
         Not everything is applied: run `sallyport migrate up`.
+        ");
+        insta::assert_snapshot!(Status::of(&[], true), @r"
+        ID    NAME                         STATE       SINCE  BY
+        0001  baseline: items of format 1  not needed  -      -
         ");
         let record = |id: &str| Record {
             id: id.to_owned(),
@@ -105,7 +117,7 @@ mod tests {
             at: Timestamp::from_seconds(1_785_506_531),
             by: "ada@desk".to_owned(),
         };
-        insta::assert_snapshot!(Status::of(&[record("0001"), record("9999")]), @r"
+        insta::assert_snapshot!(Status::of(&[record("0001"), record("9999")], false), @r"
         ID    NAME                         STATE    SINCE                 BY
         0001  baseline: items of format 1  applied  2026-07-31 14:02:11Z  ada@desk
         9999  of another release           unknown  2026-07-31 14:02:11Z  ada@desk
