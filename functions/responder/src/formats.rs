@@ -207,6 +207,7 @@ mod tests {
             Acknowledgement, AlarmRecord, AlarmState, Cause, Incident, IncidentId, Notice, Resolution,
         },
     };
+    use sallyport_http::Config;
 
     use super::*;
 
@@ -287,9 +288,22 @@ mod tests {
         }
     }
 
+    fn config() -> Config {
+        let mut config = Config::from_lookup(&|name| {
+            let needed = name.ends_with("_TABLE")
+                || name.ends_with("_SECRET")
+                || ["SALLYPORT_STAGE", "SALLYPORT_DEPLOYMENT"].contains(&name);
+            needed.then(|| "x".to_owned())
+        })
+        .unwrap();
+        config.runbook_url = URL.to_owned();
+        config
+    }
+
     /// Runs `check` over every kind of notice with every hostile text in every field, and texts of every length around the
     /// limits.
     fn each(check: impl Fn(&Told<'_>)) {
+        let mut config = config();
         let long: Vec<_> = [149, 150, 1023, 1499, 2899, 2900, 9000]
             .into_iter()
             .flat_map(|length| [String::from_utf8(vec![b'<'; length]).unwrap(), "🦀&".repeat(length / 2)])
@@ -304,7 +318,9 @@ mod tests {
                         if open {
                             incident.resolved = None;
                         }
-                        check(&Told::new(&notice, &incident, &stage, URL));
+                        config.deployment.clone_from(&stage);
+                        config.stage = stage;
+                        check(&Told::new(&notice, &incident, &config));
                     }
                 }
             }
