@@ -222,7 +222,6 @@ impl Scenario {
             // Whoever meets another renewal of the hash leaves it to that.
             LogInWithWeakHash => table == "users" && kind == "conflict",
             LogInLocked => table == "users" || item == Some("address"),
-            VerifyWrongCode => table == "sessions",
             // A diagnosis says what it could not learn.
             AlarmOpens => item == Some("FLAGS") && kind == "drop_before",
             _ => false,
