@@ -320,7 +320,7 @@ async fn the_topic_is_told_in_words() -> Result<()> {
     assert_eq!(calls.len(), 2);
     let body = &calls[0].body;
     assert!(body.contains("Action=Publish") && body.contains("incidents"), "{body}");
-    let subject = "Subject=%5BSEV1%20local%5D%20availability%3A%20opened";
+    let subject = "Subject=%5BSEV1%20sallyport-local%5D%20availability%3A%20opened";
     assert!(body.contains(subject), "{body}");
     assert!(body.contains(&format!("sallyport%20incident%20ack%20{id}")), "{body}");
     assert!(kept(&backend, "INCIDENT_NOTICE").await?.is_empty());

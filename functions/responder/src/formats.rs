@@ -180,7 +180,7 @@ fn pagerduty(told: &Told<'_>, routing_key: &Secret<String>) -> Option<Value> {
         "client": "Sallyport",
         "payload": {
             "summary": cut(&told.title(), 1024),
-            "source": told.deployment,
+            "source": one_line(told.deployment),
             "severity": severity,
             "timestamp": moment(notice.at),
             "component": one_line(incident.cause.as_str()),
