@@ -69,7 +69,8 @@ pub(crate) async fn is_taken(backend: &Backend, client: &ServiceClient, token: &
         let refused = answer.outcome() == outcome(401, "invalid_token");
         taken.push(!refused);
     }
-    let introspected = actor.introspect(client, token).await?.expect(200)?;
+    // Before a token in a header there may be several spaces (RFC 6750 2.1); a form has the token alone.
+    let introspected = actor.introspect(client, token.trim_start_matches(' ')).await?.expect(200)?;
     taken.push(introspected.json() != json!({"active": false}));
     ensure!(
         taken.iter().all(|each| *each) || !taken.contains(&true),

@@ -43,9 +43,9 @@ const TABLE: &[(&str, &str, [char; 16])] = &[
     ("sign in from a new device", "login",                ['.',  'W',  'M',  'D',  'D',  'D',  '.',  'B',  'L',  '.',  '.',  '.',  '.',  '.',  '.',  'R']),
     ("sign in from a known device", "login",              ['.',  '.',  'M',  'D',  'D',  'D',  '.',  'B',  'L',  '.',  '.',  '.',  '.',  '.',  '.',  '.']),
     ("give the password before a code", "login",          ['.',  'W',  'M',  'D',  'D',  'D',  '.',  'B',  'L',  '.',  '.',  '.',  '.',  '.',  '.',  'R']),
-    ("ask for a code", "challengeMfa",                    ['.',  '.',  'M',  'D',  'D',  'D',  '.',  'B',  '.',  'X',  '.',  '.',  '.',  '.',  '.',  '.']),
-    ("complete with a code", "verifyMfa",                 ['.',  '.',  'M',  'D',  'D',  'D',  '.',  'B',  'L',  'X',  '.',  '.',  '.',  '.',  'y',  'R']),
-    ("complete with a recovery code", "verifyMfa",        ['.',  '.',  'M',  'D',  'D',  'D',  '.',  'B',  'L',  'X',  '.',  '.',  '.',  '.',  'y',  'R']),
+    ("ask for a code", "challengeMfa",                    ['.',  '.',  'M',  'D',  'D',  'D',  '.',  'B',  '.',  'X',  '.',  '.',  '.',  '.',  'X',  '.']),
+    ("complete with a code", "verifyMfa",                 ['.',  '.',  'M',  'D',  'D',  'D',  '.',  'B',  'L',  'X',  '.',  '.',  '.',  '.',  'x',  'R']),
+    ("complete with a recovery code", "verifyMfa",        ['.',  '.',  'M',  'D',  'D',  'D',  '.',  'B',  'L',  'X',  '.',  '.',  '.',  '.',  'x',  'R']),
     ("prove oneself by password", "reauthenticate",       ['.',  '.',  'M',  'D',  'D',  'D',  '.',  'B',  'L',  'T',  '.',  '.',  '.',  '.',  't',  'R']),
     ("prove oneself by a code", "reauthenticate",         ['.',  '.',  'M',  'D',  'D',  'D',  '.',  'B',  'L',  'T',  '.',  '.',  '.',  '.',  't',  'R']),
     ("prove oneself by a recovery code", "reauthenticate",['.',  '.',  'M',  'D',  'D',  'D',  '.',  'B',  'L',  'T',  '.',  '.',  '.',  '.',  't',  'R']),
@@ -55,11 +55,11 @@ const TABLE: &[(&str, &str, [char; 16])] = &[
     ("remove a factor", "deleteFactor",                   ['.',  '.',  'M',  'D',  'D',  'D',  '.',  'B',  '.',  'T',  '.',  '.',  '.',  '.',  'T',  '.']),
     ("renew recovery codes", "regenerateRecoveryCodes",   ['.',  '.',  'M',  'D',  'D',  'D',  '.',  'B',  '.',  'T',  '.',  '.',  '.',  '.',  'T',  '.']),
     ("refresh", "refresh",                                ['.',  '.',  'M',  '.',  'D',  '.',  '.',  'B',  '.',  '.',  'F',  '.',  '.',  '.',  'F',  '.']),
-    ("sign out", "logout",                                ['.',  '.',  'M',  '.',  'D',  '.',  '.',  'B',  '.',  'T',  '.',  '.',  '.',  '.',  '.',  '.']),
-    ("sign out by the refresh token", "logout",           ['.',  '.',  'M',  '.',  'D',  '.',  '.',  'B',  '.',  '.',  'F',  '.',  '.',  '.',  '.',  '.']),
+    ("sign out", "logout",                                ['.',  '.',  'M',  '.',  'D',  '.',  '.',  'B',  '.',  'T',  '.',  '.',  '.',  '.',  'E',  '.']),
+    ("sign out by the refresh token", "logout",           ['.',  '.',  'M',  '.',  'D',  '.',  '.',  'B',  '.',  '.',  'F',  '.',  '.',  '.',  'E',  '.']),
     ("introspect a refresh token", "introspectToken",     ['.',  '.',  'M',  '.',  'D',  '.',  '.',  'B',  '.',  '.',  'I',  '.',  '.',  '.',  'I',  '.']),
     ("introspect an access token", "introspectToken",     ['.',  '.',  'M',  '.',  'D',  '.',  '.',  'B',  '.',  'I',  '.',  '.',  '.',  '.',  'I',  '.']),
-    ("revoke", "revokeToken",                             ['.',  '.',  'M',  '.',  'D',  '.',  '.',  'B',  '.',  '.',  'N',  '.',  '.',  '.',  '.',  '.']),
+    ("revoke", "revokeToken",                             ['.',  '.',  'M',  '.',  'D',  '.',  '.',  'B',  '.',  '.',  'N',  '.',  '.',  '.',  'N',  '.']),
     ("read the keys", "getJwks",                          ['.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.']),
     ("read the metadata", "getMetadata",                  ['.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.']),
     ("read the discovery document", "getDiscovery",       ['.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.',  '.']),
@@ -87,6 +87,8 @@ fn outcome_of(letter: char, deed: &str) -> Cell {
         // Done, as on any other day.
         '.' => Cell { answer: done(deed), hashes: 1, writes: None },
         'N' => refused(200, "", &[]),
+        // It is over already: nothing is written.
+        'E' => refused(204, "", &[]),
         // The token is told to be inactive.
         'I' => refused(200, "inactive", &[]),
         'M' => refused(503, "maintenance", &[]),
@@ -102,7 +104,6 @@ fn outcome_of(letter: char, deed: &str) -> Cell {
         'F' => refused(401, "invalid_refresh_token", &[]),
         'X' => refused(401, "invalid_mfa_token", &[]),
         'x' => refused(401, "invalid_mfa_token", &["address"]),
-        'y' => Cell { answer: (401, "invalid_mfa_token"), hashes: 0, writes: None },
         other => panic!("no such cell: {other}"),
     }
 }

@@ -8,22 +8,6 @@ async fn rotate(backend: &Backend) -> Result<Value> {
     Ok(backend.console("POST", "rotate", None).await?.expect(200)?.json())
 }
 
-/// Another process, with its own copies of the keyring, over the same data.
-async fn second(backend: &Backend, directory: &std::path::Path) -> Result<Backend> {
-    let options = options(directory);
-    let other = Backend::start_as(options).await?;
-    other.advance(backend.now() - other.now()).await?;
-    Ok(other)
-}
-
-fn options(directory: &std::path::Path) -> local::Options {
-    local::Options {
-        data: Some(directory.to_owned()),
-        environment: [("SALLYPORT_ISSUER".to_owned(), "https://auth.example.com".to_owned())].into(),
-        ..local::Options::default()
-    }
-}
-
 async fn kids(backend: &Backend) -> Result<Vec<String>> {
     let jwks = backend.actor().get("/.well-known/jwks.json").await?.expect(200)?.json();
     let keys = jwks["keys"].as_array().cloned().unwrap_or_default();
@@ -76,37 +60,6 @@ async fn a_whole_rotation_signs_nobody_out() -> Result<()> {
     let events = backend.items("Audit").await?;
     let rotations = events.iter().filter(|event| event["kind"] == "keyring.rotated").count();
     assert_eq!(rotations, 9);
-    Ok(())
-}
-
-#[tokio::test]
-async fn two_processes_with_copies_of_different_age_accept_each_others_tokens_all_along() -> Result<()> {
-    let directory = tempfile::tempdir()?;
-    let one = Backend::start_as(options(directory.path())).await?;
-    let account = one.account().await?;
-    let mut session = one.actor().log_in(&account).await?;
-    for phase in ["publish", "promote", "retire", "publish", "promote"] {
-        // The other process reads the keyring right before the step, the first right after it.
-        let two = second(&one, directory.path()).await?;
-        one.advance(301).await?;
-        two.advance(301).await?;
-        two.actor().get("/.well-known/jwks.json").await?.expect(200)?;
-        let rotated = rotate(&one).await?;
-        assert_eq!(rotated["result"]["phase"], phase, "{rotated}");
-        for _ in 0..3 {
-            session.refresh().await?;
-            // Signed by one, verified by the other, and the other way round.
-            accept(&two, &session.access_token).await?;
-            let there = two.actor().try_refresh(&session.refresh_token).await?.expect(200)?.json();
-            let token = there["access_token"].as_str().context("no token")?;
-            accept(&one, token).await?;
-            session.refresh_token = there["refresh_token"].as_str().context("no refresh token")?.to_owned();
-            one.advance(100).await?;
-            two.advance(100).await?;
-        }
-        two.stop().await;
-        one.advance(DAY).await?;
-    }
     Ok(())
 }
 

@@ -90,7 +90,7 @@ const TABLE: &[(Scenario, usize, usize, f64, f64)] = &[
     (TickGivesUp, 6, 6, 4.0, 7.0),
     (RotationStep, 1, 1, 0.0, 1.0),
     (SessionsCounted, 2, 2, 1.0, 4.0),
-    (SessionsReported, 3, 3, 1.5, 1.0),
+    (SessionsReported, 4, 4, 2.0, 1.0),
     (BackupsVerified, 1, 1, 0.0, 1.0),
     (IncidentsForgotten, 11, 11, 4.0, 14.0),
     (Introspect, 2, 2, 2.0, 0.0),

@@ -115,7 +115,9 @@ fn no_string_is_a_code() {
     let seed = Seed::from_bytes(b"12345678901234567890".to_vec());
     for text in dressed("12345", "6") {
         assert_eq!(matching_step(&seed, &text, NOW, None), None, "{text:?}");
-        assert!(RecoveryCode::parse(&text).is_none(), "{text:?}");
+        // Case, spaces and hyphens are how people type: what is left must have the length of a code.
+        let letters = text.chars().filter(char::is_ascii_alphanumeric).count();
+        assert!(RecoveryCode::parse(&text).is_none() || letters == 24, "{text:?}");
     }
 }
 

@@ -268,7 +268,7 @@ async fn an_owner_who_lost_every_factor_signs_in_by_password_after_a_reset() -> 
     assert_eq!(world.refresh(&held["tokens"]).await?, 401);
     let body = json!({"mfa_token": held["mfa_token"], "factor_id": "recovery", "code": held["codes"][0]});
     let (status, refused) = world.post("/api/v1/auth/mfa/verify", None, &body).await?;
-    assert_eq!((status, &refused["code"]), (404, &json!("factor_not_found")), "{refused}");
+    assert_eq!((status, &refused["code"]), (401, &json!("invalid_mfa_token")), "{refused}");
     let (status, tokens) = world.sign_in(PASSWORD).await?;
     ensure!(status == 200 && tokens["refresh_token"].is_string(), "{tokens}");
 

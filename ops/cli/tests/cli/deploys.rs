@@ -13,6 +13,10 @@ fn outcome<'a>(report: &'a Value, name: &str) -> &'a Value {
 async fn preflight_lets_a_mode_and_a_migration_stand_out() -> anyhow::Result<()> {
     let world = World::start().await?;
     let report = world.shell.run("deploy preflight --json")?.json(0)?;
+    assert_eq!(outcome(&report, "migrations"), "ok", "a new deployment begins at the newest format");
+    world.shell.run("migrate up --json")?.json(0)?;
+    world.shell.run("migrate down --json")?.json(0)?;
+    let report = world.shell.run("deploy preflight --json")?.json(0)?;
     assert_eq!(outcome(&report, "migrations"), "warning");
     world.shell.run("migrate up --json")?.json(0)?;
     world.shell.run("mode set maintenance --for 1h --reason window --json")?.json(0)?;

@@ -116,7 +116,7 @@ fn without_a_deployment_there_are_no_variables_to_print() -> anyhow::Result<()> 
     let shell = Shell::new(Default::default())?;
     let (code, message) = shell.run("runbook env --json")?.error(2)?;
     assert_eq!(code, "no_deployment");
-    assert!(message.starts_with("which deployment? Pass --stack NAME, or set "), "{message}");
+    assert!(message.starts_with("no deployment chosen: pass --stack NAME"), "{message}");
     Ok(())
 }
 

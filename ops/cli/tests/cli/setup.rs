@@ -90,7 +90,7 @@ async fn a_setup_that_fails_half_way_shows_what_was_done_and_goes_on_when_it_is_
     assert_ne!(run.code, 0);
     let report: Value = serde_json::from_str(&run.stdout)?;
     let steps = outcomes(&report);
-    assert_eq!(steps.last(), Some(&("account", "failed")), "{report:#}");
+    assert_eq!(steps.last(), Some(&("item formats", "failed")), "{report:#}");
     Ok(())
 }
 

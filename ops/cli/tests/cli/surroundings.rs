@@ -56,6 +56,8 @@ impl Relay {
                 tokio::spawn(async move {
                     let (mut near, mut far) =
                         (acceptor.accept(stream).await?, TcpStream::connect(services).await?);
+                    let head = head(&mut near).await?;
+                    far.write_all(head.replace(BEHIND, "localhost").as_bytes()).await?;
                     copy_bidirectional(&mut near, &mut far).await
                 });
             }
@@ -95,11 +97,7 @@ async fn carry(
     plain: String,
     heard: Arc<Mutex<Vec<String>>>,
 ) -> std::io::Result<()> {
-    let mut head = Vec::new();
-    while !head.ends_with(b"\r\n\r\n") {
-        head.push(near.read_u8().await?);
-    }
-    let head = String::from_utf8_lossy(&head).into_owned();
+    let head = head(&mut near).await?;
     let (first, rest) = head.split_once("\r\n").unwrap();
     heard.lock().unwrap().push(first.to_owned());
     if first.starts_with("CONNECT ") {
@@ -111,8 +109,18 @@ async fn carry(
     let (method, url) = (words.next().unwrap(), words.next().unwrap());
     let path = url.splitn(4, '/').nth(3).unwrap_or_default();
     let mut far = TcpStream::connect(plain).await?;
+    let rest = rest.replace(BEHIND, "localhost");
     far.write_all(format!("{method} /{path} HTTP/1.1\r\n{rest}").as_bytes()).await?;
     join(&mut near, &mut far).await
+}
+
+/// The first line and the headers. The services take this machine's names alone, so what stands before them puts one there.
+async fn head(near: &mut (impl AsyncRead + Unpin)) -> std::io::Result<String> {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(near.read_u8().await?);
+    }
+    Ok(String::from_utf8_lossy(&head).into_owned())
 }
 
 async fn join<A, B>(near: &mut A, far: &mut B) -> std::io::Result<()>

@@ -106,7 +106,13 @@ impl Plan {
                         Some(counted) => {
                             counted.sort_by(|left, right| order(number(left, field), number(right, field)));
                         }
-                        None => rows.sort_by(|left, right| order(left.get(field), right.get(field))),
+                        None => {
+                            // Lines come oldest first: of the same moment the later is the newer.
+                            if *descending {
+                                rows.reverse();
+                            }
+                            rows.sort_by(|left, right| order(left.get(field), right.get(field)));
+                        }
                     }
                 }
                 Step::Limit(most) => {
