@@ -67,9 +67,13 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
     let (user, session, named_by) = named_session(env, &rules.audience, &call, in_body)?;
     let (scope, origin) = (request.scope.into(), &call.context.origin);
     let command = EndCommand { user, session, presented: named_by, scope, origin };
-    end_sessions(platform.store(), env, &rules.sessions, command).await?;
+    let lives_on = end_sessions(platform.store(), env, &rules.sessions, command).await?;
     let reply = Reply::no_content();
-    Ok(if cookie.is_some() { reply.without_refresh_cookie() } else { reply })
+    // Whoever ends the other sessions keeps the cookie of this one.
+    let of_this_one =
+        |cookie: &str| open_refresh_token(&keyring, cookie).is_some_and(|token| token.session == session);
+    let keeps = lives_on && cookie.as_deref().is_some_and(of_this_one);
+    Ok(if cookie.is_some() && !keeps { reply.without_refresh_cookie() } else { reply })
 }
 
 /// The session to end: that of the access token, of the refresh token in the body, or of the refresh cookie, in this order.

@@ -285,7 +285,7 @@ async fn f51_a_signature_of_nothing_signs_nothing_cve_2022_21449() -> Result<()>
         format!("{good}="),
         format!("{good}."),
         format!("{good}.{}", parts[2]),
-        format!(" {good}"),
+        format!("x {good}"),
         good.replace('.', ".."),
         good[..good.len() - 4].to_owned(),
     ] {

@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use aws_sdk_dynamodb::types::AttributeValue;
+use sallyport_aws::{Clients, Endpoints};
 use serde_json::{Value, json};
 
 use crate::support::{Shell, World};
@@ -14,8 +16,13 @@ async fn preflight_lets_a_mode_and_a_migration_stand_out() -> anyhow::Result<()>
     let world = World::start().await?;
     let report = world.shell.run("deploy preflight --json")?.json(0)?;
     assert_eq!(outcome(&report, "migrations"), "ok", "a new deployment begins at the newest format");
-    world.shell.run("migrate up --json")?.json(0)?;
-    world.shell.run("migrate down --json")?.json(0)?;
+    // An item that an older release wrote, and nothing that says what was applied.
+    let lookup = |name: &str| world.shell.environment.get(name).cloned();
+    let clients = Clients::connect(&Endpoints::from_lookup(&lookup), "test", &lookup)?;
+    let older = clients.dynamodb.put_item().table_name("sallyport-local-audit");
+    let older = older.item("pk", AttributeValue::S("DEPLOYMENT".to_owned()));
+    let older = older.item("sk", AttributeValue::S("0".to_owned()));
+    older.item("v", AttributeValue::N("0".to_owned())).send().await?;
     let report = world.shell.run("deploy preflight --json")?.json(0)?;
     assert_eq!(outcome(&report, "migrations"), "warning");
     world.shell.run("migrate up --json")?.json(0)?;

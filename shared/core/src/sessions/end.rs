@@ -64,7 +64,7 @@ const TRIES: usize = 5;
 
 /// Ends sessions of a user. Once this returns, no refresh token of them works, whatever was in flight; after
 /// [`EndScope::Global`] no sign-in begins a session either that was under way. Where the session of the token has ended, nothing
-/// is written.
+/// is written. Tells whether the session of the token lives on.
 ///
 /// # Errors
 /// Storage; the sessions may or may not have ended then, and the caller is told to try again.
@@ -73,7 +73,7 @@ pub async fn end_sessions<P>(
     env: Env<'_>,
     policy: &SessionPolicy,
     command: EndCommand<'_>,
-) -> StoreResult<()>
+) -> StoreResult<bool>
 where
     P: EndSessions + EndAllSessions + ReadSessions + LoginRecords,
 {
@@ -81,7 +81,7 @@ where
     for _ in 0..TRIES {
         let held = ports.sessions(user).await?;
         let Some(own) = held.live(session, env.now()) else {
-            return Ok(());
+            return Ok(false);
         };
         let scope = if presented.reaches_others(own, policy, env) { scope } else { EndScope::Local };
         let event = ended(env, user, session, scope, origin)?;
@@ -95,7 +95,7 @@ where
                     let email = &profile.email;
                     let all = EndAll { user, email, epoch: held.epoch, session, event: &event };
                     if ports.end_all(&all).await? {
-                        return Ok(());
+                        return Ok(false);
                     }
                     continue;
                 }
@@ -106,7 +106,7 @@ where
         if !ending.is_empty() {
             ports.end(user, &ending, &event, None).await?;
         }
-        return Ok(());
+        return Ok(matches!(scope, EndScope::Others));
     }
     Err(StoreError::Unavailable { operation: "end all sessions", reason: "contention".to_owned() })
 }
