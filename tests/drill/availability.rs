@@ -131,11 +131,12 @@ async fn calls_that_never_reach_their_function_are_errors_of_the_api() -> Result
         clears_within: 8,
     };
     let break_it = async |world: &World| {
-        world.backend.function_fault(json!({"kind": "throttle", "function": "keys"})).await
+        world.backend.function_fault(json!({"kind": "throttle", "function": "refresh"})).await
     };
     let traffic = async |world: &World| {
-        let refused = world.get("/.well-known/jwks.json", 20, 4).await?;
-        anyhow::ensure!(refused.iter().all(|answer| answer.status == 500), "{refused:?}");
+        for _ in 0..20 {
+            world.actor.try_refresh("spr_AAAA").await?.expect(500)?;
+        }
         world.live(10).await
     };
     Drill::start().await?.play(expected, break_it, traffic, heal, ordinary).await
@@ -155,11 +156,12 @@ async fn calls_that_crash_or_run_out_of_time_are_errors_of_the_api() -> Result<(
             clears_within: 8,
         };
         let break_it = async |world: &World| {
-            world.backend.function_fault(json!({"kind": kind, "function": "keys"})).await
+            world.backend.function_fault(json!({"kind": kind, "function": "refresh"})).await
         };
         let traffic = async |world: &World| {
-            let refused = world.get("/.well-known/jwks.json", 20, 4).await?;
-            anyhow::ensure!(refused.iter().all(|answer| answer.status == status), "{refused:?}");
+            for _ in 0..20 {
+                world.actor.try_refresh("spr_AAAA").await?.expect(status)?;
+            }
             world.live(10).await
         };
         Drill::start().await?.play(expected, break_it, traffic, heal, ordinary).await?;
