@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-#[cfg(any(feature = "responder", feature = "maintenance", feature = "smoke"))]
+#[cfg(feature = "more-clients")]
 use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 use aws_sdk_dynamodb::config::{
     AppName, BehaviorVersion, Credentials, Region, SharedHttpClient, StalledStreamProtectionConfig,
@@ -75,12 +75,12 @@ pub struct Clients {
     pub secrets: aws_sdk_secretsmanager::Client,
     #[cfg(feature = "cloudwatch")]
     pub cloudwatch: aws_sdk_cloudwatch::Client,
-    #[cfg(any(feature = "responder", feature = "maintenance", feature = "smoke"))]
+    #[cfg(feature = "more-clients")]
     pub(crate) shared: Option<Shared>,
 }
 
 /// What the clients have in common.
-#[cfg(any(feature = "responder", feature = "maintenance", feature = "smoke"))]
+#[cfg(feature = "more-clients")]
 #[derive(Debug, Clone)]
 pub(crate) struct Shared {
     pub(crate) config: aws_types::SdkConfig,
@@ -124,7 +124,7 @@ impl Clients {
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
         dynamodb.set_endpoint_url(endpoints.dynamodb.clone()).set_app_name(app.clone());
 
-        #[cfg(any(feature = "responder", feature = "maintenance", feature = "smoke"))]
+        #[cfg(feature = "more-clients")]
         let shared = {
             let mut config = aws_types::SdkConfig::builder()
                 .behavior_version(BehaviorVersion::latest())
@@ -166,7 +166,7 @@ impl Clients {
         Ok(Self {
             dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
             secrets: aws_sdk_secretsmanager::Client::from_conf(secrets.build()),
-            #[cfg(any(feature = "responder", feature = "maintenance", feature = "smoke"))]
+            #[cfg(feature = "more-clients")]
             shared: Some(shared),
             #[cfg(feature = "cloudwatch")]
             cloudwatch,
