@@ -42,6 +42,9 @@ pub(crate) fn write_event(event: &SecurityEvent) -> Item {
     if let Some(session) = event.session {
         item.insert("session_id".to_owned(), s(session));
     }
+    if let Some(device) = event.device {
+        item.insert("device".to_owned(), s(device));
+    }
     if let Some(detail) = &event.detail {
         item.insert("detail".to_owned(), s(detail));
     }
@@ -170,14 +173,15 @@ fn announce(event: &SecurityEvent) {
     let severity = event.kind.severity().as_str();
     let subject = partition(event.subject);
     let session = event.session.map(|session| session.to_string());
-    let (session, detail) = (session.as_deref(), event.detail.as_deref());
+    let device = event.device.map(|device| device.to_string());
+    let (session, device, detail) = (session.as_deref(), device.as_deref(), event.detail.as_deref());
     let (actor, address) = (event.origin.actor.to_string(), event.origin.address.to_string());
     let request_id = Some(event.origin.request_id.as_str()).filter(|id| !id.is_empty());
     macro_rules! tell {
         ($level:ident) => {
             tracing::$level!(
                 target: "security",
-                event = kind, severity, actor, subject, session, address, request_id, detail,
+                event = kind, severity, actor, subject, session, device, address, request_id, detail,
                 "security event"
             )
         };

@@ -86,6 +86,7 @@ fn every_feature_that_stores_something_has_its_item() {
         "audit.by_operator",
         "audit.by_caller",
         "audit.by_function",
+        "audit.from_device",
         "ops.client",
         "ops.flags",
         "ops.incident",

@@ -137,6 +137,39 @@ async fn security_events_are_listed_by_severity_and_kind() -> anyhow::Result<()>
     Ok(())
 }
 
+/// Somebody holds a copy of Ada's device token and guesses from five addresses of five networks, then guesses right from a sixth.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_got_in_from_a_device_that_failed_often_is_found_by_the_device() -> anyhow::Result<()> {
+    let world = World::with_ada().await?;
+    let (_, signed_in) = world.sign_in(PASSWORD).await?;
+    let token = signed_in["device_token"].as_str().context("no device token")?;
+    let from = async |network: usize, password| {
+        let address = format!("127.{network}.0.1");
+        let body = json!({"email": "ada@example.com", "password": password, "device_token": token});
+        world.sign_in_with(&address, &body).await
+    };
+    for network in 70..75 {
+        assert_eq!(from(network, "not it").await?, 401);
+    }
+    assert_eq!(world.shell.run("user unlock ada@example.com --reason call")?.code, 0);
+    assert_eq!(from(75, PASSWORD).await?, 200);
+
+    let found = world.shell.run("top entered --since 1h --json")?.json(0)?;
+    let newest = &found["entered"][0];
+    assert_eq!(
+        [&newest["event"], &newest["address"], &newest["source"], &newest["failures"]],
+        [&json!("login.succeeded"), &json!("127.75.0.1"), &json!("device"), &json!(5)]
+    );
+    // The events of the account name the device as its sessions do.
+    let shown = world.shell.run("user show ada@example.com --json")?.json(0)?;
+    let session = shown["sessions"][0]["device"].as_str().context("no device")?;
+    let refused = shown["events"].as_array().context("no events")?;
+    let refused = refused.iter().find(|event| event["kind"] == "login.refused").context("none refused")?;
+    let device = refused["device"].as_str().context("refused without its device")?;
+    assert!(device.starts_with("dev_") && session.starts_with(device), "{device} is no {session}");
+    Ok(())
+}
+
 /// The attack of a night: twelve addresses of one network guess, one password is right, and so is one that waits for a code.
 /// Whoever signs in from elsewhere is not suspected.
 #[tokio::test(flavor = "multi_thread")]

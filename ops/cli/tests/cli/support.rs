@@ -210,13 +210,17 @@ impl World {
         email: &str,
         password: &str,
     ) -> anyhow::Result<u16> {
+        self.sign_in_with(address, &json!({"email": email, "password": password})).await
+    }
+
+    /// As above, with a body of one's own.
+    pub(crate) async fn sign_in_with(&self, address: &str, body: &Value) -> anyhow::Result<u16> {
         let address: std::net::IpAddr = address.parse()?;
         let http = reqwest::Client::builder().no_proxy().local_address(address).build()?;
         // From an address of IPv4 the name's other address cannot be reached.
         let url = format!("{}/api/v1/auth/login", self.url.replace("localhost", "127.0.0.1"));
-        let body = json!({"email": email, "password": password});
-        secrets::note(&body);
-        Ok(http.post(url).json(&body).send().await?.status().as_u16())
+        secrets::note(body);
+        Ok(http.post(url).json(body).send().await?.status().as_u16())
     }
 
     /// Status of an answer.

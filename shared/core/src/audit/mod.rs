@@ -7,7 +7,7 @@ use crate::{
     accounts::AccountKey,
     address::ClientAddress,
     clock::Timestamp,
-    ids::{OperationId, SessionId, UserId},
+    ids::{DeviceKey, OperationId, SessionId, UserId},
     store::StoreResult,
 };
 
@@ -168,6 +168,8 @@ pub struct SecurityEvent {
     pub kind: EventKind,
     pub subject: Subject,
     pub session: Option<SessionId>,
+    /// The device it came from, where the account knows it; of a sign-in also the one that it makes known.
+    pub device: Option<DeviceKey>,
     pub origin: Origin,
     /// What else an investigator needs: a factor's id, a count. Never a secret, never free text of a caller.
     pub detail: Option<String>,
@@ -175,12 +177,18 @@ pub struct SecurityEvent {
 
 impl SecurityEvent {
     pub fn new(id: OperationId, at: Timestamp, kind: EventKind, subject: Subject, origin: &Origin) -> Self {
-        Self { id, at, kind, subject, session: None, origin: origin.clone(), detail: None }
+        Self { id, at, kind, subject, session: None, device: None, origin: origin.clone(), detail: None }
     }
 
     #[must_use]
     pub fn session(mut self, session: SessionId) -> Self {
         self.session = Some(session);
+        self
+    }
+
+    #[must_use]
+    pub fn device(mut self, device: impl Into<Option<DeviceKey>>) -> Self {
+        self.device = device.into();
         self
     }
 

@@ -164,7 +164,9 @@ async fn run<P: ReauthenticationPorts>(
         by_cookie: by_cookie.is_some_and(|token| token.user == user && token.session == session.id),
     };
     let restamped = restamp(ports, env, rules.sessions.idle, user, session, held.epoch, stamp).await?;
-    let event = event(env, EventKind::Reauthenticated, user, command.origin)?.session(restamped.id);
+    let event = event(env, EventKind::Reauthenticated, user, command.origin)?
+        .session(restamped.id)
+        .device(restamped.device.key());
     ports.record(&event).await?;
     Ok(grant(env, &rules.audience, user, restamped)?)
 }
@@ -283,12 +285,13 @@ async fn check_password<P: ReauthenticationPorts>(
         reservation.succeed(ports, env).await?;
         return Ok(());
     }
-    let refused = event(env, EventKind::ReauthenticationRefused, user, origin)?;
+    let key = device.device.key();
+    let refused = event(env, EventKind::ReauthenticationRefused, user, origin)?.device(key);
     let (settled, recorded) = join!(reservation.fail(ports, env), ports.record(&refused));
     recorded?;
     if settled?.refuses() {
         answer.locked_out = true;
-        let locked = event(env, EventKind::LockedOut, user, origin)?.detail("reauthentication");
+        let locked = event(env, EventKind::LockedOut, user, origin)?.device(key).detail("reauthentication");
         ports.record(&locked).await?;
     }
     Err(ReauthenticateError::InvalidCredentials)
@@ -346,7 +349,7 @@ async fn check_code<P: ReauthenticationPorts>(
                 throttle::settle_success(ports, &reservation).await?;
                 Ok(())
             } else {
-                answer.locked_out = mfa::refuse_code(ports, env, user, choice, &reservation, origin).await?;
+                answer.locked_out = mfa::refuse_code(ports, env, attempt, &reservation, origin).await?;
                 Err(ReauthenticateError::InvalidCode)
             }
         }

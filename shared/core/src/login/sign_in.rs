@@ -375,7 +375,7 @@ impl Attempt<'_> {
         record: Option<&LoginRecord>,
         answer: &mut SignInAnswer,
     ) -> Result<SignedIn, SignInError> {
-        let event = self.event(env, EventKind::SignInRefused, record)?;
+        let event = self.event(env, EventKind::SignInRefused, record)?.device(reservation.device());
         let (settled, recorded) = join!(reservation.fail(ports, env), ports.record(&event));
         recorded?;
         let Settled { locked, shut } = settled?;
@@ -383,7 +383,7 @@ impl Attempt<'_> {
             return Err(SignInError::InvalidCredentials);
         }
         answer.locked_out = true;
-        let mut event = self.event(env, EventKind::LockedOut, record)?;
+        let event = self.event(env, EventKind::LockedOut, record)?.device(reservation.device());
         let noting = async {
             match (reservation, record) {
                 (PasswordAttempt::InPool(_), Some(record)) if shut => {
@@ -392,9 +392,6 @@ impl Attempt<'_> {
                 _ => Ok(()),
             }
         };
-        if let PasswordAttempt::OfDevice(reservation) = reservation {
-            event = event.detail(reservation.of.device.key().to_string());
-        }
         let (recorded, noted) = join!(ports.record(&event), noting);
         recorded.and(noted)?;
         Err(SignInError::InvalidCredentials)
@@ -440,7 +437,8 @@ impl Attempt<'_> {
             }
         };
         if !record.factors.is_empty() {
-            let event = self.event(env, EventKind::PasswordAccepted, Some(&record))?;
+            let event =
+                self.event(env, EventKind::PasswordAccepted, Some(&record))?.device(reservation.device());
             let known = matches!(reservation, PasswordAttempt::OfDevice(_));
             let challenge = self.challenge(env, rules, &record, device, known)?;
             let (settled, recorded, renewed) =
@@ -456,7 +454,10 @@ impl Attempt<'_> {
             origin: self.command.origin,
         };
         let session = new.build(env, &rules.sessions)?;
-        let event = self.event(env, EventKind::SignedIn, Some(&record))?.session(session.id);
+        let event = self
+            .event(env, EventKind::SignedIn, Some(&record))?
+            .session(session.id)
+            .device(session.device.key());
         let (begun, recorded, renewed) = join!(
             self.begin(ports, env, rules, &record, &session, &reservation),
             ports.record(&event),

@@ -66,6 +66,15 @@ pub enum CodeSource {
     Session(DeviceKey),
 }
 
+impl CodeSource {
+    fn device(self) -> Option<DeviceKey> {
+        match self {
+            Self::Stranger => None,
+            Self::Device(device) | Self::Session(device) => Some(device),
+        }
+    }
+}
+
 /// Reserves an attempt at a code: in the pool of the device, where it is known, so that strangers who know a password don't lock
 /// the account's own devices out of their second step. A sign-in that finds no room there is counted with the strangers.
 ///
@@ -75,10 +84,9 @@ pub(crate) async fn reserve_code<P: Attempts>(
     ports: &P,
     env: Env<'_>,
     policy: &PoolPolicy,
-    user: UserId,
-    choice: FactorChoice,
-    by: CodeSource,
+    attempt: CodeAttempt<'_>,
 ) -> Result<Reservation, ReserveError> {
+    let CodeAttempt { user, choice, by, .. } = attempt;
     if let CodeSource::Device(device) | CodeSource::Session(device) = by {
         let key = PoolKey::codes_of_device(user, device);
         match throttle::reserve(ports, env, key, &throttle::policy_of_devices(policy)).await {
@@ -113,9 +121,9 @@ pub async fn check_code<P>(
 where
     P: FactorPorts + Attempts + RecordEvent,
 {
-    let CodeAttempt { user, choice, code, by } = attempt;
+    let CodeAttempt { user, choice, code, .. } = attempt;
     let (candidate, reservation) =
-        join!(find(ports, user, choice), reserve_code(ports, env, policy, user, choice, by));
+        join!(find(ports, user, choice), reserve_code(ports, env, policy, attempt));
     let reservation = reservation?;
     match candidate {
         Ok(None) => {
@@ -125,7 +133,7 @@ where
         Ok(Some(candidate)) => match candidate.compare(env, user, code)? {
             Some(claim) => Ok(FactorCheck::Right { claim, reservation: Box::new(reservation) }),
             None => {
-                let locked_out = refuse_code(ports, env, user, choice, &reservation, origin).await?;
+                let locked_out = refuse_code(ports, env, attempt, &reservation, origin).await?;
                 Ok(FactorCheck::Refused { locked_out })
             }
         },
@@ -143,16 +151,17 @@ where
 pub async fn refuse_code<P>(
     ports: &P,
     env: Env<'_>,
-    user: UserId,
-    choice: FactorChoice,
+    attempt: CodeAttempt<'_>,
     reservation: &Reservation,
     origin: &Origin,
 ) -> StoreResult<bool>
 where
     P: Attempts + RecordEvent,
 {
+    let CodeAttempt { user, choice, by, .. } = attempt;
     let event = |kind| -> Result<SecurityEvent, RandomUnavailable> {
         Ok(SecurityEvent::new(env.operation()?, env.now(), kind, Subject::User(user), origin)
+            .device(by.device())
             .detail(choice.describe()))
     };
     let refused = event(EventKind::FactorRefused)?;

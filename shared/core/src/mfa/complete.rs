@@ -157,7 +157,8 @@ async fn run<P: CompletePorts>(
     let new = NewSession { user, device: claims.device, methods, delivery: claims.delivery, origin };
     let session = new.build(env, &rules.sessions)?;
     let surplus = held.surplus(&session, rules.sessions.limit, env.now());
-    let mut events = vec![event(env, EventKind::SignedIn, &claims, origin)?.session(session.id)];
+    let mut events =
+        vec![event(env, EventKind::SignedIn, &claims, origin)?.session(session.id).device(device)];
     if choice == FactorChoice::RecoveryCode {
         events.push(event(env, EventKind::RecoveryCodeUsed, &claims, origin)?.session(session.id));
     }
@@ -180,7 +181,7 @@ async fn run<P: CompletePorts>(
     match completed {
         Completed::Yes => {}
         Completed::CodeTaken => {
-            answer.locked_out = refuse_code(ports, env, user, choice, &reservation, origin).await?;
+            answer.locked_out = refuse_code(ports, env, attempt, &reservation, origin).await?;
             return Err(CompleteError::InvalidCode);
         }
         refused @ (Completed::TokenSpent | Completed::EpochPassed) => {

@@ -215,11 +215,16 @@ async fn check_first_code<P: ManagePorts>(
     if factor.confirmed {
         return Err(ManageError::AlreadyConfirmed);
     }
-    let (choice, by) = (super::FactorChoice::Totp(id), super::CodeSource::Session(opening.device));
-    let reservation = super::reserve_code(ports, env, policy, caller.user, choice, by).await?;
+    let attempt = super::CodeAttempt {
+        user: caller.user,
+        choice: super::FactorChoice::Totp(id),
+        code,
+        by: super::CodeSource::Session(opening.device),
+    };
+    let reservation = super::reserve_code(ports, env, policy, attempt).await?;
     let seed = factor.seed.open(env.keyring, caller.user, id)?;
     let Some(step) = matching_step(&seed, code, env.now(), factor.last_step) else {
-        *locked_out = super::refuse_code(ports, env, caller.user, choice, &reservation, origin).await?;
+        *locked_out = super::refuse_code(ports, env, attempt, &reservation, origin).await?;
         return Err(ManageError::InvalidCode);
     };
     let outcome = confirm(ports, env, caller, opening, id, step, origin).await;

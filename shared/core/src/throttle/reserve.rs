@@ -9,7 +9,7 @@ use super::{
 use crate::{
     clock::Timestamp,
     env::Env,
-    ids::OperationId,
+    ids::{DeviceKey, OperationId},
     random::RandomUnavailable,
     sessions::{Added, Session, UserSessions},
     store::{StoreError, StoreResult},
@@ -424,6 +424,14 @@ pub enum PasswordAttempt {
 }
 
 impl PasswordAttempt {
+    /// The known device whose attempt it is.
+    pub fn device(&self) -> Option<DeviceKey> {
+        match self {
+            Self::OfDevice(reservation) => Some(reservation.of.device.key()),
+            Self::InPool(_) => None,
+        }
+    }
+
     /// # Errors
     /// As [`settle_failure`].
     pub async fn fail<P: Attempts + DeviceAttempts>(&self, ports: &P, env: Env<'_>) -> StoreResult<Settled> {

@@ -29,6 +29,8 @@ pub(crate) struct EventReport {
     pub(crate) kind: String,
     pub(crate) severity: String,
     pub(crate) session_id: Option<String>,
+    /// The device it came from, as `user show` names it.
+    pub(crate) device: Option<String>,
     pub(crate) address: String,
     /// Who acted, in the backend's words: `caller`, `operator NAME`, `function NAME`.
     pub(crate) actor: String,
@@ -77,6 +79,7 @@ impl EventReport {
             kind: text("kind").unwrap_or_else(|| "(unreadable)".to_owned()),
             severity: text("severity").unwrap_or_default(),
             session_id: text("session_id"),
+            device: text("device"),
             address: text("address").unwrap_or_default(),
             actor,
             agent,
@@ -96,7 +99,7 @@ pub(crate) fn show(events: &[EventReport], f: &mut fmt::Formatter<'_>) -> fmt::R
     let of_several = events.iter().any(|event| event.whose.is_some());
     let account = of_several.then_some("account");
     let heading = ["at", "event"].into_iter().chain(account);
-    let mut table = Table::with(heading.chain(["severity", "address", "actor", "detail", "agent"]));
+    let mut table = Table::with(heading.chain(["severity", "address", "device", "actor", "detail", "agent"]));
     for event in events {
         let account = of_several.then(|| event.whose.as_ref().map(Whose::shown).unwrap_or_default());
         // What stands for "nobody saw an address", as with operators.
@@ -104,6 +107,7 @@ pub(crate) fn show(events: &[EventReport], f: &mut fmt::Formatter<'_>) -> fmt::R
         table.add([moment(event.time), event.kind.clone()].into_iter().chain(account).chain([
             event.severity.clone(),
             address,
+            event.device.clone().unwrap_or_default(),
             event.actor.clone(),
             event.detail.clone().unwrap_or_default(),
             event.agent.clone().unwrap_or_default(),
