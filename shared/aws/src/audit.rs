@@ -93,8 +93,10 @@ pub(crate) fn validate(item: &Item) -> StoreResult<()> {
     for attribute in ["pk", "sk", "kind", "severity", "address", "agent", "request_id"] {
         reader.text(attribute)?;
     }
-    if reader.has("actor") {
-        reader.text("actor")?;
+    for attribute in ["actor", "device"] {
+        if reader.has(attribute) {
+            reader.text(attribute)?;
+        }
     }
     reader.instant("at")?;
     reader.number::<u64>("expires_at").map(drop)
