@@ -9,6 +9,7 @@ use std::{
 use clap::Args;
 use sallyport_core::{accounts::Email, secret::Secret};
 use serde::{Serialize, Serializer};
+use serde_json::json;
 
 use super::{
     config::{self, Finding, Severity},
@@ -21,7 +22,7 @@ use crate::{
     cli::{Change, Target},
     deployment::{Connection, Deployment, name},
     failure::{Exit, Failure},
-    output::{Answer, count, plain},
+    output::{Answer, count, plain, word},
 };
 
 #[derive(Debug, Args)]
@@ -180,10 +181,12 @@ fn first_call(url: &str, account: Option<&Email>, password: Option<&Secret<Strin
     let head = format!("curl -sS {url}/api/v1/auth/login -H 'content-type: application/json'");
     match password {
         Some(password) => {
-            format!("{head} \\\n  -d '{{\"email\":\"{email}\",\"password\":\"{}\"}}'", password.expose())
+            let body = json!({"email": email.as_str(), "password": password.expose()}).to_string();
+            format!("{head} \\\n  -d {}", word(&body))
         }
         None => format!(
-            "read -rsp 'Password: ' PASSWORD && jq -n --arg p \"$PASSWORD\" '{{email: \"{email}\", password: $p}}' |\n  {head} -d @-"
+            "read -rsp 'Password: ' PASSWORD && jq -n --arg e {} --arg p \"$PASSWORD\" '{{email: $e, password: $p}}' |\n  {head} -d @-",
+            word(email.as_str())
         ),
     }
 }

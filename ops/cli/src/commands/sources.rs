@@ -4,6 +4,7 @@ use std::{collections::HashMap, fmt};
 
 use sallyport_aws::logs::{FoundEntered, Question, Row, failure_sources, suspicious_sign_ins};
 use sallyport_core::{
+    accounts::Email,
     address::Network,
     audit::EventKind,
     clock::{Clock as _, Timestamp},
@@ -19,7 +20,7 @@ use crate::{
     deployment::{Deployment, OperatorClock},
     failure::Failure,
     logs::Logs,
-    output::{Answer, Since, Table, count, moment},
+    output::{Answer, Since, Table, count, moment, on_account},
 };
 
 /// Rows of each table.
@@ -186,14 +187,15 @@ pub(super) async fn entered(target: &Target, span: Span, until: Option<Since>) -
     let FoundEntered { entered, looked_from, .. } = suspicious_sign_ins(&logs, from, until).await?;
     let emails = emails(target, &entered).await;
     let row = |Entered { sign_in, suspicion }: &Entered| {
-        let email = emails.get(sign_in.subject.as_str()).cloned();
+        let email = emails.get(sign_in.subject.as_str());
         EnteredRow {
             at: sign_in.at.millis(),
             event: sign_in.kind.as_str(),
-            command: email.as_ref().map(|email| {
-                format!("sallyport reset force {email} --reason \"signed in from {}\"", sign_in.address)
+            command: email.map(|email| {
+                let reason = format!(" --reason \"signed in from {}\"", sign_in.address);
+                on_account("reset force", email, &reason)
             }),
-            email,
+            email: email.map(Email::to_string),
             account: sign_in.subject.clone(),
             address: sign_in.address.to_string(),
             source: match suspicion.source {
@@ -213,7 +215,7 @@ pub(super) async fn entered(target: &Target, span: Span, until: Option<Since>) -
 }
 
 /// Whose accounts they are, by the subjects of events. An account that can't be read stays an id.
-async fn emails(target: &Target, entered: &[Entered]) -> HashMap<String, String> {
+async fn emails(target: &Target, entered: &[Entered]) -> HashMap<String, Email> {
     let mut emails = HashMap::new();
     if entered.is_empty() {
         return emails;
@@ -226,7 +228,7 @@ async fn emails(target: &Target, entered: &[Entered]) -> HashMap<String, String>
         let user = sign_in.subject.strip_prefix("USER#").and_then(|id| id.parse::<UserId>().ok());
         let Some(user) = user else { continue };
         if let Ok(Some(profile)) = deployment.store.profile(user).await {
-            emails.insert(sign_in.subject.clone(), profile.email.to_string());
+            emails.insert(sign_in.subject.clone(), profile.email);
         }
     }
     emails

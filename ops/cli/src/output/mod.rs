@@ -1,5 +1,6 @@
 //! The one place that prints: answers to stdout, failures to stderr, as text for people or as JSON.
 
+mod command;
 mod table;
 mod time;
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 use serde_json::json;
 
 pub(crate) use self::{
+    command::{on_account, word},
     table::{Facts, Table, cut, plain},
     time::{Since, ago, moment, parse_since, parse_span, span},
 };

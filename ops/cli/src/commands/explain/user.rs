@@ -20,6 +20,7 @@ use crate::{
     },
     deployment::{Deployment, name},
     failure::Failure,
+    output::on_account,
 };
 
 /// # Errors
@@ -109,7 +110,7 @@ fn blocked(email: &Email, flags: &Flags, now: Timestamp) -> Vec<Cause> {
             let words = format!("sign-ins look locked; blocked by {}: {}", block.by, block.reason);
             Cause::new("account_blocked", "credential-stuffing", words)
                 .until(block.expires_at)
-                .command(format!("sallyport block remove {email}"))
+                .command(on_account("block remove", email, ""))
         })
         .collect()
 }
@@ -122,7 +123,7 @@ fn of_account(email: &Email, record: Option<&LoginRecord>, reset: Option<&EventR
     let mut causes = Vec::new();
     if record.status == Status::Disabled {
         let cause = Cause::new("account_disabled", "users-cannot-log-in", "the account is disabled");
-        causes.push(cause.command(format!("sallyport user enable {email}")));
+        causes.push(cause.command(on_account("user enable", email, "")));
     }
     if !record.verified {
         causes.push(Cause::new("not_verified", "users-cannot-log-in", "the address was never confirmed"));
@@ -133,7 +134,7 @@ fn of_account(email: &Email, record: Option<&LoginRecord>, reset: Option<&EventR
             |reset| format!("there is no password: reset by force {}", reset.told()),
         );
         let cause = Cause::new("no_password", "users-cannot-log-in", words);
-        causes.push(cause.command(format!("sallyport user set-password {email} --password-stdin")));
+        causes.push(cause.command(on_account("user set-password", email, " --password-stdin")));
     }
     causes
 }
@@ -152,7 +153,7 @@ fn locked(email: &Email, pool: &PoolReport) -> Option<Cause> {
         ""
     };
     let words = format!("{}: {words} {failed} failed attempts{after}", pool.attempts);
-    let cause = Cause::new(code, page, words).command(format!("sallyport user unlock {email}"));
+    let cause = Cause::new(code, page, words).command(on_account("user unlock", email, ""));
     Some(match pool.until {
         Some(until) => cause.until(until),
         None => cause,
