@@ -9,8 +9,10 @@ import re
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+import botocore.session
 import cfnlint
 import pytest
+from botocore import xform_name
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
 
 from deployment import Operator, clean_environment, run
@@ -33,6 +35,9 @@ SAM = {
     "s3:GetObject", "s3:ListBucket", "s3:PutBucketPolicy", "s3:PutBucketPublicAccessBlock", "s3:PutBucketTagging",
     "s3:PutBucketVersioning", "s3:PutEncryptionConfiguration", "s3:PutObject", "iam:CreateServiceLinkedRole",
 }
+
+# What the page about the application calls.
+SAM |= {"cloudformation:DetectStackDrift"}
 
 # What the handlers of the same resources ask for when a template uses what ours do not.
 UNUSED = {
@@ -97,7 +102,8 @@ def test_nothing_is_called_unused_that_nobody_asks_for():
 def rights():
     """The names of calls in the table of docs/OPERATIONS.md, with or without their service."""
     page = (ROOT / "docs/OPERATIONS.md").read_text().split("\n## Rights\n")[1].split("\n## ")[0]
-    verbs = "Batch|Create|Decrypt|Delete|Describe|GET|Generate|Get|List|Put|Query|Restore|Scan|Set|Start|Stop|Subscribe|Tag|Update"
+    verbs = ("Batch|Cancel|Create|Decrypt|Delete|Describe|Filter|GET|Generate|Get|List|Lookup|Put|Query|Request|Restore|Scan|Set|Start"
+             "|Stop|Subscribe|Tag|Update")
     return set(re.findall(rf"`(?:[a-z0-9]+:)?((?:{verbs})[A-Za-z]*)`", page))
 
 
@@ -109,6 +115,34 @@ def test_the_operator_may_what_the_commands_call_and_no_more():
     named = rights() | {action.split(":")[1] for action in drill}
     allowed = {action.split(":")[1] for action in actions("operator")}
     assert {"missing": sorted(rights() - allowed), "superfluous": sorted(allowed - named)} == {"missing": [], "superfluous": []}
+
+
+# What the responder's policy does not reach, by the table of docs/OPERATIONS.md: secrets, clients, item formats, whole tables.
+OF_THE_OPERATOR = re.compile(
+    r"sallyport (keys|client|migrate|config|review|restore|backup|totp|setup|user create|user set-password|user reset-mfa"
+    r"|deploy prune|alarms test|retention sweep)\b"
+)
+
+
+def called(page):
+    """The actions of the `aws` lines of a page."""
+    commands = "\n".join(re.findall(r"```sh[^\n]*\n(.*?)```", page, re.S))
+    session = botocore.session.get_session()
+    for service, verb in re.findall(r"\baws ([a-z-]+) ([a-z-]+)", commands):
+        service = {"deploy": "codedeploy"}.get(service, service)
+        operations = {xform_name(o, "-"): o for o in session.get_service_model(service).operation_names}
+        operation = {"tail": "FilterLogEvents", "wait": "DescribeTable"}.get(verb) or operations[verb]
+        yield f"{service.replace('-', '')}:{operation}"
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "ops/runbooks").glob("*.md")), ids=lambda path: path.stem)
+def test_the_rights_that_a_page_names_suffice_for_its_steps(page):
+    text = page.read_text()
+    (rights,) = re.findall(r"^rights: (\w+)$", text, re.M)
+    if rights != "administrator":
+        assert set(called(text)) - actions(rights) == set()
+    if rights == "responder":
+        assert OF_THE_OPERATOR.search(text.split("\n## Meaning")[1]) is None
 
 
 def test_the_responder_may_less_than_the_operator_and_reaches_no_secret():
@@ -126,7 +160,8 @@ def test_the_responder_may_less_than_the_operator_and_reaches_no_secret():
 # IAM takes no resource for these, or the service makes a name of its own: then a condition says whose it is.
 EVERYWHERE = {
     # Other stacks are told by their outputs.
-    "cloudformation:DescribeStacks", "dynamodb:ListTables", "lambda:GetAccountSettings",
+    "cloudformation:DescribeStacks", "cloudtrail:LookupEvents", "dynamodb:ListTables", "health:DescribeEvents",
+    "lambda:GetAccountSettings", "logs:DescribeExportTasks",
     "codedeploy:StopDeployment", "logs:DescribeIndexPolicies", "cloudformation:GetTemplateSummary", "cloudwatch:DescribeAlarmHistory", "cloudwatch:DescribeAlarms",
     "cloudwatch:GetMetricStatistics", "dynamodb:ListBackups", "dynamodb:ListStreams", "logs:DeleteQueryDefinition",
     "logs:DescribeLogGroups", "logs:DescribeQueryDefinitions", "logs:DescribeResourcePolicies", "logs:GetQueryResults",

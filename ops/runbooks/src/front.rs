@@ -52,6 +52,29 @@ impl Severity {
     }
 }
 
+/// Whose rights suffice for every step: one of infra/policies, or more than these have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rights {
+    Responder,
+    Operator,
+    Deployer,
+    /// Of the account: a table is replaced, or other people's rights are read.
+    Administrator,
+}
+
+impl Rights {
+    pub const ALL: [Self; 4] = [Self::Responder, Self::Operator, Self::Deployer, Self::Administrator];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Responder => "responder",
+            Self::Operator => "operator",
+            Self::Deployer => "deployer",
+            Self::Administrator => "administrator",
+        }
+    }
+}
+
 /// The front matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Front {
@@ -65,11 +88,12 @@ pub struct Front {
     pub alarms: Vec<String>,
     /// The role that keeps the page true.
     pub owner: String,
+    pub rights: Rights,
     /// The day on which the drill last played the page, `2026-11-24`; `None` before the first time.
     pub last_drilled: Option<String>,
 }
 
-const FIELDS: [&str; 6] = ["title", "kind", "severity", "alarms", "owner", "last_drilled"];
+const FIELDS: [&str; 7] = ["title", "kind", "severity", "alarms", "owner", "rights", "last_drilled"];
 
 impl Front {
     /// # Errors
@@ -99,6 +123,10 @@ impl Front {
             "info" => Severity::Info,
             other => return Err(format!("severity is none of critical, warning, info: {other}")),
         };
+        let rights = text("rights")?;
+        let rights = Rights::ALL.into_iter().find(|known| known.name() == rights).ok_or_else(|| {
+            format!("rights is none of {}: {rights}", Rights::ALL.map(Rights::name).join(", "))
+        })?;
         let alarms = field("alarms").and_then(Yaml::as_vec).ok_or("alarms is not a list")?;
         let alarms: Option<Vec<_>> = alarms.iter().map(|name| name.as_str().map(str::to_owned)).collect();
         let last_drilled = match field("last_drilled") {
@@ -111,6 +139,7 @@ impl Front {
             severity,
             alarms: alarms.ok_or("alarms holds something that is no name")?,
             owner: text("owner")?,
+            rights,
             last_drilled,
         };
         if (front.kind == Kind::Alarm) == front.alarms.is_empty() {

@@ -10,6 +10,7 @@ kind: alarm
 severity: warning
 alarms: [thing-broke]
 owner: on-call engineer
+rights: responder
 last_drilled: never
 ---
 

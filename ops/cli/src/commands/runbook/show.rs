@@ -24,6 +24,8 @@ struct Entry {
     title: String,
     alarms: Vec<String>,
     owner: String,
+    /// Whose rights suffice for every step: of which policy, or `administrator`.
+    rights: &'static str,
     steps: usize,
     /// A day; absent when the page was never drilled.
     last_drilled: Option<String>,
@@ -38,6 +40,7 @@ impl Entry {
             title: page.front.title.clone(),
             alarms: page.front.alarms.clone(),
             owner: page.front.owner.clone(),
+            rights: page.front.rights.name(),
             steps: page.steps().count(),
             last_drilled: page.front.last_drilled.clone(),
         }
@@ -130,11 +133,12 @@ fn text(page: &Page) -> String {
     let drilled = front.last_drilled.as_deref().unwrap_or("never");
     let minutes = front.severity.response_minutes();
     let mut text = format!(
-        "{}\n{} {}, {}: acknowledge within {minutes} min; last drilled: {drilled}\n",
+        "{}\n{} {}, {}: acknowledge within {minutes} min; last drilled: {drilled}\nRights that suffice: {}\n",
         front.title,
         front.severity.name(),
         front.kind.name(),
-        front.owner
+        front.owner,
+        front.rights.name(),
     );
     for section in &page.sections {
         text.push_str(&format!("\n## {}\n", section.title));
