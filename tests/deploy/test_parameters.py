@@ -86,7 +86,8 @@ TEXTS = {
     "Issuer": (
         ["", "https://auth.example.com", "https://auth.example.com:8443", "https://example.com/auth/v1"],
         ["http://auth.example.com", "https://auth.example.com/", "https://Auth.example.com", "https://auth.example.com?x",
-         "https://auth.example.com/#x", "auth.example.com", "https://", "https://-", "https://a.example.com:0"],
+         "https://auth.example.com/#x", "auth.example.com", "https://", "https://-", "https://a.example.com:0",
+         "https://auth.example.com:99999", "https://auth.example.com:443", "https://a..b", "https://a.example.com/..", "https://1.2.3"],
         "OpenID Connect Discovery 1.0, section 3: https, no query or fragment; compared letter by letter, hence lower case",
     ),
     "Audience": (["sallyport", "https://api.example.com/v1"], ["", "two words", "a" * 201, "a,b"], "RFC 7519, section 4.1.3"),
@@ -96,15 +97,18 @@ TEXTS = {
         # What no browser sends can never be allowed, and a page by plain http is anybody's on its way.
         ["https://App.example.com", "https://app.example.com/", "https://app.example.com:443", "http://localhost:80", "*",
          "http://app.example.com", "http://localhost.example.com", "https://a.example.com, https://b.example.com",
-         "https://app.example.com,", "null", "app.example.com", "https://a.example.com:443,https://b.example.com"],
+         "https://app.example.com,", "null", "app.example.com", "https://a.example.com:443,https://b.example.com",
+         "https://app.example.com:65536", "https://a..b", "https://1.2.3", "https://a.0x1f", "https://-a.example.com"],
         "RFC 6454, section 6.2, as browsers serialise an origin",
     ),
     "AllowedHeaders": (
-        ["", "X-Correlation-Id", "X-A,x-b"], ["*", "X A", "X-A, X-B", "X-A,", "X:A", ",".join(["x"] * 21)], "RFC 9110, section 5.1",
+        ["", "X-Correlation-Id", "X-A,x-b", "Hosted,X-Sec-1,Cookies"],
+        ["*", "X A", "X-A, X-B", "X-A,", "X:A", ",".join(["x"] * 21), "Cookie", "X-A,host", "Sec-Foo", "proxy-x", "Origin"],
+        "RFC 9110, section 5.1; Fetch, forbidden request-header",
     ),
     "ProductName": (
         ["Sallyport", "Käse & Söhne", "用户", "a", "Shop (staging)"],
-        ["", " Shop", "Shop ", "Shop: staging", "a" * 65, "a\nb", "\x00"],
+        ["", " Shop", "Shop ", "Shop: staging", "a" * 65, "a\nb", "\x00", "a\x85b"],
         "otpauth's key URI format: a colon parts issuer and account",
     ),
     "DocsUrl": PAGES,

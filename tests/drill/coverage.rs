@@ -214,6 +214,14 @@ async fn every_metric_that_an_alarm_reads_is_written_with_those_dimensions() -> 
             world.get("/.well-known/jwks.json", 1, 1).await.map(drop)
         })
         .await?;
+    drill.world.backend.fault(json!({"kind": "refuse", "table": "throttle"})).await?;
+    drill
+        .minutes(1, async |world| {
+            let account = &world.account;
+            world.actor.try_log_in(&account.email, &account.password).await?.expect(503).map(drop)
+        })
+        .await?;
+    drill.world.backend.heal().await?;
     drill.world.backend.set_mode("maintenance", 3600).await?;
     drill.minutes(1, async |world| world.actor.try_refresh("spr_AAAA").await?.expect(503).map(drop)).await?;
     let mut unwritten = BTreeSet::new();

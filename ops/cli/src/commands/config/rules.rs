@@ -94,6 +94,21 @@ fn issuer(settings: &Settings, findings: &mut Findings) {
             format!("{issuer} has a slash at its end, a query or a fragment"),
             "leave those away",
         );
+    } else if let Some(read) = as_clients_read(issuer) {
+        findings.error(
+            name::ISSUER,
+            format!("{issuer} is not what clients make of it: {read}"),
+            "write it as clients compare it: a host in lower case, no port that is the usual one, no dots as a path",
+        );
+    }
+}
+
+/// Clients compare an issuer letter by letter (RFC 8414, section 3.3), and some read it as a URL first. `None` where both are
+/// the same.
+fn as_clients_read(issuer: &str) -> Option<String> {
+    match reqwest::Url::parse(issuer) {
+        Ok(url) => Some(url.as_str().trim_end_matches('/').to_owned()).filter(|read| read != issuer),
+        Err(error) => Some(error.to_string()),
     }
 }
 
@@ -207,6 +222,24 @@ mod tests {
             (name::PASSWORD_ITERATIONS, "1"),
         ];
         assert_eq!(faults(&all), [""; 0]);
+    }
+
+    #[test]
+    fn an_issuer_that_clients_would_read_otherwise_is_none() {
+        let found = |issuer: &'static str| faults(&[(name::ISSUER, issuer)]).len();
+        for sound in ["https://id.example.com", "https://id.example.com:8443/a/b", "https://10.0.0.7"] {
+            assert_eq!(found(sound), 0, "{sound}");
+        }
+        for odd in [
+            "https://id.example.com:99999",
+            "https://id.example.com:443",
+            "https://ID.example.com",
+            "https://id.example.com/a/../b",
+            "https://1.2.3",
+            "https://",
+        ] {
+            assert_eq!(found(odd), 1, "{odd}");
+        }
     }
 
     #[test]

@@ -159,7 +159,7 @@ fn gateway_role(role: Option<&str>, stack: &str, parameters: &Parameters) -> Che
     const NAME: &str = "gateway role";
     let role = role.filter(|role| !role.is_empty());
     let setting = parameters.get("ApiLoggingRole").map_or("existing", String::as_str);
-    let logs = parameters.get("ApiAccessLogs").is_none_or(|value| value == "on");
+    let logs = parameters.get("ApiAccessLogs").map(String::as_str);
     match (role, setting) {
         (Some(role), "create") if !role.contains(&format!("role/{stack}-")) => Check::warning(
             NAME,
@@ -168,7 +168,13 @@ fn gateway_role(role: Option<&str>, stack: &str, parameters: &Parameters) -> Che
         ),
         (Some(_), _) => Check::ok(NAME, "the account has one"),
         (None, "create") => Check::ok(NAME, "the account has none, and this deployment makes it"),
-        (None, _) if logs => Check::fault(
+        // Of a stack that is to be, nobody has said it: the stage's entry in samconfig.toml will.
+        (None, _) if logs.is_none() => Check::warning(
+            NAME,
+            "the account has none, and access logs would need it",
+            "deploy with ApiAccessLogs=off, as dev does, or with ApiLoggingRole=create, once in an account and region",
+        ),
+        (None, _) if logs == Some("on") => Check::fault(
             NAME,
             "the account has none, and the gateway would refuse to write access logs",
             "deploy with ApiLoggingRole=create, once in an account and region",
@@ -383,6 +389,7 @@ mod tests {
                 gateway_role(role, "prod", &given(&[("ApiLoggingRole", setting), ("ApiAccessLogs", logs)]));
             assert_eq!(check.outcome, outcome, "{role:?} {setting} {logs}");
         }
+        assert_eq!(gateway_role(None, "dev", &given(&[])).outcome, Outcome::Warning);
     }
 
     #[test]
