@@ -280,6 +280,91 @@ async fn guesses_at_reauthentication_and_at_sign_in_from_one_device_are_counted_
     Ok(())
 }
 
+/// What the device of a session is to its account when a thief of an access token begins to guess.
+#[derive(Debug, Clone, Copy)]
+enum DeviceIs {
+    Known,
+    /// Its owner, or whoever holds the device token and the password, has signed in often in this minute.
+    OutOfItsMinute,
+    /// The session is of a release that noted no devices.
+    Unknown,
+}
+
+/// The pools in which wrong passwords are counted, but for strangers'.
+async fn charged(backend: &Backend) -> Result<Vec<&'static str>> {
+    let sessions = backend.items("Sessions").await?;
+    let of_device = sessions
+        .iter()
+        .filter_map(Value::as_object)
+        .flatten()
+        .any(|(name, used)| name.starts_with("u_") && used.as_u64() > Some(0));
+    let throttle = backend.items("Throttle").await?;
+    let in_pool = throttle
+        .iter()
+        .any(|item| item["key"].as_str().is_some_and(|key| key.starts_with("reauthentication#")));
+    Ok([(of_device, "the device's"), (in_pool, "the account's")]
+        .into_iter()
+        .filter_map(|(charged, pool)| charged.then_some(pool))
+        .collect())
+}
+
+#[tokio::test]
+async fn a_stolen_access_token_has_five_guesses_in_one_pool_whatever_its_device_is() -> Result<()> {
+    for (state, pool) in [
+        (DeviceIs::Known, "the device's"),
+        (DeviceIs::OutOfItsMinute, "the device's"),
+        (DeviceIs::Unknown, "the account's"),
+    ] {
+        let backend = Backend::with(&[("SALLYPORT_ADDRESS_LIMIT", "10")]).await?;
+        let account = backend.account().await?;
+        // From the start of a minute on, so that it does not end in between.
+        backend.advance(61 - backend.now() % 60).await?;
+        let session = backend.actor().log_in(&account).await?;
+        match state {
+            DeviceIs::Known => {}
+            DeviceIs::OutOfItsMinute => {
+                for _ in 0..9 {
+                    session.actor.try_log_in(&account.email, &account.password).await?.expect(200)?;
+                }
+            }
+            DeviceIs::Unknown => forget_devices(&backend).await?,
+        }
+        // From elsewhere: the budget of an address is not what is tried here.
+        let thief = |guess: &'static str| {
+            let ask = backend.actor().ask("POST", "/api/v1/auth/reauthenticate");
+            ask.bearer(&session.access_token).json(&json!({"password": guess})).send()
+        };
+        let mut outcomes = Vec::new();
+        for _ in 0..LIMIT + 2 {
+            outcomes.push(thief("wrong").await?.status);
+        }
+        assert_eq!(outcomes, [[401; LIMIT].as_slice(), &[429; 2]].concat(), "{state:?}");
+        assert_eq!(charged(&backend).await?, [pool], "{state:?}");
+        // The next minute of the device is no new beginning: one guess at the end of the lock, as ever.
+        backend.advance(61).await?;
+        assert_eq!([thief("wrong").await?.status, thief("wrong").await?.status], [401, 429], "{state:?}");
+        assert_eq!(charged(&backend).await?, [pool], "{state:?}");
+    }
+    Ok(())
+}
+
+/// As an item looks that a release wrote which noted no devices.
+async fn forget_devices(backend: &Backend) -> Result<()> {
+    for item in backend.items("Sessions").await? {
+        let members = item.as_object().context("no item")?;
+        for name in members.keys().filter(|name| name.starts_with("d_")) {
+            let request = json!({
+                "TableName": backend.environment()["SALLYPORT_SESSIONS_TABLE"],
+                "Key": {"user_id": {"S": item["user_id"]}},
+                "UpdateExpression": "REMOVE #device",
+                "ExpressionAttributeNames": {"#device": name},
+            });
+            backend.write_past_everything("UpdateItem", &request).await?;
+        }
+    }
+    Ok(())
+}
+
 /// A cookie jar that was copied whole, used in turns.
 #[tokio::test]
 async fn of_two_holders_of_one_cookie_jar_one_is_found_out_at_its_next_refresh() -> Result<()> {

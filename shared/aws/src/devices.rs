@@ -168,7 +168,7 @@ fn read_pool(reader: &Reader<'_>, device: DeviceKey) -> StoreResult<Pool> {
 
 impl DeviceAttempts for Store {
     async fn reserve_device(&self, attempt: &DeviceAttempt, now: Timestamp) -> StoreResult<DeviceReserved> {
-        let DeviceAttempt { of, operation, policy, budget } = *attempt;
+        let DeviceAttempt { of, operation, policy, .. } = *attempt;
         let condition = format!("{KNOWN} AND (attribute_not_exists(#ver) OR ({ROOM}))");
         let mut update = self
             .device_update(of, operation)
@@ -176,7 +176,7 @@ impl DeviceAttempts for Store {
             .condition_expression(condition)
             .expression_attribute_names("#device", use_attribute(of.device.key()))
             .expression_attribute_values(":epoch", n(of.epoch.0))
-            .expression_attribute_values(":full", n(DeviceUse::full(&budget, now)))
+            .expression_attribute_values(":full", n(attempt.full(now)))
             .expression_attribute_values(":later", n(DeviceUse::later(now)))
             .expression_attribute_values(":zero", n(0))
             .expression_attribute_values(":one", n(1))
@@ -198,7 +198,7 @@ impl DeviceAttempts for Store {
         seen: &Pool,
         next: &Pool,
     ) -> StoreResult<DeviceReserved> {
-        let DeviceAttempt { of, operation, policy, budget } = *attempt;
+        let DeviceAttempt { of, operation, policy, .. } = *attempt;
         let (device, now) = (of.device.key(), next.last);
         let mut expression = "SET #used = :used, #total = :total, #probes = :probes, #last = :now, \
                               #cleared = :cleared, #ver = :version, #op = :until"
@@ -207,7 +207,7 @@ impl DeviceAttempts for Store {
             .device_update(of, operation)
             .expression_attribute_names("#device", use_attribute(device))
             .expression_attribute_values(":epoch", n(of.epoch.0))
-            .expression_attribute_values(":full", n(DeviceUse::full(&budget, now)))
+            .expression_attribute_values(":full", n(attempt.full(now)))
             .expression_attribute_values(":later", n(DeviceUse::later(now)))
             .expression_attribute_values(":used", n(next.used))
             .expression_attribute_values(":total", n(next.total))

@@ -15,7 +15,7 @@ use crate::{
     random::RandomUnavailable,
     sessions::{Caller, Delivery, Grant, Methods, Rotation, RotationRequest, Session, grant},
     store::{StoreError, StoreResult},
-    throttle::{self, BucketState, KnownDevice, PasswordAttempt, PoolKey, ReserveError},
+    throttle::{self, BucketState, KnownDevice, PasswordAttempt, PoolKey, ReserveError, Stranger},
     tokens::{TokenError, open_refresh_token},
 };
 
@@ -302,14 +302,20 @@ async fn reserve_password<P: ReauthenticationPorts>(
     env: Env<'_>,
     rules: &Rules,
     device: KnownDevice,
-) -> Result<PasswordAttempt, ReserveError> {
-    let known = throttle::reserve_for_device(ports, env, device, &rules.pool, &rules.address).await?;
-    if let Some(reservation) = known {
-        return Ok(PasswordAttempt::OfDevice(Box::new(reservation)));
+) -> Result<PasswordAttempt, ReauthenticateError> {
+    // The address was counted. A minute that is used up must not open a second pool: each is five guesses more.
+    match throttle::reserve_for_device(ports, env, device, &rules.pool, None).await? {
+        Ok(reservation) => Ok(PasswordAttempt::OfDevice(Box::new(reservation))),
+        // A session of a release that noted no devices.
+        Err(Stranger::Unknown) => {
+            let key = PoolKey::reauthentication(device.user);
+            Ok(throttle::reserve(ports, env, key, &rules.pool).await.map(PasswordAttempt::InPool)?)
+        }
+        Err(Stranger::EpochPassed) => Err(ReauthenticateError::SessionEnded),
+        Err(Stranger::MinuteUsedUp) => {
+            Err(ReauthenticateError::TooManyAttempts { retry_after: Duration::from_secs(60) })
+        }
     }
-    // The session is of a release before, which knew no devices.
-    let key = PoolKey::reauthentication(device.user);
-    throttle::reserve(ports, env, key, &rules.pool).await.map(PasswordAttempt::InPool)
 }
 
 fn event(

@@ -231,14 +231,14 @@ impl Attempt<'_> {
     ) -> Result<(Option<LoginRecord>, Option<DeviceReservation>), SignInError> {
         let (record, reservation) = join!(
             ports.login_record(&self.command.email),
-            throttle::reserve_for_device(ports, env, known, &rules.pool, &rules.address),
+            throttle::reserve_for_device(ports, env, known, &rules.pool, Some(&rules.address)),
         );
         let reservation = match reservation {
             // Its own pool has no room: it is a stranger for now.
-            Err(ReserveError::Locked { .. } | ReserveError::Shut { .. }) | Ok(None) => {
+            Err(ReserveError::Locked { .. } | ReserveError::Shut { .. }) | Ok(Err(_)) => {
                 return Ok((record?, None));
             }
-            Ok(Some(reservation)) => reservation,
+            Ok(Ok(reservation)) => reservation,
             Err(error) => return Err(error.into()),
         };
         let holds = |record: &LoginRecord| record.user == known.user && record.epoch == known.epoch;

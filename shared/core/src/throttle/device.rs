@@ -28,6 +28,17 @@ pub struct KnownDevice {
     pub epoch: Epoch,
 }
 
+/// Why a device is counted with the strangers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stranger {
+    /// What it became known under was ended: its sessions were too.
+    EpochPassed,
+    /// The account does not know it.
+    Unknown,
+    /// Its minute is used up.
+    MinuteUsedUp,
+}
+
 /// What is kept of a device.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Device {
@@ -120,12 +131,22 @@ pub struct DeviceAttempt {
     pub of: KnownDevice,
     pub operation: OperationId,
     pub policy: PoolPolicy,
-    pub budget: AddressLimit,
+    /// `None`: whatever is left of its minute.
+    pub budget: Option<AddressLimit>,
 }
 
 impl DeviceAttempt {
     pub fn key(&self) -> DeviceKey {
         self.of.device.key()
+    }
+
+    /// As [`DeviceUse::full`].
+    pub fn full(&self, now: Timestamp) -> u64 {
+        self.budget.as_ref().map_or_else(|| DeviceUse::later(now), |limit| DeviceUse::full(limit, now))
+    }
+
+    pub fn has_room(&self, used: DeviceUse, now: Timestamp) -> bool {
+        self.budget.is_none_or(|limit| used.has_room(&limit, now))
     }
 }
 

@@ -9,7 +9,7 @@ mod reserve;
 pub use bucket::{AddressLimit, BucketState};
 pub(crate) use device::policy_of_devices;
 pub use device::{
-    DEVICE_SHUT_AFTER, Device, DeviceAttempt, DeviceUse, Generation, KnownDevice, MOST_DEVICES,
+    DEVICE_SHUT_AFTER, Device, DeviceAttempt, DeviceUse, Generation, KnownDevice, MOST_DEVICES, Stranger,
 };
 pub use pool::{Decision, Pool, PoolKey, PoolPolicy};
 pub use ports::{

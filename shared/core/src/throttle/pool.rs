@@ -21,7 +21,7 @@ impl PoolKey {
         Self(format!("login#{account}"))
     }
 
-    /// Passwords given by somebody who is signed in already, where the device's own pool has no room.
+    /// Passwords given within sessions of a release that noted no devices.
     pub fn reauthentication(user: UserId) -> Self {
         Self(format!("reauthentication#{user}"))
     }

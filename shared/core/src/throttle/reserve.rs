@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{
     AddressLimit, Attempts, BucketState, Decision, Device, DeviceAttempt, DeviceAttempts, DeviceReserved,
-    DeviceSuccess, KnownDevice, Pool, PoolKey, PoolPolicy, Reserved, device::policy_of_devices,
+    DeviceSuccess, KnownDevice, Pool, PoolKey, PoolPolicy, Reserved, Stranger, device::policy_of_devices,
 };
 use crate::{
     clock::Timestamp,
@@ -101,8 +101,8 @@ trait Place: Sync {
 enum Tried<S> {
     Yes(S, Pool),
     No(S, Pool),
-    /// There is no such place for this attempt.
-    Nowhere,
+    /// There is no place for this attempt.
+    Nowhere(Stranger),
 }
 
 struct InPool<'a, P> {
@@ -148,17 +148,21 @@ impl<P> AtDevice<'_, P> {
         let (reserved, held) = match reserved {
             DeviceReserved::Yes(held) => (true, held),
             DeviceReserved::No(Some(held)) => (false, held),
-            DeviceReserved::No(None) => return Tried::Nowhere,
+            DeviceReserved::No(None) => return Tried::Nowhere(Stranger::EpochPassed),
         };
         let device = held.device(self.attempt.key());
         let pool = device.map(|device| device.pool.clone()).unwrap_or_default();
         if reserved || pool.reserved.contains_key(&self.attempt.operation) {
             return Tried::Yes(held, pool);
         }
-        let now = self.env.now();
-        let listed = device.and_then(|device| device.known);
-        let has_room = listed.is_some_and(|used| used.has_room(&self.attempt.budget, now));
-        if held.epoch == self.attempt.of.epoch && has_room { Tried::No(held, pool) } else { Tried::Nowhere }
+        if held.epoch != self.attempt.of.epoch {
+            return Tried::Nowhere(Stranger::EpochPassed);
+        }
+        match device.and_then(|device| device.known) {
+            None => Tried::Nowhere(Stranger::Unknown),
+            Some(used) if self.attempt.has_room(used, self.env.now()) => Tried::No(held, pool),
+            Some(_) => Tried::Nowhere(Stranger::MinuteUsedUp),
+        }
     }
 }
 
@@ -195,11 +199,11 @@ pub async fn reserve<P: Attempts>(
     let operation = env.operation()?;
     let place = InPool { ports, key: &key, operation, policy };
     match claim(&place, env, operation).await? {
-        Some(((), pool)) => {
+        Ok(((), pool)) => {
             Ok(Reservation { clearing: Clearing::of(&pool, env.now()), key, operation, policy: *policy })
         }
         // A pool of the Throttle table is there for whoever asks.
-        None => Err(ReserveError::Locked { retry_after: LOST }),
+        Err(_) => Err(ReserveError::Locked { retry_after: LOST }),
     }
 }
 
@@ -214,8 +218,8 @@ pub struct DeviceReservation {
     pub seen: UserSessions,
 }
 
-/// As [`reserve`], in the pool of a device. `None` when it is a stranger: the account does not know it, the epoch has passed,
-/// or its budget is used up.
+/// As [`reserve`], in the pool of a device, or why it is a stranger. Without a `budget` its minute does not count: whoever holds
+/// a session of it must not find another pool by using it up.
 ///
 /// # Errors
 /// [`ReserveError`].
@@ -224,10 +228,10 @@ pub async fn reserve_for_device<P: DeviceAttempts>(
     env: Env<'_>,
     of: KnownDevice,
     policy: &PoolPolicy,
-    budget: &AddressLimit,
-) -> Result<Option<DeviceReservation>, ReserveError> {
+    budget: Option<&AddressLimit>,
+) -> Result<Result<DeviceReservation, Stranger>, ReserveError> {
     let operation = env.operation()?;
-    let attempt = DeviceAttempt { of, operation, policy: policy_of_devices(policy), budget: *budget };
+    let attempt = DeviceAttempt { of, operation, policy: policy_of_devices(policy), budget: budget.copied() };
     let claimed = claim(&AtDevice { ports, env, attempt }, env, operation).await?;
     Ok(claimed.map(|(seen, pool)| {
         let clearing = Clearing::of(&pool, env.now());
@@ -242,20 +246,20 @@ async fn claim<L: Place>(
     place: &L,
     env: Env<'_>,
     operation: OperationId,
-) -> Result<Option<(L::Shown, Pool)>, ReserveError> {
+) -> Result<Result<(L::Shown, Pool), Stranger>, ReserveError> {
     let policy = place.policy();
     let started = env.now();
     let mut wait = FIRST_WAIT;
     let mut outcome = place.reserve(started).await?;
     for writes in 1..=MOST_WRITES {
         let pool = match outcome {
-            Tried::Yes(shown, pool) => return Ok(Some((shown, pool))),
+            Tried::Yes(shown, pool) => return Ok(Ok((shown, pool))),
             // The write that made it was repeated because its reply was lost.
             Tried::No(shown, pool) if pool.reserved.contains_key(&operation) => {
-                return Ok(Some((shown, pool)));
+                return Ok(Ok((shown, pool)));
             }
             Tried::No(_, pool) => pool,
-            Tried::Nowhere => return Ok(None),
+            Tried::Nowhere(reason) => return Ok(Err(reason)),
         };
         // Only here, where it is known that the last of them did not win.
         if writes == MOST_WRITES {
@@ -456,6 +460,63 @@ impl PasswordAttempt {
         match self {
             Self::OfDevice(reservation) => reservation.release(ports, env).await,
             Self::InPool(reservation) => release(ports, reservation).await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::{
+        accounts::Epoch,
+        ids::{DeviceId, UserId},
+        interleaving::{Counting, ManualClock},
+        keyring::tests::keyring,
+        throttle::DeviceUse,
+    };
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+    const LIMIT: AddressLimit = AddressLimit { requests: 3, window: Duration::from_secs(60) };
+
+    /// What an item that refused the attempt says of it.
+    fn told(held: Option<UserSessions>, budget: Option<AddressLimit>) -> Result<(), Stranger> {
+        let (clock, random, keyring) = (ManualClock::at(NOW), Counting::of(1), keyring());
+        let env = Env { clock: &clock, random: &random, keyring: &keyring };
+        let of = KnownDevice {
+            user: UserId::from_bytes([1; 16]),
+            device: DeviceId::from_bytes([4; 16]),
+            epoch: Epoch(7),
+        };
+        let operation = OperationId::from_bytes([3; 16]);
+        let attempt = DeviceAttempt { of, operation, policy: PoolPolicy::default(), budget };
+        match (AtDevice { ports: &(), env, attempt }).tried(DeviceReserved::No(held)) {
+            Tried::Nowhere(reason) => Err(reason),
+            Tried::Yes(..) | Tried::No(..) => Ok(()),
+        }
+    }
+
+    fn item(epoch: u64, known: Option<DeviceUse>) -> Option<UserSessions> {
+        let device = Device { known, ..Device::default() };
+        let devices = BTreeMap::from([(DeviceId::from_bytes([4; 16]).key(), device)]);
+        Some(UserSessions { epoch: Epoch(epoch), devices, ..UserSessions::default() })
+    }
+
+    #[test]
+    fn why_a_device_is_a_stranger_is_told_apart() {
+        let (fresh, full) = (DeviceUse::first(NOW), DeviceUse::first(NOW).again(NOW).again(NOW));
+        for (held, budget, expected) in [
+            (None, Some(LIMIT), Err(Stranger::EpochPassed)),
+            (item(8, Some(fresh)), Some(LIMIT), Err(Stranger::EpochPassed)),
+            (item(8, None), None, Err(Stranger::EpochPassed)),
+            (item(7, None), Some(LIMIT), Err(Stranger::Unknown)),
+            (item(7, None), None, Err(Stranger::Unknown)),
+            (item(7, Some(full)), Some(LIMIT), Err(Stranger::MinuteUsedUp)),
+            (item(7, Some(full)), None, Ok(())),
+            (item(7, Some(fresh)), Some(LIMIT), Ok(())),
+        ] {
+            assert_eq!(told(held.clone(), budget), expected, "{held:?} {budget:?}");
         }
     }
 }
