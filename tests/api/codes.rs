@@ -179,6 +179,7 @@ async fn each_code_is_reached_with_its_status() -> Result<()> {
     seen.note(&backend.actor().try_log_in(&plain.email, &plain.password).await?);
     exhaust(&mut seen).await?;
     corrupt(&backend, &mut seen).await?;
+    contend(&backend, &mut seen).await?;
     no_keyring(&mut seen).await?;
     shut(&backend, &mut seen).await?;
 
@@ -218,6 +219,13 @@ async fn corrupt(backend: &Backend, seen: &mut Seen) -> Result<()> {
     }
     seen.note(&answer);
     Ok(())
+}
+
+/// A write that meets another one every time.
+async fn contend(backend: &Backend, seen: &mut Seen) -> Result<()> {
+    backend.fault(json!({"kind": "conflict", "count": 1_000_000})).await?;
+    seen.note(&backend.actor().try_log_in("nobody@example.com", "x").await?);
+    backend.heal().await
 }
 
 /// An address that asks too often.

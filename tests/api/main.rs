@@ -11,6 +11,7 @@ mod adapter;
 mod alive;
 mod bodies;
 mod codes;
+mod contention;
 mod cookies;
 mod cors;
 mod devices;

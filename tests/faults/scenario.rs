@@ -351,8 +351,11 @@ impl Outcome {
     pub(crate) fn of_operator(outcome: anyhow::Result<()>) -> Self {
         let (status, code) = match outcome {
             Ok(()) => (200, String::new()),
-            Err(error) if is_unavailable(&error) => (503, "dependency_unavailable".to_owned()),
-            Err(error) => (409, format!("{error:#}")),
+            Err(error) => match store_error(&error) {
+                Some(StoreError::Unavailable { .. }) => (503, "dependency_unavailable".to_owned()),
+                Some(StoreError::Contended { .. }) => (429, "too_many_changes".to_owned()),
+                _ => (409, format!("{error:#}")),
+            },
         };
         Self { status, code, answer: None }
     }
@@ -377,9 +380,9 @@ impl Outcome {
     }
 }
 
-/// Whether storage failed, by the error of whichever use case.
-fn is_unavailable(error: &anyhow::Error) -> bool {
-    let store = if let Some(AdministrationError::Store(store)) = error.downcast_ref() {
+/// How storage failed, by the error of whichever use case.
+fn store_error(error: &anyhow::Error) -> Option<&StoreError> {
+    if let Some(AdministrationError::Store(store)) = error.downcast_ref() {
         Some(store)
     } else if let Some(FlagsError::Store(store)) = error.downcast_ref() {
         Some(store)
@@ -389,8 +392,7 @@ fn is_unavailable(error: &anyhow::Error) -> bool {
         Some(store)
     } else {
         error.downcast_ref()
-    };
-    matches!(store, Some(StoreError::Unavailable { .. }))
+    }
 }
 
 const HASH: (&str, &str) = ("SALLYPORT_PASSWORD_ITERATIONS", "1");

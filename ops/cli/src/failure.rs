@@ -76,6 +76,7 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Unavailable { operation, reason } => aws_fault::from_text(operation, &reason),
+            contended @ StoreError::Contended { .. } => Self::conflict("contended", contended.to_string()),
             corrupt @ StoreError::Corrupt { .. } => Self::dependency("corrupt_item", corrupt.to_string()),
         }
     }

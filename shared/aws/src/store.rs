@@ -71,7 +71,10 @@ pub(crate) fn unavailable<E>(operation: &'static str) -> impl FnOnce(SdkError<E>
 where
     E: std::error::Error + ProvideErrorMetadata + Send + Sync + 'static,
 {
-    move |error| StoreError::Unavailable { operation, reason: cause(&error) }
+    move |error| match error.code() {
+        Some("TransactionConflictException") => StoreError::Contended { operation },
+        _ => StoreError::Unavailable { operation, reason: cause(&error) },
+    }
 }
 
 /// What a write under a condition answered; `None` when the condition did not hold.
@@ -162,6 +165,9 @@ fn refused(error: SdkError<TransactWriteItemsError>, operation: &'static str) ->
             .collect();
         if !refused.is_empty() {
             return Ok(Committed::Refused(refused));
+        }
+        if error.as_service_error().is_some_and(conflicted) {
+            return Err(StoreError::Contended { operation });
         }
     }
     Err(unavailable(operation)(error))

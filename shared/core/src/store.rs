@@ -6,6 +6,9 @@ pub enum StoreError {
     /// The call failed, or its answer did not come in time: it may have been applied.
     #[error("{operation} failed: {reason}")]
     Unavailable { operation: &'static str, reason: String },
+    /// Others changed the same items all the while, and nothing was written. Nothing is down.
+    #[error("{operation} failed: others changed the same at the same time, again and again")]
+    Contended { operation: &'static str },
     /// The item is there and does not read as what it should be.
     #[error("corrupt item in {table}, key {key}: {problem}")]
     Corrupt { table: &'static str, key: String, problem: String },

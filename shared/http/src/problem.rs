@@ -49,6 +49,8 @@ codes! {
         "Too many attempts", "Wait before the next attempt.";
     RateLimited = "rate_limited", TOO_MANY_REQUESTS,
         "Too many requests", "Too many requests came from this address.";
+    TooManyChanges = "too_many_changes", TOO_MANY_REQUESTS,
+        "Too many changes at once", "Other requests changed the same account at the same time.";
     InvalidToken = "invalid_token", UNAUTHORIZED,
         "The access token was refused", "The access token is missing, expired or not valid here.";
     InvalidRefreshToken = "invalid_refresh_token", UNAUTHORIZED,
@@ -91,7 +93,7 @@ impl Code {
     /// Seconds, for codes that say when to come back without knowing it better.
     const fn default_retry_after(self) -> Option<u64> {
         match self {
-            Self::DependencyUnavailable | Self::KeyringUnavailable => Some(1),
+            Self::DependencyUnavailable | Self::KeyringUnavailable | Self::TooManyChanges => Some(1),
             _ => None,
         }
     }
@@ -208,6 +210,7 @@ impl From<StoreError> for Problem {
     fn from(error: StoreError) -> Self {
         let code = match error {
             StoreError::Unavailable { .. } => Code::DependencyUnavailable,
+            StoreError::Contended { .. } => Code::TooManyChanges,
             StoreError::Corrupt { .. } => Code::InternalError,
         };
         Self::new(code).operator(error)

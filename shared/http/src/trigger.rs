@@ -48,7 +48,8 @@ impl TriggerError {
         match self {
             Self::Unknown(_) => "unknown_event",
             Self::Store(StoreError::Corrupt { .. }) => "corrupt_item",
-            Self::Store(StoreError::Unavailable { .. }) | Self::Dependency { .. } => "dependency_unavailable",
+            Self::Store(StoreError::Unavailable { .. } | StoreError::Contended { .. })
+            | Self::Dependency { .. } => "dependency_unavailable",
             Self::Refused(_) => "refused",
         }
     }

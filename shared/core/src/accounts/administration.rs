@@ -224,7 +224,7 @@ where
             return Ok(true);
         }
     }
-    Err(StoreError::Unavailable { operation: "reset factors", reason: "contention".to_owned() }.into())
+    Err(StoreError::Contended { operation: "reset factors" }.into())
 }
 
 /// Ends all sessions, and every sign-in that is under way.
@@ -358,7 +358,7 @@ async fn change<P: ManageAccounts + LoginRecords>(
             return Ok(());
         }
     }
-    Err(StoreError::Unavailable { operation: "change account", reason: "contention".to_owned() }.into())
+    Err(StoreError::Contended { operation: "change account" }.into())
 }
 
 fn event(

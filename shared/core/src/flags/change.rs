@@ -279,6 +279,6 @@ impl Change<'_> {
                 return Ok(after);
             }
         }
-        Err(StoreError::Unavailable { operation: "change flags", reason: "contention".to_owned() }.into())
+        Err(StoreError::Contended { operation: "change flags" }.into())
     }
 }

@@ -117,10 +117,7 @@ pub(super) fn author(origin: &Origin) -> &str {
 }
 
 pub(super) fn contended() -> StoreError {
-    StoreError::Unavailable {
-        operation: "change incident",
-        reason: "others changed it at the same time, again and again".to_owned(),
-    }
+    StoreError::Contended { operation: "change incident" }
 }
 
 /// Takes a notification: opens an incident, joins the one that is open, goes on with one that is just over, or changes

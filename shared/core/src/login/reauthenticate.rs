@@ -242,7 +242,7 @@ async fn restamp<P: Restamp>(
             }
         }
     }
-    Err(StoreError::Unavailable { operation: "restamp session", reason: "contention".to_owned() }.into())
+    Err(StoreError::Contended { operation: "restamp session" }.into())
 }
 
 /// Somebody who holds an access token and no password has the guesses of its session's device: strangers can't use them up, and

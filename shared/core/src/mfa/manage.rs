@@ -332,7 +332,7 @@ pub async fn regenerate_recovery_codes<P: ManagePorts>(
 }
 
 fn contention(operation: &'static str) -> ManageError {
-    StoreError::Unavailable { operation, reason: "contention".to_owned() }.into()
+    StoreError::Contended { operation }.into()
 }
 
 fn issue_codes(env: Env<'_>, user: UserId) -> Result<(Vec<RecoveryCode>, RecoveryCodes), RandomUnavailable> {

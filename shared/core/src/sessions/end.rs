@@ -108,7 +108,7 @@ where
         }
         return Ok(matches!(scope, EndScope::Others));
     }
-    Err(StoreError::Unavailable { operation: "end all sessions", reason: "contention".to_owned() })
+    Err(StoreError::Contended { operation: "end all sessions" })
 }
 
 /// Ends the session that a token belongs to (RFC 7009 2.1). Where it has ended, nothing is written.

@@ -151,10 +151,7 @@ pub async fn take_batch<P: CountSessions>(
             return Ok(new.len());
         }
     }
-    Err(crate::store::StoreError::Unavailable {
-        operation: "count sessions",
-        reason: "others count the same shard".to_owned(),
-    })
+    Err(crate::store::StoreError::Contended { operation: "count sessions" })
 }
 
 /// The sessions that live at `now`, and those that ended in the five minutes before.

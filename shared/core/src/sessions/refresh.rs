@@ -131,10 +131,7 @@ where
             Ok(granted)
         }
         // Twice in a row: others keep rotating this session between a look and a write.
-        Refusal::RepeatByDevice(..) => {
-            Err(StoreError::Unavailable { operation: "repeat refresh", reason: "contention".to_owned() }
-                .into())
-        }
+        Refusal::RepeatByDevice(..) => Err(StoreError::Contended { operation: "repeat refresh" }.into()),
         Refusal::Gone => Err(RefreshError::Invalid),
         Refusal::Reuse(session) => {
             let subject = Subject::User(token.user);

@@ -20,6 +20,10 @@ impl Meaning {
                 "lockouts-rising",
             ),
             "rate_limited" => ("the address has used its budget: `explain address`", "limiter-triggers"),
+            "too_many_changes" => (
+                "requests of one account changed the same at once: its client should wait",
+                "limiter-triggers",
+            ),
             "blocked" => ("an operator has blocked the address: `explain address`", "credential-stuffing"),
             "invalid_refresh_token" => {
                 ("the session has ended, or the token was never issued here", "users-cannot-log-in")
