@@ -98,6 +98,39 @@ async fn a_client_authenticates_in_every_spelling_that_the_protocol_has() -> Res
     Ok(())
 }
 
+/// RFC 6749 3.2: the parameters are those that the OpenAPI document names, so that a new one is tried too.
+#[tokio::test]
+async fn no_parameter_may_stand_twice() -> Result<()> {
+    let backend = Backend::start().await?;
+    let client = backend.client().await?;
+    let document = backend.actor().get("/openapi.json").await?.expect(200)?.json();
+    let values = json!({
+        "token": "x", "token_type_hint": "refresh_token", "client_id": client.id, "client_secret": client.secret,
+    });
+    for path in ["/oauth/introspect", "/oauth/revoke"] {
+        let form =
+            &document["paths"][path]["post"]["requestBody"]["content"]["application/x-www-form-urlencoded"];
+        let name =
+            form["schema"]["$ref"].as_str().context("no schema")?.rsplit('/').next().unwrap_or_default();
+        let parameters =
+            document["components"]["schemas"][name]["properties"].as_object().context("no form")?;
+        let once: Vec<_> = parameters
+            .keys()
+            .map(|name| Ok((name.as_str(), values[name].as_str().with_context(|| name.clone())?)))
+            .collect::<Result<_>>()?;
+        let ask = |form: &[(&str, &str)]| backend.actor().ask("POST", path).form(form).send();
+        ask(&once).await?.expect(200)?;
+        for (name, value) in &once {
+            for again in [*value, "another"] {
+                let form = [once.clone(), vec![(*name, again)]].concat();
+                let answer = ask(&form).await?;
+                assert_eq!(answer.outcome(), outcome(400, "invalid_request"), "{path}: {name} {again}");
+            }
+        }
+    }
+    Ok(())
+}
+
 #[tokio::test]
 async fn an_access_token_is_introspected_with_its_claims() -> Result<()> {
     let backend = Backend::start().await?;

@@ -7,11 +7,13 @@ use sallyport_core::clients::{self, ClientSecret};
 use sallyport_http::{Call, Platform, Problem, Reply};
 use serde::Serialize;
 
-/// The parameters that count here. One without a value is as good as none, those of other names are ignored, and one that
-/// stands twice is refused (RFC 6749 3.2).
+/// The parameters that these routes have. One without a value is as good as none, those of other names are ignored, however
+/// often they stand there, and one that stands twice is refused (RFC 6749 3.2).
 #[derive(Default)]
 struct Form {
     token: Option<String>,
+    /// Whether there is a `token_type_hint`: what it says changes nothing here.
+    is_hinted: bool,
     client_id: Option<String>,
     client_secret: Option<ClientSecret>,
 }
@@ -26,6 +28,7 @@ impl Form {
             }
             let twice = match name.as_str() {
                 "token" => form.token.replace(value).is_some(),
+                "token_type_hint" => std::mem::replace(&mut form.is_hinted, true),
                 "client_id" => form.client_id.replace(value).is_some(),
                 "client_secret" => form.client_secret.replace(ClientSecret::new(&value)).is_some(),
                 _ => false,
