@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use sallyport_core::{clock::Timestamp, incidents::sign, secret::Secret};
+use sallyport_core::{clock::Timestamp, incidents::sign, secret::EnteredSecret};
 use sallyport_testkit::Receiver;
 
 use crate::prelude::*;
@@ -178,7 +178,7 @@ async fn the_webhook_is_signed_over_time_and_body() -> Result<()> {
     let signature = call.header("x-sallyport-signature");
     let seconds: u64 = signature[2..].split(',').next().unwrap().parse()?;
     assert!(backend.now().abs_diff(seconds) < 30);
-    let secret = Secret::new(SECRET.to_owned());
+    let secret = EnteredSecret::parse(SECRET)?;
     assert_eq!(signature, sign(&secret, Timestamp::from_seconds(seconds), call.body.as_bytes()));
     assert_eq!(call.header("x-sallyport-delivery"), format!("{id}-1"));
 

@@ -31,6 +31,37 @@ fn sample(text: &str, name: &str, label: &str) -> Option<f64> {
     text.lines().find_map(|line| line.strip_prefix(&start)?.parse().ok())
 }
 
+/// What an editor or a clipboard adds is not taken off, and not kept either: the operator is told where it is.
+#[tokio::test]
+async fn a_scrape_token_that_is_not_what_was_typed_is_refused_by_name() -> Result<()> {
+    let backend = scraped().await?;
+    for spoilt in ["{}\n", "{}\r\n", " {}", "{} ", "\u{feff}{}", "{}\u{a0}", "{}é"] {
+        let before = refusals(&backend).await?;
+        let document = json!({"metrics_token": spoilt.replace("{}", TOKEN)}).to_string();
+        backend.write_secret_past_everything("SALLYPORT_PROVIDERS_SECRET", &document).await?;
+        backend.advance(60).await?;
+        let answer = backend.actor().ask("GET", "/metrics").bearer(TOKEN).send().await?;
+        assert_eq!(answer.outcome(), outcome(404, "not_found"), "{spoilt:?}");
+        assert_eq!(refusals(&backend).await?, before + 1, "{spoilt:?}");
+    }
+    let document = json!({"metrics_token": TOKEN}).to_string();
+    backend.write_secret_past_everything("SALLYPORT_PROVIDERS_SECRET", &document).await?;
+    backend.advance(60).await?;
+    scrape(&backend).await.map(drop)
+}
+
+/// How often the log says that the token is refused, and what for.
+async fn refusals(backend: &Backend) -> Result<usize> {
+    let lines = backend.logs().await?;
+    let of = |line: &&Value| {
+        let line = &line["line"];
+        line["message"] == "a secret of the providers is refused"
+            && line["member"] == "metrics_token"
+            && line["problem"].as_str().is_some_and(|problem| !problem.is_empty())
+    };
+    Ok(lines.iter().filter(of).count())
+}
+
 #[tokio::test]
 async fn the_figures_are_called_as_the_reader_asks() -> Result<()> {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";

@@ -3,7 +3,7 @@
 use sallyport_aws::responder::WebhookFormat;
 use sallyport_core::{
     incidents::{NoticeKind, Severity},
-    secret::Secret,
+    secret::EnteredSecret,
 };
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::words::{Told, moment, one_line};
 
 /// The body of a notice; `None` where the format has nothing to say of it.
-pub(crate) fn body(format: WebhookFormat, told: &Told<'_>, secret: &Secret<String>) -> Option<Value> {
+pub(crate) fn body(format: WebhookFormat, told: &Told<'_>, secret: &EnteredSecret) -> Option<Value> {
     match format {
         WebhookFormat::Generic => Some(generic(told)),
         WebhookFormat::Slack => Some(slack(told)),
@@ -151,7 +151,7 @@ fn slack(told: &Told<'_>) -> Value {
 
 /// Events v2: one alert an incident. What neither rings, nor is taken on, nor ends is none of its business; nor is a page
 /// that was held up until the incident was over.
-fn pagerduty(told: &Told<'_>, routing_key: &Secret<String>) -> Option<Value> {
+fn pagerduty(told: &Told<'_>, routing_key: &EnteredSecret) -> Option<Value> {
     let (notice, incident) = (told.notice, told.incident);
     let action = match notice.kind {
         NoticeKind::Opened
@@ -328,7 +328,7 @@ mod tests {
     }
 
     fn bodies(told: &Told<'_>) -> Vec<(WebhookFormat, Value)> {
-        let secret = Secret::new("routing-key-of-the-suite".to_owned());
+        let secret = EnteredSecret::parse("routing-key-of-the-suite").unwrap();
         let formats = [WebhookFormat::Generic, WebhookFormat::Slack, WebhookFormat::PagerDuty];
         formats.into_iter().filter_map(|format| Some((format, body(format, told, &secret)?))).collect()
     }

@@ -9,7 +9,7 @@ use crate::{
     clock::Timestamp,
     env::Env,
     random::{Random, RandomUnavailable},
-    secret::{Secret, check_entered},
+    secret::{EnteredSecret, Secret},
     store::StoreResult,
 };
 
@@ -106,7 +106,7 @@ pub trait ManageClients: Send + Sync {
 /// # Errors
 /// Storage.
 pub async fn authenticate<P: FindClient>(ports: &P, id: &str, secret: &ClientSecret) -> StoreResult<bool> {
-    if !is_client_id(id) || check_entered(secret.expose()).is_err() {
+    if !is_client_id(id) || EnteredSecret::parse(secret.expose()).is_err() {
         return Ok(false);
     }
     let presented = secret.hash();

@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 use subtle::ConstantTimeEq as _;
 
 use crate::{
-    secret::{Secret, WeakSecret, check_entered},
+    secret::{EnteredSecret, WeakSecret},
     store::StoreResult,
 };
 
@@ -12,7 +12,7 @@ use crate::{
 /// weak for a secret is refused: the feature is as good as not used.
 #[derive(Debug, Default)]
 pub struct Providers {
-    metrics_token: Option<Secret<String>>,
+    metrics_token: Option<EnteredSecret>,
     has_incident_webhook: bool,
     refused: Vec<RefusedSecret>,
 }
@@ -37,7 +37,8 @@ fn refuse(place: &str, members: &Map<String, Value>, refused: &mut Vec<RefusedSe
         match value {
             Value::Object(members) => refuse(&member, members, refused),
             Value::String(text) if NAMES.iter().any(|end| name.ends_with(end)) => {
-                refused.extend(check_entered(text).err().map(|problem| RefusedSecret { member, problem }));
+                let problem = EnteredSecret::parse(text).err();
+                refused.extend(problem.map(|problem| RefusedSecret { member, problem }));
             }
             _ => {}
         }
@@ -71,7 +72,7 @@ impl Providers {
         let is_sound = |member: &str| refused.iter().all(|refused| refused.member != member);
         let has_incident_webhook = webhook.is_some() && is_sound(&member);
         let metrics_token = match members.get("metrics_token") {
-            Some(Value::String(token)) => is_sound("metrics_token").then(|| Secret::new(token.clone())),
+            Some(Value::String(token)) => EnteredSecret::parse(token).ok(),
             Some(_) => return Err(unreadable),
             None => None,
         };
@@ -90,7 +91,7 @@ impl Providers {
 
     /// Compares in constant time.
     pub fn scrape(&self, presented: Option<&str>) -> Scrape {
-        let Some(token) = self.metrics_token.as_ref().map(Secret::expose) else {
+        let Some(token) = self.metrics_token.as_ref().map(EnteredSecret::expose) else {
             return Scrape::Off;
         };
         let right = presented.is_some_and(|text| bool::from(text.as_bytes().ct_eq(token.as_bytes())));
@@ -175,6 +176,28 @@ mod tests {
             ]
         );
         assert!(!format!("{providers:?}").contains("brief"));
+    }
+
+    #[test]
+    fn whatever_is_added_to_a_secret_unseen_every_member_is_refused_and_named() {
+        let typed = "0123456789abcdef";
+        for spoilt in ["{}\n", "{}\r\n", " {}", "{} ", "\u{feff}{}", "{}\u{a0}", "{}\u{200b}", "{}é"] {
+            let spoilt = spoilt.replace("{}", typed);
+            let text = serde_json::json!({
+                "metrics_token": spoilt,
+                "incident_webhook": {"url": "https://example.com", "secret": spoilt},
+                "pagerduty": {"routing_key": spoilt},
+                "smtp_password": spoilt,
+            });
+            let providers = Providers::parse(&text.to_string()).unwrap();
+            let named: Vec<_> = providers.refused().iter().map(|one| one.member.as_str()).collect();
+            let all = ["incident_webhook.secret", "metrics_token", "pagerduty.routing_key", "smtp_password"];
+            assert_eq!(named, all, "{spoilt:?}");
+            assert!(!providers.has_incident_webhook());
+            for token in [typed, &spoilt] {
+                assert_eq!(providers.scrape(Some(token)), Scrape::Off, "{spoilt:?}");
+            }
+        }
     }
 
     #[test]

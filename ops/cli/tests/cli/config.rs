@@ -30,18 +30,27 @@ async fn an_empty_keyring_is_a_warning() -> anyhow::Result<()> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_secret_that_could_be_guessed_is_named_and_not_shown() -> anyhow::Result<()> {
-    let providers = [("metrics_token".to_owned(), "hunter2".to_owned())].into();
-    let options = local::Options { quiet: true, providers, ..local::Options::default() };
-    let backend = Watched::start(options).await?;
-    let shell = Shell::new(backend.environment().clone())?;
-    let run = shell.run("config validate --json")?;
-    assert_eq!(run.code, 5);
-    let problem = "metrics_token has fewer than 16 characters, and is refused";
-    assert_eq!(subjects(&run)?, [format!(r#""error": "providers sallyport-local-providers": "{problem}""#)]);
-    let doctor = shell.run("doctor")?;
-    for told in [&run.stdout, &doctor.stdout] {
-        assert!(told.contains(problem) && !told.contains("hunter2"), "{told}");
+async fn a_secret_that_could_be_guessed_or_is_not_what_was_typed_is_named_and_not_shown() -> anyhow::Result<()>
+{
+    for (token, problem) in [
+        ("hunter2", "metrics_token has fewer than 16 characters, and is refused"),
+        (
+            "hunter2-of-the-scraper\n",
+            "metrics_token begins or ends with white space, such as the end of a line, and is refused",
+        ),
+    ] {
+        let providers = [("metrics_token".to_owned(), token.to_owned())].into();
+        let options = local::Options { quiet: true, providers, ..local::Options::default() };
+        let backend = Watched::start(options).await?;
+        let shell = Shell::new(backend.environment().clone())?;
+        let run = shell.run("config validate --json")?;
+        assert_eq!(run.code, 5);
+        let expected = format!(r#""error": "providers sallyport-local-providers": "{problem}""#);
+        assert_eq!(subjects(&run)?, [expected]);
+        let doctor = shell.run("doctor")?;
+        for told in [&run.stdout, &doctor.stdout] {
+            assert!(told.contains(problem) && !told.contains("hunter2"), "{told}");
+        }
     }
     Ok(())
 }

@@ -2,7 +2,7 @@
 
 use aws_sdk_secretsmanager::Client;
 use sallyport_core::{
-    secret::{Secret, check_entered},
+    secret::EnteredSecret,
     store::{StoreError, StoreResult},
 };
 use serde::Deserialize;
@@ -15,7 +15,7 @@ pub struct WebhookSettings {
     pub url: String,
     pub format: WebhookFormat,
     /// The key of the signature; for PagerDuty the routing key of the integration.
-    pub secret: Secret<String>,
+    pub secret: EnteredSecret,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -78,18 +78,13 @@ fn parse(text: &str) -> StoreResult<Option<WebhookSettings>> {
         key: "AWSCURRENT".to_owned(),
         problem: format!("does not read, line {} column {}", error.line(), error.column()),
     })?;
-    if let Some(webhook) = &document.incident_webhook {
-        check_entered(&webhook.secret).map_err(|problem| StoreError::Corrupt {
-            table: "providers",
-            key: "AWSCURRENT".to_owned(),
-            problem: format!("incident_webhook.secret {problem}"),
-        })?;
-    }
-    Ok(document.incident_webhook.map(|webhook| WebhookSettings {
-        url: webhook.url,
-        format: webhook.format,
-        secret: Secret::new(webhook.secret),
-    }))
+    let Some(webhook) = document.incident_webhook else { return Ok(None) };
+    let secret = EnteredSecret::parse(&webhook.secret).map_err(|problem| StoreError::Corrupt {
+        table: "providers",
+        key: "AWSCURRENT".to_owned(),
+        problem: format!("incident_webhook.secret {problem}"),
+    })?;
+    Ok(Some(WebhookSettings { url: webhook.url, format: webhook.format, secret }))
 }
 
 #[cfg(test)]
@@ -109,16 +104,20 @@ mod tests {
     fn a_webhook_has_a_url_a_format_and_a_secret() {
         let text = r#"{"incident_webhook": {"url": "https://hooks.example.com/1", "format": "slack", "secret": "s3cret-of-webhook"}}"#;
         let webhook = parse(text).unwrap().unwrap();
-        assert_eq!(
-            (webhook.format, webhook.secret.expose().as_str()),
-            (WebhookFormat::Slack, "s3cret-of-webhook")
-        );
+        assert_eq!((webhook.format, webhook.secret.expose()), (WebhookFormat::Slack, "s3cret-of-webhook"));
         assert!(!format!("{webhook:?}").contains("s3cret"));
     }
 
     #[test]
     fn a_secret_that_anybody_could_guess_signs_nothing_and_is_not_quoted() {
-        for secret in ["", " ", "hunter2", "aaaaaaaaaaaaaaaaaaaa"] {
+        for secret in [
+            "",
+            " ",
+            "hunter2",
+            "aaaaaaaaaaaaaaaaaaaa",
+            "webhook-hunter2-key\n",
+            "\u{feff}webhook-hunter2-key",
+        ] {
             let webhook = serde_json::json!({"url": "https://hooks.example.com/1", "format": "generic", "secret": secret});
             let Err(error) = parse(&serde_json::json!({"incident_webhook": webhook}).to_string()) else {
                 panic!("{secret:?} signs")

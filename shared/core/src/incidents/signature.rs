@@ -3,10 +3,10 @@
 use aws_lc_rs::hmac;
 use data_encoding::HEXLOWER;
 
-use crate::{clock::Timestamp, secret::Secret};
+use crate::{clock::Timestamp, secret::EnteredSecret};
 
 /// `t=<seconds>,v1=<HMAC-SHA-256 of "<seconds>.<body>" in hexadecimal>`.
-pub fn sign(secret: &Secret<String>, at: Timestamp, body: &[u8]) -> String {
+pub fn sign(secret: &EnteredSecret, at: Timestamp, body: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret.expose().as_bytes());
     let mut context = hmac::Context::with_key(&key);
     let seconds = at.seconds().to_string();
@@ -18,17 +18,19 @@ pub fn sign(secret: &Secret<String>, at: Timestamp, body: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used, reason = "tests")]
+
     use super::*;
 
     #[test]
     fn the_signature_is_what_openssl_says() {
-        let secret = Secret::new("whsec".to_owned());
-        // printf '1785506531.{"a":1}' | openssl dgst -sha256 -hmac whsec
+        let secret = EnteredSecret::parse("webhook-signing-secret").unwrap();
+        // printf '1785506531.{"a":1}' | openssl dgst -sha256 -hmac webhook-signing-secret
         assert_eq!(
             sign(&secret, Timestamp::from_seconds(1_785_506_531), br#"{"a":1}"#),
             format!("t=1785506531,v1={EXPECTED}")
         );
     }
 
-    const EXPECTED: &str = "4db30f1b9e6efcca2a1900675717d5471bfd76005f515eab0dce359b40452508";
+    const EXPECTED: &str = "94ee981235416e925982e3b78790940677e626bd17f8be58edb87ed21e89d69a";
 }
