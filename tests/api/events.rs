@@ -236,3 +236,105 @@ async fn an_event_that_stands_keeps_the_name_of_who_did_it() -> Result<()> {
     assert_eq!((rotated.len(), &rotated[0]["actor"]), (1, &json!("operator ada")));
     Ok(())
 }
+
+/// Who acted in the events that a request wrote, by kind.
+async fn actors_since(backend: &Backend, before: usize) -> Result<Vec<(String, String)>> {
+    let mut items = backend.items("Audit").await?;
+    items.sort_by_key(|item| item["sk"].as_str().unwrap_or_default().to_owned());
+    let text = |item: &Value, name: &str| item[name].as_str().unwrap_or_default().to_owned();
+    Ok(items.iter().skip(before).map(|item| (text(item, "kind"), text(item, "actor"))).collect())
+}
+
+/// For each credential that something is changed by: the identity that it proves, and no other.
+#[tokio::test]
+async fn who_acted_is_the_identity_that_was_proven() -> Result<()> {
+    const ROUTES: [&str; 9] = [
+        "password",
+        "code",
+        "access token",
+        "refresh token",
+        "refresh cookie",
+        "device token",
+        "client by basic",
+        "client by form",
+        "client of another id in the agent",
+    ];
+    for credential in ROUTES {
+        let backend = Backend::start().await?;
+        let account = backend.account_with_totp().await?;
+        let (client, other) = (backend.client().await?, backend.client().await?);
+        let actor = backend.actor();
+        let session = actor.begin_log_in(&account).await?.verify_with_totp(&backend, &account).await?;
+        let browser = backend.browser(APP_ORIGIN);
+        browser.set_cookie("__Host-sallyport_refresh", &session.refresh_token);
+        let before = backend.items("Audit").await?.len();
+        let stranger = backend.actor();
+        let revoke = |agent: &str| stranger.ask("POST", "/oauth/revoke").header("user-agent", agent);
+        let grace = "operator grace@desk";
+        let token = ("token", session.refresh_token.as_str());
+        let by_client = format!("client {}", client.id);
+        let (answer, expected) = match credential {
+            "password" => (stranger.try_log_in(&account.email, &account.password).await?, "caller"),
+            "code" => {
+                let pending = stranger.begin_log_in(&account).await?;
+                (pending.try_verify("recovery", &account.recovery_codes[0]).await?, "caller")
+            }
+            "access token" => (session.log_out("local").await?, "caller"),
+            "refresh token" => {
+                let body = json!({"refresh_token": session.refresh_token});
+                (stranger.post("/api/v1/auth/logout", &body).await?, "caller")
+            }
+            "refresh cookie" => (browser.ask("POST", "/api/v1/auth/logout").send().await?, "caller"),
+            "device token" => (actor.try_log_in(&account.email, &account.password).await?, "caller"),
+            "client by basic" => {
+                (revoke(grace).basic(&client).form(&[token]).send().await?, by_client.as_str())
+            }
+            "client by form" => {
+                let form =
+                    [token, ("client_id", client.id.as_str()), ("client_secret", client.secret.as_str())];
+                (revoke(grace).form(&form).send().await?, by_client.as_str())
+            }
+            _ => {
+                let ask = revoke(&format!("client {}", other.id));
+                (ask.basic(&client).form(&[token]).send().await?, by_client.as_str())
+            }
+        };
+        ensure!((200..300).contains(&answer.status), "{credential}: {}", answer.text());
+        let written = actors_since(&backend, before).await?;
+        ensure!(!written.is_empty(), "{credential}: no event");
+        for (kind, actor) in &written {
+            assert_eq!(actor, expected, "{credential}: {kind}");
+        }
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_authenticate_is_counted_and_one_that_does_is_named() -> Result<()> {
+    let backend = Backend::start().await?;
+    let client = backend.client().await?;
+    let actor = backend.actor();
+    let mut outcomes = Vec::new();
+    for path in ["/oauth/introspect", "/oauth/revoke"] {
+        let ask = || actor.ask("POST", path);
+        let wrong = ServiceClient { secret: format!("{}x", client.secret), ..client.clone() };
+        outcomes.push(ask().form(&[("token", "x")]).send().await?);
+        outcomes.push(ask().basic(&wrong).form(&[("token", "x")]).send().await?);
+        outcomes.push(ask().basic(&client).form(&[("token", "x")]).send().await?);
+    }
+    let ids: Vec<_> = outcomes.iter().map(|answer| answer.header("x-request-id").to_owned()).collect();
+    let (mut counted, mut named) = (vec![json!(null); ids.len()], vec![json!(null); ids.len()]);
+    for line in backend.logs().await? {
+        let line = &line["line"];
+        let Some(index) = ids.iter().position(|id| line["request_id"] == id.as_str()) else { continue };
+        if line.get("_aws").is_some() {
+            counted[index] = line["client_authentication_failures"].clone();
+        } else if line["message"] == "request" {
+            named[index] = line["client"].clone();
+        }
+    }
+    assert_eq!(json!(counted), json!([1, 1, 0, 1, 1, 0]));
+    let (none, id) = (Value::Null, json!(client.id));
+    assert_eq!(json!(named), json!([none, none, id, none, none, id]));
+    Ok(())
+}

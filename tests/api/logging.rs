@@ -103,6 +103,9 @@ async fn traffic(backend: &Backend) -> Result<()> {
     let client = backend.client().await?;
     actor.introspect(&client, &session.access_token).await?.expect(200)?;
     actor.revoke(&client, "unknown").await?.expect(200)?;
+    backend.fault(json!({"kind": "refuse", "table": "sessions"})).await?;
+    actor.introspect(&client, &session.access_token).await?.expect(503)?;
+    backend.heal().await?;
     let spent = session.clone();
     session.refresh().await?;
     backend.advance(60).await?;

@@ -44,7 +44,7 @@ def test_dashboard_draws_metrics_that_are_emitted_with_these_dimensions():
 def test_dashboard_draws_every_metric_or_it_is_said_why_not():
     told_otherwise = {
         "password_checks", "reauthentications", "reauthentication_failures", "invocations", "invocation_failures",
-        "rotation_failures", "maintenance_refusals", "session_records",
+        "rotation_failures", "maintenance_refusals", "session_records", "client_authentication_failures",
     }
     assert set(METRICS) - {name for space, name, _, _ in drawn() if space == "Sallyport"} == told_otherwise
 

@@ -41,8 +41,13 @@ impl Form {
     }
 }
 
+/// Clients that did not authenticate: secrets that are guessed, and services that were given a wrong one.
+const FAILURES: &str = "client_authentication_failures";
+
 /// A request of a registered client.
 pub(crate) struct Authenticated {
+    /// Its id, which it has proven.
+    pub(crate) client: String,
     pub(crate) token: String,
 }
 
@@ -65,6 +70,7 @@ pub(crate) async fn authenticate(
     let Some(form) = form else {
         return invalid_request("The form does not read, or a parameter stands twice.").map(Err);
     };
+    call.facts.count(FAILURES, 0);
     let basic = call.headers.contains_key(header::AUTHORIZATION);
     let presented = match (basic, form.client_id, form.client_secret) {
         (true, _, Some(_)) => {
@@ -82,13 +88,14 @@ pub(crate) async fn authenticate(
         (false, _, _) => None,
     };
     let Some((id, secret)) = presented else {
-        return invalid_client().map(Err);
+        return invalid_client(call).map(Err);
     };
     if !clients::authenticate(platform.store(), &id, &secret).await? {
-        return invalid_client().map(Err);
+        return invalid_client(call).map(Err);
     }
+    call.facts.of_client(&id);
     match form.token {
-        Some(token) => Ok(Ok(Authenticated { token })),
+        Some(token) => Ok(Ok(Authenticated { client: id, token })),
         None => invalid_request("The parameter token is missing.").map(Err),
     }
 }
@@ -119,7 +126,8 @@ fn invalid_request(description: &'static str) -> Result<Reply, Problem> {
     )
 }
 
-fn invalid_client() -> Result<Reply, Problem> {
+fn invalid_client(call: &Call) -> Result<Reply, Problem> {
+    call.facts.count(FAILURES, 1);
     let reply = Reply::json(
         StatusCode::UNAUTHORIZED,
         &OAuthError {

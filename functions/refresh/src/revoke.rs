@@ -34,7 +34,8 @@ pub(crate) async fn handle(platform: Arc<Platform>, call: Call) -> Result<Reply,
         },
     };
     if let Some((user, session)) = named {
-        revoke_token(platform.store(), env, user, session, &call.context.origin).await?;
+        let origin = call.context.origin.by_client(&request.client);
+        revoke_token(platform.store(), env, user, session, &origin).await?;
     }
     // 2.2: a token that is not known is as good as revoked.
     Ok(Reply::empty(StatusCode::OK))

@@ -54,7 +54,7 @@ pub(crate) fn write_event(event: &SecurityEvent) -> Item {
 /// Who acted, and what a caller's client calls itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Who {
-    /// `caller`, `operator NAME`, `function NAME`, or what a later release writes.
+    /// `caller`, `client ID`, `operator NAME`, `function NAME`, or what a later release writes.
     pub actor: String,
     /// Of a caller alone.
     pub agent: Option<String>,

@@ -121,6 +121,7 @@ fn who_acted_is_read_from_every_event_that_was_ever_written_and_never_from_what_
     assert_eq!(read["audit.deployment"], ours("function keys"));
     assert_eq!(read["audit.by_operator"], ours("operator Ольга@desk"));
     assert_eq!(read["audit.by_function"], ours("function keys"));
+    assert_eq!(read["audit.by_client"], ours("client billing"));
     assert_eq!(read["audit.by_caller"], of_caller("operator grace@desk"));
 
     // Of the release that had no actor: whatever came with a request, or from somewhere, is a caller's.
@@ -150,8 +151,8 @@ fn an_event_or_a_message_that_lacks_what_its_readers_show_is_corrupt() {
         if !matches!(table, "audit" | "outbox") {
             continue;
         }
-        // Only some events have a detail or come from a known device, and the first release wrote no actor.
-        let optional = ["detail", "device", "actor"];
+        // Only some events have a detail or a session, or come from a known device, and the first release wrote no actor.
+        let optional = ["detail", "session_id", "device", "actor"];
         for attribute in whole.keys().filter(|attribute| !optional.contains(&attribute.as_str())) {
             let mut item = whole.clone();
             item.remove(attribute);

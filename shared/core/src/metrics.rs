@@ -69,6 +69,7 @@ metrics! {
     "refreshes", Count, false, "Refreshes that named a token";
     "refresh_failures", Rare, false, "Refreshes refused for their token";
     "refresh_token_reuses", Count, false, "Refresh tokens presented a second time";
+    "client_authentication_failures", Rare, false, "Requests of services refused for the client or its secret";
     "ready", Floor, false, "Whether the last check of readiness passed: 1 or 0";
     "dependencies_down", Level, false, "Dependencies that a health check found down";
     "invocations", Count, false, "Events handled by functions without HTTP";

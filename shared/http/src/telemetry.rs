@@ -106,6 +106,7 @@ pub struct Facts(Arc<Mutex<Noted>>);
 pub(crate) struct Noted {
     metrics: BTreeMap<&'static str, Number>,
     suspicious: u32,
+    client: Option<String>,
 }
 
 impl Facts {
@@ -138,6 +139,11 @@ impl Facts {
     pub fn suspicious(&self) {
         let mut noted = self.locked();
         noted.suspicious = noted.suspicious.saturating_add(1);
+    }
+
+    /// The service that the request has proven to be of.
+    pub fn of_client(&self, id: &str) {
+        self.locked().client = Some(id.to_owned());
     }
 
     pub(crate) fn take(&self) -> Noted {
@@ -192,6 +198,8 @@ impl Answered<'_> {
         let status = self.status.as_u16();
         let (method, route, code, trace_id) = (self.method.as_str(), self.route, self.code, self.trace_id);
         let refused_origin = self.refused_origin;
+        let client = self.facts.locked().client.clone();
+        let client = client.as_deref();
         let (request_id, address, calls) = (self.request_id, self.address, self.usage.calls);
         let retries = Some(self.usage.retries).filter(|retries| *retries > 0);
         let secrets_ms = Some(in_millis(self.usage.secrets_time)).filter(|millis| *millis > 0.0);
@@ -199,8 +207,8 @@ impl Answered<'_> {
             ($level:ident, $message:literal, $fault:expr) => {
                 tracing::$level!(
                     target: "request",
-                    method, route, status, code, fault = $fault, request_id, trace_id, address, refused_origin, duration_ms, calls,
-                    retries, dependency_ms, secrets_ms,
+                    method, route, status, code, fault = $fault, request_id, trace_id, address, client, refused_origin,
+                    duration_ms, calls, retries, dependency_ms, secrets_ms,
                     $message
                 )
             };
@@ -214,7 +222,7 @@ impl Answered<'_> {
 
     fn wide_event(&self) -> Value {
         let mut event = WideEvent::new(self.deployment, self.function);
-        let Noted { metrics, suspicious } = self.facts.take();
+        let Noted { metrics, suspicious, .. } = self.facts.take();
         // A metric is paid for in each hour in which it is written, and a stack that nobody calls is asked each minute: of its
         // own question it writes what it found, and counts it for no caller.
         if !self.is_probe {

@@ -4,11 +4,13 @@ use std::fmt;
 
 use unicode_normalization::UnicodeNormalization as _;
 
-/// Who did what an event tells. A client's name for itself is [`super::Origin::agent`], and proves nothing.
+/// Who did what an event tells. What a caller's software calls itself is [`super::Origin::agent`], and proves nothing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Actor {
     /// Whoever sent the request: mostly the owner of the account, sometimes who passes for them.
     Caller,
+    /// A service that has proven to be the client of this id.
+    Client(String),
     /// Somebody at the command line, by the name that [`operator_name`] let through.
     Operator(String),
     /// A function by itself, with nobody's request at hand.
@@ -20,7 +22,7 @@ impl Actor {
     pub fn name(&self) -> &str {
         match self {
             Self::Caller => "caller",
-            Self::Operator(name) | Self::Function(name) => name,
+            Self::Client(name) | Self::Operator(name) | Self::Function(name) => name,
         }
     }
 }
@@ -29,6 +31,7 @@ impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Caller => f.write_str("caller"),
+            Self::Client(id) => write!(f, "client {id}"),
             Self::Operator(name) => write!(f, "operator {name}"),
             Self::Function(name) => write!(f, "function {name}"),
         }

@@ -32,6 +32,12 @@ impl Origin {
         Self::of(Actor::Operator(name.to_owned()))
     }
 
+    /// This request's, by the client that it has proven to be of.
+    #[must_use]
+    pub fn by_client(&self, id: &str) -> Self {
+        Self { actor: Actor::Client(id.to_owned()), ..self.clone() }
+    }
+
     fn of(actor: Actor) -> Self {
         Self { actor, address: ClientAddress::unknown(), agent: String::new(), request_id: String::new() }
     }
