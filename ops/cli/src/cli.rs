@@ -7,7 +7,7 @@ use clap::{Args, CommandFactory as _, Parser, error::ErrorKind};
 use crate::{
     commands::Command,
     failure::{Exit, Failure},
-    output::Format,
+    output::{Format, usage},
 };
 
 /// Operates a Sallyport deployment: accounts, clients, keys, configuration, migrations.
@@ -110,9 +110,13 @@ impl Refusal {
         if (self.format == Format::Json && !wants_help) || of_value {
             return self.format.failure(&Failure::usage("usage", self.first_line()));
         }
-        // Without stdout or stderr there is nobody to tell; the exit code says it all the same.
-        drop(self.error.print());
-        if wants_help { Exit::Done } else { Exit::Usage }
+        if wants_help {
+            // Without stdout there is nobody to tell.
+            drop(self.error.print());
+            return Exit::Done;
+        }
+        usage(&self.error.render().to_string());
+        Exit::Usage
     }
 
     pub(crate) fn first_line(&self) -> String {

@@ -75,7 +75,7 @@ pub(crate) fn read_flags(item: &Item) -> StoreResult<Flags> {
         let Ok(name) = name.parse::<ModeName>() else { continue };
         let entry = modes.map(attribute)?;
         let mode = Mode {
-            reason: entry.parsed("reason")?,
+            reason: Reason::stored(entry.text("reason")?),
             set_at: entry.instant("set_at")?,
             expires_at: entry.instant("expires_at")?,
             by: entry.text("by")?.to_owned(),
@@ -92,7 +92,7 @@ pub(crate) fn read_flags(item: &Item) -> StoreResult<Flags> {
             subject.parse().map_err(|_| blocks.corrupt(attribute, "not the subject of a block"))?;
         let entry = blocks.map(attribute)?;
         let block = Block {
-            reason: entry.parsed("reason")?,
+            reason: Reason::stored(entry.text("reason")?),
             set_at: entry.instant("set_at")?,
             expires_at: entry.instant("expires_at")?,
             by: entry.text("by")?.to_owned(),

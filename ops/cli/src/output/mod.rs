@@ -5,6 +5,7 @@ mod table;
 mod time;
 
 use std::{
+    borrow::Cow,
     fmt::Display,
     io::{self, IsTerminal as _, Write as _},
 };
@@ -63,9 +64,10 @@ impl Format {
     /// stdout is full, or was never open. That is a failure: what was to be shown once is lost. A reader that has read enough,
     /// such as `head`, is none.
     pub(crate) fn answer(self, answer: &Answer) -> Result<Exit, Failure> {
+        // Whatever a report is made of, callers' and operators' words among it: a terminal gets none that it obeys.
         let text = match self {
-            Self::Text => &answer.text,
-            Self::Json => &answer.json,
+            Self::Text => Cow::Owned(plain_lines(&answer.text)),
+            Self::Json => Cow::Borrowed(&answer.json),
         };
         let mut stdout = io::stdout().lock();
         let written = stdout
@@ -140,9 +142,16 @@ impl StatusLine {
     }
 }
 
-/// What other programs said, without what a terminal would obey.
+/// A text of lines without what a terminal would obey, but for their ends and tabs.
 fn plain_lines(text: &str) -> String {
-    text.split('\n').map(plain).collect::<Vec<_>>().join("\n")
+    let plain_words = |line: &str| line.split('\t').map(plain).collect::<Vec<_>>().join("\t");
+    text.split('\n').map(plain_words).collect::<Vec<_>>().join("\n")
+}
+
+/// Prints what is wrong with a command line: what was typed stands in it.
+pub(crate) fn usage(text: &str) {
+    // Without stderr there is nobody to tell; the exit code says it all the same.
+    drop(io::stderr().lock().write_all(plain_lines(text).as_bytes()));
 }
 
 /// Lines about work that takes a while, on stderr; scripts that asked for JSON are told the end of it alone.

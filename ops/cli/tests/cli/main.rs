@@ -28,6 +28,7 @@ mod reviews;
 mod runbooks;
 mod setup;
 mod stack;
+mod steering;
 mod support;
 mod surroundings;
 mod terminals;

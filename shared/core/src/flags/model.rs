@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, fmt, str::FromStr};
 use crate::{
     accounts::AccountKey,
     address::{ClientAddress, Network},
+    audit::steering,
     checks::Component,
     clock::Timestamp,
     ids::OperationId,
@@ -53,7 +54,10 @@ impl FromStr for ModeName {
 pub struct Reason(String);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("a reason has 1 to {} bytes and no control characters", Reason::MOST_BYTES)]
+#[error(
+    "a reason has 1 to {} bytes, and no control, no bidirectional and no invisible characters",
+    Reason::MOST_BYTES
+)]
 pub struct InvalidReason;
 
 impl Reason {
@@ -63,10 +67,15 @@ impl Reason {
     /// [`InvalidReason`].
     pub fn new(text: &str) -> Result<Self, InvalidReason> {
         let text = text.trim();
-        if text.is_empty() || text.len() > Self::MOST_BYTES || text.chars().any(char::is_control) {
+        if text.is_empty() || text.len() > Self::MOST_BYTES || steering(text).contains(&true) {
             return Err(InvalidReason);
         }
         Ok(Self(text.to_owned()))
+    }
+
+    /// As it is stored. An earlier release let characters through that are refused now: a mode must not be lost by them.
+    pub fn stored(text: &str) -> Self {
+        Self(text.to_owned())
     }
 
     pub fn as_str(&self) -> &str {

@@ -199,7 +199,8 @@ fn an_end_or_a_factor_out_of_range_changes_nothing() {
         assert_eq!(set(&memory, 1, new), Err(FlagsError::InvalidFactor));
     }
     assert_eq!(memory.flags(), Flags::default());
-    for text in ["", "  ", "a\nb", &"ä".repeat(101)] {
+    for text in ["", "  ", "a\nb", "a\u{1b}[31mb", "a\u{202e}b", "a\u{feff}b", "a\u{a0}b", &"ä".repeat(101)]
+    {
         assert_eq!(Reason::new(text), Err(InvalidReason), "{text:?}");
     }
 }

@@ -45,19 +45,52 @@ const LONGEST_CELL: usize = 300;
 /// A cell of a Markdown table: one line, and no bar of its own.
 fn cell(text: &str) -> String {
     let lines: Vec<_> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-    let line = plain(&lines.join("; ")).replace('|', "\\|");
+    let line = lines.join("; ");
     match line.char_indices().nth(LONGEST_CELL) {
-        Some((end, _)) => format!("{}…", line.get(..end).unwrap_or_default()),
-        None => line,
+        Some((end, _)) => format!("{}…", words(line.get(..end).unwrap_or_default())),
+        None => words(&line),
     }
+}
+
+/// A line as it was written: what Markdown or HTML would obey in it is escaped.
+fn words(line: &str) -> String {
+    let characters: Vec<char> = plain(line).chars().collect();
+    let start = characters.iter().position(|character| *character != ' ').unwrap_or_default();
+    let digits = characters.iter().skip(start).take_while(|character| character.is_ascii_digit()).count();
+    let is_letter = |index: Option<usize>| {
+        index.and_then(|index| characters.get(index)).is_some_and(|character| character.is_alphanumeric())
+    };
+    let mut escaped = String::new();
+    for (index, character) in characters.iter().enumerate() {
+        let obeyed = match character {
+            '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '&' | '|' | '~' => true,
+            '_' => !(is_letter(index.checked_sub(1)) && is_letter(Some(index + 1))),
+            // A heading, a list, a rule.
+            '#' | '-' | '+' | '=' => index == start,
+            '.' | ')' => digits > 0 && index == start + digits,
+            _ => false,
+        };
+        if obeyed {
+            escaped.push('\\');
+        }
+        escaped.push(*character);
+    }
+    escaped
+}
+
+/// The name of an alarm: as code, where it is a name.
+fn code(name: &str) -> String {
+    let is_name = |character: char| character.is_ascii_alphanumeric() || "-_./".contains(character);
+    if !name.is_empty() && name.chars().all(is_name) { format!("`{name}`") } else { cell(name) }
 }
 
 fn draft(incident: &Incident, figures: Figures, timeline: &[EntryReport], diagnosis: Option<&str>) -> String {
     let report = Report::of(incident);
     let took = |duration: Option<Duration>| duration.map_or_else(|| "not yet".to_owned(), span);
     let target = span(incident.severity.response());
-    let summary = report.summary.as_deref().unwrap_or("_Not resolved yet._");
-    let alarms: Vec<_> = report.alarms.iter().map(|alarm| format!("`{}`", alarm.name)).collect();
+    let lines = |text: &str| text.lines().map(words).collect::<Vec<_>>().join("\n");
+    let summary = report.summary.as_deref().map_or_else(|| "_Not resolved yet._".to_owned(), lines);
+    let alarms: Vec<_> = report.alarms.iter().map(|alarm| code(&alarm.name)).collect();
     let rows: String = timeline
         .iter()
         .map(|entry| {
@@ -67,7 +100,7 @@ fn draft(incident: &Incident, figures: Figures, timeline: &[EntryReport], diagno
         .collect();
     let first_look = diagnosis.map_or_else(
         || "_None was attached._\n".to_owned(),
-        |text| text.lines().map(|line| format!("- {}\n", plain(line))).collect(),
+        |text| text.lines().map(|line| format!("- {}\n", words(line))).collect(),
     );
     let late = figures.acknowledged.is_none_or(|took| took > incident.severity.response());
     let in_time = if late { "**late**" } else { "in time" };
@@ -117,14 +150,13 @@ fn draft(incident: &Incident, figures: Figures, timeline: &[EntryReport], diagno
         | _Detect it sooner_ | detect | _who_ | _when_ | |\n\
         | _End it sooner_ | mitigate | _who_ | _when_ | |\n\
         | _Put the runbook right_ | document | _who_ | _when_ | |\n",
-        cause = incident.cause,
+        cause = cell(incident.cause.as_str()),
         opened = moment(incident.opened_at),
         id = report.id,
         severity = report.severity,
         state = report.state,
         alarms = alarms.join(", "),
         answered = cell(report.acknowledged_by.as_deref().unwrap_or("nobody")),
-        summary = summary.lines().map(plain).collect::<Vec<_>>().join("\n"),
         detected = span(figures.detected),
         acknowledged = took(figures.acknowledged),
         mitigated = took(figures.mitigated),
@@ -133,4 +165,29 @@ fn draft(incident: &Incident, figures: Figures, timeline: &[EntryReport], diagno
         reminders = figures.reminders,
         reopenings = figures.reopenings,
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_somebody_wrote_is_no_markdown_and_no_html() {
+        for (text, shown) in [
+            ("top error codes: rate_limited 3, a-b (1.5 %)", "top error codes: rate_limited 3, a-b (1.5 %)"),
+            ("<img src=x onerror=y>", "\\<img src=x onerror=y\\>"),
+            ("[a](javascript:b) ![c](d)", "\\[a\\](javascript:b) !\\[c\\](d)"),
+            ("_a_ **b** `c` ~~d~~ &lt;", "\\_a\\_ \\*\\*b\\*\\* \\`c\\` \\~\\~d\\~\\~ \\&lt;"),
+            ("# a", "\\# a"),
+            (" - a", " \\- a"),
+            ("12. a", "12\\. a"),
+            ("1.5 a", "1\\.5 a"),
+            ("a|b\\", "a\\|b\\\\"),
+            ("a\u{1b}[31m\u{202e}\r", "a\u{fffd}\\[31m\u{fffd}\u{fffd}"),
+        ] {
+            assert_eq!(words(text), shown, "{text:?}");
+        }
+        assert_eq!(code("sallyport-prod-high_error.rate"), "`sallyport-prod-high_error.rate`");
+        assert_eq!(code("a`|\nb"), "a\\`\\|; b");
+    }
 }

@@ -18,7 +18,7 @@ use crate::{
     deployment::{OperatorClock, operator},
     environment::variable,
     failure::{Exit, Failure},
-    output::{Answer, Format, count},
+    output::{Answer, Format, count, plain},
     terminal,
 };
 
@@ -434,7 +434,7 @@ fn change_value(name: &str, variables: &mut BTreeMap<String, String>) -> Result<
 /// A line of the terminal; `None` where it was closed.
 fn prompt(question: &str) -> Result<Option<String>, Failure> {
     let mut stderr = io::stderr();
-    let told = write!(stderr, "  {question}: ").and_then(|()| stderr.flush());
+    let told = write!(stderr, "  {}: ", plain(question)).and_then(|()| stderr.flush());
     told.map_err(stdin_failed)?;
     let mut line = String::new();
     let read = io::stdin().read_line(&mut line).map_err(stdin_failed)?;
