@@ -2,7 +2,10 @@
 
 use std::time::Duration;
 
-use sallyport_core::keyring::{KeyState, KeyringDocument};
+use sallyport_core::{
+    clock::Timestamp,
+    keyring::{KeyState, KeyringDocument, SigningKeyEntry},
+};
 use serde_json::Value;
 
 use super::{Check, is_local, signing};
@@ -42,7 +45,10 @@ pub(super) async fn check(deployment: &Deployment, keys: Option<&KeyringDocument
             return vec![Check::fault("api", failure.message, fix)];
         }
     }
-    checks.push(jwks(api.get("/.well-known/jwks.json").await, keys));
+    // Where the setting does not read, another check says so.
+    let keyring_age = deployment.settings.rotation_policy().map(|policy| policy.keyring_max_age);
+    let seen_from = deployment.now().minus(keyring_age.unwrap_or_default());
+    checks.push(jwks(api.get("/.well-known/jwks.json").await, keys, seen_from));
     checks.push(discovery(api.get("/.well-known/openid-configuration").await, &api.url));
     checks.push(metrics(api.get("/metrics").await));
     checks
@@ -75,7 +81,8 @@ fn readiness(answer: &Answered) -> Check {
     }
 }
 
-fn jwks(answer: Result<Answered, Failure>, keys: Option<&KeyringDocument>) -> Check {
+/// `seen_from`: functions that read the keyring before that have read it anew since.
+fn jwks(answer: Result<Answered, Failure>, keys: Option<&KeyringDocument>, seen_from: Timestamp) -> Check {
     const NAME: &str = "jwks";
     let answer = match answer {
         Ok(answer) => answer,
@@ -92,19 +99,22 @@ fn jwks(answer: Result<Answered, Failure>, keys: Option<&KeyringDocument>) -> Ch
     let Some(signs) = signing(document) else {
         return Check::skipped(NAME, "no key signs");
     };
-    // A key that will sign must be known before it does.
+    // A key that will sign must be known before it does. One that is new is in no copy of the keyring yet.
     let next = document.signing.iter().filter(|key| key.state == KeyState::Next);
-    let missing: Vec<_> = std::iter::once(signs)
+    let (to_come, missing): (Vec<_>, Vec<_>) = std::iter::once(signs)
         .chain(next)
-        .map(|key| key.kid.as_str())
-        .filter(|kid| !kids.contains(kid))
-        .collect();
+        .filter(|key| !kids.contains(&key.kid.as_str()))
+        .partition(|key| key.state == KeyState::Next && key.created_at > seen_from.seconds());
+    let named =
+        |keys: &[&SigningKeyEntry]| keys.iter().map(|key| key.kid.as_str()).collect::<Vec<_>>().join(", ");
+    let (to_come, missing) = (named(&to_come), named(&missing));
     if missing.is_empty() {
-        Check::ok(NAME, format!("{} published, with the one that signs", kids.len()))
+        let rest = if to_come.is_empty() { String::new() } else { format!("; {to_come} will be") };
+        Check::ok(NAME, format!("{} published, with the one that signs{rest}", kids.len()))
     } else {
         Check::fault(
             NAME,
-            format!("not published: {}: whoever verifies refuses its tokens", missing.join(", ")),
+            format!("not published: {missing}: whoever verifies refuses its tokens"),
             "wait for one keyring age (SALLYPORT_KEYRING_MAX_AGE_SECONDS); then deploy the keys function again",
         )
     }
