@@ -241,3 +241,80 @@ fn an_attack_is_looked_at_by_who_got_in_before_by_who_failed() {
         assert!(others.is_none_or(|other| entered < other), "{name}");
     }
 }
+
+/// What anybody can cause, as often as he likes. Among the newest fifty of it nothing else is seen.
+const FLOODS: [&str; 5] =
+    ["login.refused", "login.locked_out", "login.pool_reopened", "mfa.refused", "mfa.locked_out"];
+
+#[test]
+fn a_kind_that_may_be_a_flood_is_read_by_a_command_of_its_own() {
+    for page in pages().unwrap() {
+        for step in page.steps() {
+            for line in shell::commands(&step.commands).unwrap() {
+                let kinds: Vec<_> =
+                    line.windows(2).filter(|two| two[0] == "--kind").map(|two| two[1].as_str()).collect();
+                let floods = kinds.iter().any(|kind| FLOODS.contains(kind));
+                assert!(kinds.len() < 2 || !floods, "{}: {}", page.name, line.join(" "));
+            }
+        }
+    }
+}
+
+/// Whoever follows a page wants it done: a rehearsal alone mends nothing.
+#[test]
+fn what_a_page_rehearses_it_also_says_how_to_do() {
+    for page in pages().unwrap() {
+        for step in page.steps().filter(|step| ["Mitigation", "Rollback"].contains(&step.section.as_str())) {
+            for line in shell::commands(&step.commands).unwrap() {
+                if !line.iter().any(|word| word == "--dry-run") {
+                    continue;
+                }
+                let verbs: Vec<_> =
+                    line.iter().take_while(|word| !word.starts_with('-')).take(3).cloned().collect();
+                let verbs = verbs.join(" ");
+                // In a block, or in a sentence.
+                let done = page.body.match_indices(&verbs).any(|(at, _)| {
+                    let rest = page.body.get(at + verbs.len()..).unwrap_or_default();
+                    let rest = rest.split(['\n', '`']).next().unwrap_or_default();
+                    !rest.contains("--dry-run")
+                });
+                assert!(done, "{}: only rehearses `{verbs}`", page.name);
+            }
+        }
+    }
+}
+
+/// A code, an id or an address of an example is nobody's: it comes from a variable.
+#[test]
+fn a_page_checks_no_code_of_an_example() {
+    for page in pages().unwrap() {
+        for step in page.steps() {
+            for line in shell::commands(&step.commands).unwrap() {
+                let checks = line.starts_with(&["sallyport", "totp", "check"].map(str::to_owned));
+                let sample = shell::SAMPLES.iter().find(|(name, _)| *name == "CODE").map(|(_, code)| *code);
+                assert!(
+                    !checks || line.get(3).map(String::as_str) == sample,
+                    "{}: {}",
+                    page.name,
+                    line.join(" ")
+                );
+            }
+        }
+    }
+}
+
+/// The version of the command line before ends with 255 what the present one ends with 254.
+#[test]
+fn what_aws_refuses_is_expected_of_both_versions_of_its_command_line() {
+    for page in pages().unwrap() {
+        for step in page.steps() {
+            assert_eq!(
+                step.expect.contains(&254),
+                step.expect.contains(&255),
+                "{} step {}",
+                page.name,
+                step.number
+            );
+        }
+    }
+}

@@ -112,6 +112,20 @@ pub(crate) struct Most {
     limit: u16,
 }
 
+impl Most {
+    /// As many as an answer of Logs Insights can have.
+    const MOST: u16 = 10_000;
+
+    /// One more than is shown, where there can be one: it says that there are more.
+    fn and_one(self) -> u16 {
+        self.limit.saturating_add(1).min(Self::MOST)
+    }
+
+    fn leaves_out(self, found: usize) -> bool {
+        found > usize::from(self.limit) || (self.limit == Self::MOST && found == usize::from(Self::MOST))
+    }
+}
+
 fn severity(text: &str) -> Result<Severity, &'static str> {
     let all = [Severity::Info, Severity::Warning, Severity::Critical];
     all.into_iter().find(|severity| severity.as_str() == text).ok_or("info, warning or critical")
@@ -134,18 +148,16 @@ impl LogsCommand {
     pub(crate) async fn run(self, target: &Target) -> Result<Answer, Failure> {
         match self {
             Self::Errors { span, most } => {
-                let query = Question::ERRORS.query().limit(most.limit);
-                Answer::of(&Found::ask(target, &query, span, Shape::Errors).await?)
+                Answer::of(&Found::newest(target, Question::ERRORS.query(), most, span, Shape::Errors).await?)
             }
             Self::Killed { span, most } => {
-                let query = Question::KILLED.query().limit(most.limit);
-                Answer::of(&Found::ask(target, &query, span, Shape::Killed).await?)
+                Answer::of(&Found::newest(target, Question::KILLED.query(), most, span, Shape::Killed).await?)
             }
             Self::Events { severity, kind, span, most } => {
                 let severities: Vec<_> = severity.iter().map(|severity| severity.as_str()).collect();
                 let kinds: Vec<_> = kind.iter().map(|kind| kind.as_str()).collect();
                 let query = Question::EVENTS.query().only("severity", &severities).only("event", &kinds);
-                Answer::of(&Found::ask(target, &query.limit(most.limit), span, Shape::Events).await?)
+                Answer::of(&Found::newest(target, query, most, span, Shape::Events).await?)
             }
             Self::Request { id, span } => {
                 let query = Question::REQUEST.query().of_request(&id);
@@ -282,6 +294,8 @@ struct Found {
     /// Epoch seconds.
     since: u64,
     rows: Vec<Row>,
+    /// Older lines are left out.
+    more: bool,
     #[serde(skip)]
     shape: Shape,
     #[serde(skip)]
@@ -298,7 +312,21 @@ impl Found {
         };
         let rows = logs.ask(query, from, now).await?;
         let rows = rows.into_iter().map(in_words).collect();
-        Ok(Self { since: from.seconds(), rows, shape, from })
+        Ok(Self { since: from.seconds(), rows, more: false, shape, from })
+    }
+
+    /// The newest lines, and whether there are more.
+    async fn newest(
+        target: &Target,
+        query: Query,
+        most: Most,
+        span: Span,
+        shape: Shape,
+    ) -> Result<Self, Failure> {
+        let mut found = Self::ask(target, &query.limit(most.and_one()), span, shape).await?;
+        found.more = most.leaves_out(found.rows.len());
+        found.rows.truncate(usize::from(most.limit));
+        Ok(found)
     }
 
     /// Where an account is an id, whose it is. What can't be found out stays an id: the answer is of the logs.
@@ -362,6 +390,14 @@ impl fmt::Display for Found {
             }
         }
         write!(f, "{table}")?;
-        writeln!(f, "\n{} since {}.", count(self.rows.len(), "line"), moment(self.from))
+        let (lines, from) = (self.rows.len(), moment(self.from));
+        let oldest = self.rows.last().and_then(|row| row.get("time"));
+        match oldest {
+            Some(oldest) if self.more => writeln!(
+                f,
+                "\nThe newest {lines} lines, back to {oldest}. There are older ones since {from}: narrow it down, or pass --limit."
+            ),
+            _ => writeln!(f, "\n{} since {from}.", count(lines, "line")),
+        }
     }
 }
