@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 pub type Line = Vec<String>;
 
 /// What the pages' variables are read as when nobody set them: for checking, never for running.
-pub const SAMPLES: [(&str, &str); 24] = [
+pub const SAMPLES: [(&str, &str); 25] = [
     ("SALLYPORT_STACK", "sallyport-prod"),
     ("SALLYPORT_URL", "http://localhost:3000"),
     ("SALLYPORT_USERS_TABLE", "sallyport-prod-users"),
@@ -29,6 +29,7 @@ pub const SAMPLES: [(&str, &str); 24] = [
     ("LOG_DAYS", "30"),
     ("KEY", "refresh:1"),
     ("EMAIL", "ada@example.com"),
+    ("CODE", "123456"),
     ("ADDRESS", "203.0.113.7"),
     ("INCIDENT", "inc_01l5iiv3k0ab29fg"),
     ("REQUEST_ID", "9a6a3b0c-54c1-4a52-8f0e-2b4f4a5ad3c1"),

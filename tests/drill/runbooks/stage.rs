@@ -40,6 +40,8 @@ impl Stage {
         environment.insert("EMAIL".to_owned(), EMAIL.to_owned());
         environment.insert("ADDRESS".to_owned(), ADDRESS.to_owned());
         environment.insert("KEY".to_owned(), "refresh:1".to_owned());
+        // What somebody reads from an authenticator who is not at it any more.
+        environment.insert("CODE".to_owned(), "000000".to_owned());
         environment.insert("METRICS_TOKEN".to_owned(), METRICS_TOKEN.to_owned());
         environment.insert("COMPONENT".to_owned(), "throttle".to_owned());
         environment.insert("NOTE".to_owned(), "the pattern, as the drill saw it".to_owned());
