@@ -61,13 +61,21 @@ async fn play(page: &Page) -> Result<()> {
     let fault =
         fault(&page.name).context("no fault for this page: add one to tests/drill/runbooks/faults.rs")?;
     let stage = Stage::set(page, &fault).await?;
-    let mut done = stage.run(page, &SECTIONS[..UNDER_FAULT]).await?;
+    let mut done = twice(&stage, page, &SECTIONS[..UNDER_FAULT]).await?;
     stage.has_reset(&fault).await?;
     stage.lift(page).await?;
-    done.extend(stage.run(page, &SECTIONS[UNDER_FAULT..]).await?);
+    done.extend(twice(&stage, page, &SECTIONS[UNDER_FAULT..]).await?);
     let drilled: BTreeSet<_> = page.steps().filter(|step| !step.cloud).map(|step| step.number).collect();
     ensure!(done == drilled, "played {done:?} of {drilled:?}");
     stage.is_whole().await
+}
+
+/// Whoever was interrupted begins again, and so does a second person: every step may be followed twice.
+async fn twice(stage: &Stage, page: &Page, sections: &[&str]) -> Result<BTreeSet<usize>> {
+    let once = stage.run(page, sections).await?;
+    let again = stage.run(page, sections).await.context("the second time")?;
+    ensure!(once == again, "played {once:?}, and {again:?} the second time");
+    Ok(once)
 }
 
 /// Writes the day into the pages.

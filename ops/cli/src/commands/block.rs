@@ -149,7 +149,11 @@ struct Wanted {
 struct Added {
     #[serde(flatten)]
     block: BlockReport,
+    /// `false` when it was so already, and at a dry run.
+    changed: bool,
     dry_run: bool,
+    #[serde(skip)]
+    already: bool,
     #[serde(skip)]
     now: Timestamp,
 }
@@ -157,6 +161,14 @@ struct Added {
 impl fmt::Display for Added {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let until = Timestamp::from_seconds(self.block.expires_at);
+        if self.already {
+            let BlockReport { subject, reason, by, .. } = &self.block;
+            let (until, left) = (moment(until), ago(until, self.now));
+            return writeln!(
+                f,
+                "{subject} is blocked already, until {until} ({left}) by {by}: {reason}; nothing was changed"
+            );
+        }
         let (done, tail) = if self.dry_run {
             ("would block", "; nothing was changed")
         } else {
@@ -172,18 +184,26 @@ async fn add(target: &Target, wanted: Wanted, change: Change) -> Result<Answer, 
     let Wanted { subject, lasts, reason, replace } = wanted;
     let (now, origin) = (deployment.now(), Deployment::origin()?);
     let new = NewBlock::new(subject, now + lasts, reason.clone()).replacing(replace);
-    if change.dry_run {
+    let asked = new.clone();
+    let added = if change.dry_run {
         new.check(now)?;
         let flags = deployment.store.flags().await?;
-        let held = flags.blocks_at(now).find(|(held, _)| *held == subject).filter(|_| !replace);
-        if let Some((_, block)) = held {
-            return Err(FlagsError::BlockSet(subject, block.clone()).into());
+        match flags.blocks_at(now).find(|(held, _)| *held == subject).filter(|_| !replace) {
+            Some((_, block)) => Err(FlagsError::BlockSet(subject, block.clone())),
+            None => Ok(()),
         }
     } else {
-        flags::add_block(&deployment.store, now, deployment.operation()?, new, &origin).await?;
-    }
-    let block = Block { reason, set_at: now, expires_at: now + lasts, by: origin.actor.to_string() };
-    Answer::of(&Added { block: BlockReport::of(subject, &block), dry_run: change.dry_run, now })
+        flags::add_block(&deployment.store, now, deployment.operation()?, new, &origin).await.map(drop)
+    };
+    let by = origin.actor.to_string();
+    let (block, already) = match added {
+        Ok(()) => (Block { reason, set_at: now, expires_at: now + lasts, by }, false),
+        Err(FlagsError::BlockSet(_, block)) if asked.is_held_by(&block) => (block, true),
+        Err(error) => return Err(error.into()),
+    };
+    let changed = !already && !change.dry_run;
+    let block = BlockReport::of(subject, &block);
+    Answer::of(&Added { block, changed, dry_run: change.dry_run, already, now })
 }
 
 #[derive(Serialize)]

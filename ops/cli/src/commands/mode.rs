@@ -168,7 +168,11 @@ struct Wanted {
 struct Set {
     #[serde(flatten)]
     mode: ModeReport,
+    /// `false` when it was so already, and at a dry run.
+    changed: bool,
     dry_run: bool,
+    #[serde(skip)]
+    already: bool,
     #[serde(skip)]
     now: Timestamp,
 }
@@ -176,6 +180,15 @@ struct Set {
 impl fmt::Display for Set {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let until = Timestamp::from_seconds(self.mode.expires_at);
+        if self.already {
+            let ModeReport { mode, reason, by, .. } = &self.mode;
+            let (mode, left) = (mode_words(mode), ago(until, self.now));
+            let until = moment(until);
+            return writeln!(
+                f,
+                "{mode} is set already, until {until} ({left}) by {by}: {reason}; nothing was changed"
+            );
+        }
         let (done, tail) = if self.dry_run {
             ("would set", "; nothing was changed")
         } else {
@@ -197,19 +210,35 @@ async fn set(target: &Target, wanted: Wanted, change: Change) -> Result<Answer, 
     if let Some(factor) = factor {
         new = new.factor(factor);
     }
-    let mode = if change.dry_run {
+    let asked = new.clone();
+    let set = if change.dry_run {
         new.check(now)?;
-        if let Some(mode) = deployment.store.flags().await?.mode(name, now).filter(|_| !replace) {
-            return Err(FlagsError::ModeSet(name, mode.clone()).into());
+        let flags = deployment.store.flags().await?;
+        match flags.mode(name, now).filter(|_| !replace) {
+            Some(mode) => Err(FlagsError::ModeSet(name, mode.clone())),
+            None => {
+                let factor = (name == ModeName::Emergency).then(|| factor.unwrap_or(DEFAULT_FACTOR));
+                Ok(Mode {
+                    reason,
+                    set_at: now,
+                    expires_at: now + lasts,
+                    by: origin.actor.to_string(),
+                    factor,
+                })
+            }
         }
-        let factor = (name == ModeName::Emergency).then(|| factor.unwrap_or(DEFAULT_FACTOR));
-        Mode { reason, set_at: now, expires_at: now + lasts, by: origin.actor.to_string(), factor }
     } else {
         let operation = deployment.operation()?;
-        let flags = flags::set_mode(&deployment.store, now, operation, new, &origin).await?;
-        flags.mode(name, now).cloned().ok_or(FlagsError::ModeNotSet(name))?
+        let flags = flags::set_mode(&deployment.store, now, operation, new, &origin).await;
+        flags.and_then(|flags| flags.mode(name, now).cloned().ok_or(FlagsError::ModeNotSet(name)))
     };
-    Answer::of(&Set { mode: ModeReport::of(name, &mode), dry_run: change.dry_run, now })
+    let (mode, already) = match set {
+        Ok(mode) => (mode, false),
+        Err(FlagsError::ModeSet(_, mode)) if asked.is_held_by(&mode) => (mode, true),
+        Err(error) => return Err(error.into()),
+    };
+    let changed = !already && !change.dry_run;
+    Answer::of(&Set { mode: ModeReport::of(name, &mode), changed, dry_run: change.dry_run, already, now })
 }
 
 #[derive(Serialize)]

@@ -197,7 +197,7 @@ const CHANGING: [Changing; 18] = [
     changing(&[CREATE], "reset force user#@example.com", "password.reset_forced", 0),
     changing(&[], "client add client-#", "client.added", 4),
     changing(&["client add client-#"], "client remove client-#", "client.removed", 3),
-    changing(&[], "block add 203.0.113.# --for 1h --reason test", "block.added", 4),
+    changing(&[], "block add 203.0.113.# --for 1h --reason test", "block.added", 0),
     changing(
         &["block add 203.0.113.# --for 1h --reason test"],
         "block remove 203.0.113.#",
@@ -214,12 +214,12 @@ const CHANGING: [Changing; 18] = [
         "mode.cleared",
         3,
     ),
-    changing(&[], "incident ack {incident}", "incident.acknowledged", 4),
-    changing(&[], "incident note {incident} restarting", "", 4),
-    changing(&[], "incident escalate {incident}", "incident.escalated", 4),
-    changing(&[], "incident resolve {incident} --summary over --force", "incident.resolved", 4),
-    changing(&[], "keys rotate --emergency {kid}", "keyring.revoked", 4),
-    changing(&[], "keys rotate --emergency refresh:{refresh}", "keyring.revoked", 4),
+    changing(&[], "incident ack {incident}", "incident.acknowledged", 0),
+    changing(&[], "incident note {incident} restarting", "", 0),
+    changing(&[], "incident escalate {incident}", "incident.escalated", 0),
+    changing(&[], "incident resolve {incident} --summary over --force", "incident.resolved", 0),
+    changing(&[], "keys rotate --emergency {kid}", "keyring.revoked", 0),
+    changing(&[], "keys rotate --emergency refresh:{refresh}", "keyring.revoked", 0),
 ];
 
 impl Scene {

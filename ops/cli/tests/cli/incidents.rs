@@ -128,26 +128,57 @@ async fn twice_the_same_is_one_line_and_changes_nothing() -> anyhow::Result<()> 
     shell.run(&format!("incident note {id} looking"))?;
     shell.run(&format!("incident escalate {id}"))?;
     let before = shell.run(&format!("incident show {id} --json"))?.json(0)?;
-    for (line, code) in [
-        ("ack ID", "incident_acknowledged"),
-        ("note ID looking", "note_exists"),
-        ("escalate ID", "incident_escalated"),
-        ("ack ID --dry-run", "incident_acknowledged"),
+    for (line, said) in [
+        ("ack ID", "was acknowledged already, by grace@desk at "),
+        ("note ID looking", "has this very note already; nothing was changed"),
+        ("escalate ID", "was escalated already, to level 1 at "),
+        ("ack ID --dry-run", "was acknowledged already, by grace@desk at "),
     ] {
         let line = line.replace("ID", &id);
-        let (found, message) = shell.run(&format!("incident {line} --json"))?.error(4)?;
-        assert_eq!((found.as_str(), message.lines().count()), (code, 1), "{line}");
+        let run = shell.run(&format!("incident {line}"))?;
+        assert_eq!((run.code, run.stdout.lines().count(), run.stderr.as_str()), (0, 1, ""), "{line}");
+        assert!(run.stdout.starts_with(&format!("{id} {said}")), "{line}: {run:?}");
+        let told = shell.run(&format!("incident {line} --json"))?.json(0)?;
+        assert_eq!(told["changed"], false, "{line}");
     }
     assert_eq!(shell.run(&format!("incident show {id} --json"))?.json(0)?, before);
 
     ring(&world, "slow-responses", "OK", CLEARED).await?;
     shell.run(&format!("incident resolve {id} --summary over"))?;
-    for line in ["ack ID", "escalate ID", "resolve ID --summary over"] {
+    let resolved = format!("{id} was resolved already, by grace@desk at ");
+    for line in ["resolve ID --summary over", "resolve ID", "resolve ID --dry-run"] {
+        let run = shell.run(&format!("incident {}", line.replace("ID", &id)))?;
+        assert!(run.code == 0 && run.stdout.starts_with(&resolved), "{line}: {run:?}");
+        assert!(run.stdout.ends_with("; nothing was changed\n"), "{line}: {run:?}");
+    }
+    for line in ["ack ID", "escalate ID", "resolve ID --summary another"] {
         let run = shell.run(&format!("incident {}", line.replace("ID", &id)))?;
         assert_eq!((run.code, run.stdout.as_str()), (4, ""));
-        let expected = format!("error: {id} was resolved already, by grace@desk at ");
-        assert!(run.stderr.starts_with(&expected) && run.stderr.lines().count() == 1, "{}", run.stderr);
+        let is_one_line = run.stderr.lines().count() == 1;
+        assert!(is_one_line && run.stderr.starts_with(&format!("error: {resolved}")), "{}", run.stderr);
     }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_somebody_else_did_or_in_other_words_is_a_conflict() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let id = ring(&world, "slow-responses", "ALARM", RANG).await?;
+    let ada = world.shell_with("SALLYPORT_OPERATOR", "ada@desk")?;
+    let shell = &world.shell;
+    shell.run(&format!("incident ack {id} --note looking --json"))?.json(0)?;
+    shell.run(&format!("incident note {id} restarted --json"))?.json(0)?;
+    let again = shell.run(&format!("incident ack {id} --note looking --json"))?.json(0)?;
+    assert_eq!(again["changed"], false);
+    for (who, line, words) in [
+        (&ada, "ack ID", "by grace@desk at "),
+        (shell, "ack ID --note other", ", with other words: `sallyport incident note` adds to them"),
+    ] {
+        let (code, message) = who.run(&format!("incident {} --json", line.replace("ID", &id)))?.error(4)?;
+        assert!(code == "incident_acknowledged" && message.contains(words), "{line}: {code} {message}");
+    }
+    // The same words of somebody else are another note.
+    assert_eq!(ada.run(&format!("incident note {id} restarted --json"))?.json(0)?["changed"], true);
     Ok(())
 }
 

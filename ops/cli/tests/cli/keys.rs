@@ -129,8 +129,14 @@ async fn a_key_in_use_is_revoked_by_emergency_alone_and_another_signs_at_once() 
     let listed = shell.run("keys list --json")?.json(0)?;
     assert_eq!(states(&listed, "signing"), ["revoked", "current"]);
 
+    for command in ["rotate --emergency", "revoke", "revoke --dry-run"] {
+        let line = format!("keys {command} {kid}");
+        let again = shell.run(&line)?;
+        assert_eq!(again.code, 0, "{line}: {again:?}");
+        assert!(again.stdout.ends_with(" is revoked already; nothing was changed\n"), "{line}: {again:?}");
+        assert_eq!(shell.run(&format!("{line} --json"))?.json(0)?["changed"], false, "{line}");
+    }
     for (line, exit, code) in [
-        (format!("keys rotate --emergency {kid}"), 4, "revoked_already"),
         ("keys revoke nokey".to_owned(), 3, "key_not_found"),
         ("keys rotate --emergency pepper:1".to_owned(), 4, "key_indispensable"),
         ("keys revoke refresh:x".to_owned(), 2, "usage"),

@@ -51,9 +51,11 @@ async fn a_dry_run_checks_the_same_and_sets_nothing() -> anyhow::Result<()> {
     assert_eq!(run("mode clear maintenance --dry-run --json")?.error(3)?.0, "mode_not_set");
     run("mode set maintenance --for 15m --reason window --json")?.json(0)?;
     assert_eq!(
-        run("mode set maintenance --for 15m --reason window --dry-run --json")?.error(4)?.0,
+        run("mode set maintenance --for 15m --reason another --dry-run --json")?.error(4)?.0,
         "mode_set"
     );
+    let same = run("mode set maintenance --for 15m --reason window --dry-run --json")?.json(0)?;
+    assert_eq!(same["changed"], false);
     run("mode clear maintenance --dry-run --json")?.json(0)?;
     assert_eq!(run("mode status --json")?.json(0)?["modes"].as_array().map(Vec::len), Some(1));
     Ok(())
@@ -101,7 +103,7 @@ async fn blocks_are_added_listed_and_removed_by_what_was_blocked() -> anyhow::Re
     let account = run("block add --account Eve@Example.com --for 24h --reason sold --json")?.json(0)?;
     let subject = account["subject"].as_str().unwrap_or_default().to_owned();
     assert!(subject.starts_with("account#") && !subject.contains("eve"), "{subject}");
-    let (code, message) = run("block add eve@example.com --for 24h --reason sold --json")?.error(4)?;
+    let (code, message) = run("block add eve@example.com --for 24h --reason again --json")?.error(4)?;
     assert_eq!(code, "block_exists");
     assert!(message.contains("is blocked already, until "), "{message}");
     assert_eq!(run("block list --json")?.json(0)?["blocks"].as_array().map(Vec::len), Some(4));
@@ -280,7 +282,7 @@ async fn what_a_command_prints_of_a_mode_can_be_typed() -> anyhow::Result<()> {
     );
     let set = world.shell.run("mode set degraded throttle --for 1h --reason slow")?.stdout;
     assert!(set.starts_with("set degraded throttle, until ") && set.contains(" (in 60 min): slow;"), "{set}");
-    let again = world.shell.run("mode set degraded throttle --for 1h --reason slow")?.stderr;
+    let again = world.shell.run("mode set degraded throttle --for 2h --reason slow")?.stderr;
     assert!(again.starts_with("error: the mode degraded throttle is set already, until "), "{again}");
     let status = world.shell.run("mode status")?.stdout;
     assert!(status.contains("degraded throttle  ") && status.contains("in 60 min"), "{status}");
@@ -296,5 +298,103 @@ async fn what_a_command_prints_of_a_mode_can_be_typed() -> anyhow::Result<()> {
     assert_eq!(again, "error: the mode degraded throttle is not set\n");
     let status = world.shell.run("mode status --json")?.json(0)?;
     assert_eq!(status["modes"][0]["mode"], "degraded.users", "scripts compare the name");
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_as_it_is_asked_for_is_set_already_and_what_differs_is_a_conflict() -> anyhow::Result<()>
+{
+    let empty = Empty::start().await?;
+    let run = |line: &str| empty.shell.run(line);
+    for (first, same, others) in [
+        (
+            "mode set emergency --for 2h --reason stuffing",
+            [
+                "--for 2h --reason stuffing",
+                "--for 1h --reason stuffing",
+                "--for 2h --reason stuffing --factor 4",
+            ],
+            [
+                "--for 2h --reason again",
+                "--for 3h --reason stuffing",
+                "--for 2h --reason stuffing --factor 8",
+            ],
+        ),
+        (
+            "block add 203.0.113.9 --for 2h --reason stuffing",
+            ["--for 2h --reason stuffing", "--for 1h --reason stuffing", "--for 5m --reason stuffing"],
+            ["--for 2h --reason again", "--for 3h --reason stuffing", "--for 62m --reason again"],
+        ),
+    ] {
+        let (command, _) = first.split_once(" --for").unwrap_or_default();
+        let set = run(&format!("{first} --json"))?.json(0)?;
+        assert_eq!(set["changed"], true, "{first}");
+        for dry_run in ["", " --dry-run"] {
+            for options in same {
+                let line = format!("{command} {options}{dry_run}");
+                let text = run(&line)?;
+                assert_eq!(text.code, 0, "{line}: {text:?}");
+                assert!(text.stdout.contains("already, until "), "{line}: {text:?}");
+                assert!(text.stdout.ends_with(": stuffing; nothing was changed\n"), "{line}: {text:?}");
+                let again = run(&format!("{line} --json"))?.json(0)?;
+                assert_eq!((&again["changed"], &again["expires_at"]), (&json!(false), &set["expires_at"]));
+            }
+            for options in others {
+                let line = format!("{command} {options}{dry_run}");
+                let (_, message) = run(&format!("{line} --json"))?.error(4)?;
+                assert!(message.contains("--replace"), "{line}: {message}");
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Whoever is let in by one command must not be shut out by another block that nobody named.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_within_a_blocked_prefix_is_never_said_to_be_let_in() -> anyhow::Result<()> {
+    for (narrow, wide) in [
+        ("127.77.0.5", "127.77.0.0/24"),
+        ("127.77.0.0/24", "127.77.0.0/16"),
+        ("2001:db8:1:2::5", "2001:db8:1::/48"),
+        ("2001:db8:1:2::/64", "2001:db8::/32"),
+    ] {
+        let world = World::start().await?;
+        let run = |line: String| world.shell.run(&line);
+        let listed = |who: &str| {
+            if who.contains('.') && !who.contains('/') { format!("{who}/32") } else { who.to_owned() }
+        };
+        let (of_narrow, of_wide) = match narrow {
+            "2001:db8:1:2::5" => ("2001:db8:1:2::/64".to_owned(), listed(wide)),
+            _ => (listed(narrow), listed(wide)),
+        };
+        for (blocked, other, of_blocked, of_other) in
+            [(wide, narrow, &of_wide, &of_narrow), (narrow, wide, &of_narrow, &of_wide)]
+        {
+            // The one is blocked, and the other is asked about.
+            run(format!("block add {blocked} --for 1h --reason test --json"))?.json(0)?;
+            let command = format!("sallyport block remove {of_blocked}");
+            for dry_run in ["", " --dry-run"] {
+                let (code, message) = run(format!("block remove {other}{dry_run} --json"))?.error(4)?;
+                assert_eq!(code, "blocked_otherwise", "{other} of {blocked}");
+                assert!(message.starts_with(&format!("{of_other} has no block of its own; ")), "{message}");
+                assert!(message.contains(&format!("`{command}`")), "{message}");
+            }
+            let explained = run(format!("explain address {other} --json"))?.json(0)?;
+            assert_eq!(explained["causes"][0]["command"], command, "{explained}");
+            // Both are blocked, and one is let in.
+            run(format!("block add {other} --for 1h --reason test --json"))?.json(0)?;
+            let both = run(format!("explain address {other} --json"))?.json(0)?;
+            assert_eq!(both["causes"].as_array().map(Vec::len), Some(2), "{both}");
+            let removed = run(format!("block remove {other} --json"))?.json(0)?;
+            assert_eq!(removed["also_blocked"], json!([of_blocked]));
+            run(format!("block add {other} --for 1h --reason test --json"))?.json(0)?;
+            let text = run(format!("block remove {other}"))?.stdout;
+            assert!(!text.contains("no more") && text.contains(&format!("`{command}`")), "{text}");
+            // Nothing is left of either.
+            let text = run(format!("block remove {blocked}"))?.stdout;
+            assert_eq!(text, format!("{of_blocked} is blocked no more; every function obeys within 10 s\n"));
+            assert_eq!(run(format!("block remove {other} --json"))?.error(3)?.0, "block_not_found");
+        }
+    }
     Ok(())
 }

@@ -20,6 +20,9 @@ pub const MOST_BLOCKS: usize = 200;
 /// Changes that are remembered for their repetition.
 const REMEMBERED: usize = 8;
 
+/// What was asked for twice within this time ends as much later the second time, and is the same.
+const SAME: Duration = Duration::from_secs(60);
+
 /// How often a change is tried anew when somebody else changes the flags.
 const TRIES: usize = 8;
 
@@ -80,6 +83,13 @@ impl NewMode {
         };
         if valid { Ok(()) } else { Err(FlagsError::InvalidFactor) }
     }
+
+    /// Whether this mode does what is asked for already: for the same reason, as hard, and, to the minute, no shorter.
+    pub fn is_held_by(&self, mode: &Mode) -> bool {
+        mode.reason == self.reason
+            && mode.factor == self.factor
+            && lasts_until(mode.expires_at, self.expires_at)
+    }
 }
 
 /// A block to add.
@@ -107,6 +117,11 @@ impl NewBlock {
     /// [`FlagsError::InvalidEnd`].
     pub fn check(&self, now: Timestamp) -> Result<(), FlagsError> {
         in_time(self.expires_at, LONGEST_BLOCK, now)
+    }
+
+    /// Whether this block does what is asked for already: for the same reason and, to the minute, no shorter.
+    pub fn is_held_by(&self, block: &Block) -> bool {
+        block.reason == self.reason && lasts_until(block.expires_at, self.expires_at)
     }
 }
 
@@ -243,6 +258,10 @@ fn in_time(expires_at: Timestamp, longest: Duration, now: Timestamp) -> Result<(
     } else {
         Err(FlagsError::InvalidEnd { longest })
     }
+}
+
+fn lasts_until(held: Timestamp, asked: Timestamp) -> bool {
+    asked <= held + SAME
 }
 
 struct Change<'a> {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use sallyport_core::audit::Origin;
-use sallyport_core::incidents::{self, EntryKind, Incident, IncidentError, IncidentId};
+use sallyport_core::incidents::{self, Entry, EntryKind, Incident, IncidentError, IncidentId};
 use serde::Serialize;
 
 use super::{failure, find};
@@ -22,8 +22,12 @@ struct Changed {
     change: &'static str,
     state: &'static str,
     escalation_level: u32,
+    /// `false` when it was so already, and at a dry run.
     changed: bool,
     dry_run: bool,
+    /// What is so already, in words.
+    #[serde(skip)]
+    already: Option<String>,
 }
 
 impl fmt::Display for Changed {
@@ -32,7 +36,9 @@ impl fmt::Display for Changed {
             "escalated" => format!(" to level {}", self.escalation_level),
             _ => String::new(),
         };
-        if self.dry_run {
+        if let Some(already) = &self.already {
+            writeln!(f, "{already}; nothing was changed")
+        } else if self.dry_run {
             writeln!(f, "{} would be {}{level}; nothing was changed", self.incident, self.change)
         } else {
             writeln!(f, "{} {}{level}", self.change, self.incident)
@@ -109,15 +115,63 @@ async fn run(target: &Target, id: IncidentId, asked: &Asked<'_>, change: Change)
     } else {
         apply(&deployment, &deployment.store, id, asked, &origin).await
     };
-    let incident = changed.map_err(|error| failure(error, id))?;
+    let (incident, already) = match changed {
+        Ok(incident) => (incident, None),
+        Err(error @ (IncidentError::NotFound | IncidentError::Store(_))) => return Err(failure(error, id)),
+        Err(error) => {
+            // That it is so is no failure: a page may be followed twice.
+            let (incident, timeline) = find(&deployment, id).await?;
+            let failure = failure(error.clone(), id);
+            match is_so(&error, asked, &incident, &timeline, origin.actor.name()) {
+                Standing::AsAsked => (incident, Some(failure.message)),
+                Standing::Otherwise(how) => {
+                    return Err(Failure { message: format!("{}{how}", failure.message), ..failure });
+                }
+            }
+        }
+    };
     Answer::of(&Changed {
         incident: id.to_string(),
         change: asked.name(),
         state: incident.state().as_str(),
         escalation_level: incident.escalation_level,
-        changed: !change.dry_run,
+        changed: !change.dry_run && already.is_none(),
         dry_run: change.dry_run,
+        already,
     })
+}
+
+/// How an incident stands that refused a change.
+enum Standing {
+    /// It has what was asked for.
+    AsAsked,
+    /// It has not; in what it differs, where that is not said yet.
+    Otherwise(&'static str),
+}
+
+fn is_so(
+    error: &IncidentError,
+    asked: &Asked<'_>,
+    incident: &Incident,
+    timeline: &[Entry],
+    asks: &str,
+) -> Standing {
+    const WITH_OTHER_WORDS: &str = ", with other words: `sallyport incident note` adds to them";
+    let said_the_same = match (error, asked) {
+        (IncidentError::NoteExists, Asked::Note(_))
+        | (IncidentError::JustEscalated { .. }, Asked::Escalate) => true,
+        (IncidentError::Acknowledged { by, .. }, Asked::Acknowledge(note)) if by == asks => {
+            let said = |entry: &&Entry| entry.kind == EntryKind::Acknowledged;
+            let last = timeline.iter().rfind(said).map(|entry| entry.text.as_str());
+            note.is_none() || *note == last
+        }
+        (IncidentError::Resolved { .. }, Asked::Resolve(summary, _)) => {
+            let said = incident.resolved.as_ref().map(|resolution| resolution.summary.as_str());
+            summary.is_none() || *summary == said
+        }
+        _ => return Standing::Otherwise(""),
+    };
+    if said_the_same { Standing::AsAsked } else { Standing::Otherwise(WITH_OTHER_WORDS) }
 }
 
 async fn apply<P>(

@@ -32,7 +32,12 @@ struct Changed {
     changes: Vec<Entry>,
     /// Who pays for a revocation.
     cost: Option<&'static str>,
+    /// `false` when it was so already, and at a dry run.
+    changed: bool,
     dry_run: bool,
+    /// The key that is revoked already.
+    #[serde(skip)]
+    already: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -48,12 +53,15 @@ impl Changed {
             .iter()
             .map(|change| Entry { key: change.key.to_string(), state: change.to.map(super::state) })
             .collect();
-        Self { step, changes, cost: None, dry_run: change.dry_run }
+        Self { step, changes, cost: None, changed: !change.dry_run, dry_run: change.dry_run, already: None }
     }
 }
 
 impl fmt::Display for Changed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(key) = &self.already {
+            return writeln!(f, "{key} is revoked already; nothing was changed");
+        }
         if self.dry_run {
             writeln!(f, "would {} (new keys get ids of their own then); nothing was changed", self.step)?;
         }
@@ -130,10 +138,23 @@ pub(super) async fn revoke(
     }
     let keys = KeyMaker(deployment.random());
     let env = env(&deployment, &keys)?;
-    let changes = if change.dry_run {
-        rotation::revoke(&document, key, env.algorithm, env.now, &keys).map_err(RotateError::from)?.changes
+    let revoked = if change.dry_run {
+        let step = rotation::revoke(&document, key, env.algorithm, env.now, &keys);
+        step.map(|step| step.changes).map_err(RotateError::from)
     } else {
-        rotate::revoke(&vault, env, key, &deployment.version()?, &Deployment::origin()?).await?
+        rotate::revoke(&vault, env, key, &deployment.version()?, &Deployment::origin()?).await
+    };
+    let changes = match revoked {
+        // Whoever repeats it has what was wanted.
+        Err(RotateError::Rotation(RotationError::RevokedAlready(key))) => {
+            let report = Changed {
+                changed: false,
+                already: Some(key.to_string()),
+                ..Changed::of("revoke", &[], change)
+            };
+            return Answer::of(&report);
+        }
+        revoked => revoked?,
     };
     let mut changed = Changed::of("revoke", &changes, change);
     changed.cost = Some(rotation::cost_of_revoking(key.kind));
