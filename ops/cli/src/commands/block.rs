@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use sallyport_core::{
     accounts::Email,
     clock::Timestamp,
-    flags::{self, Block, BlockSubject, FlagsError, NewBlock, ReadFlags as _, Reason},
+    flags::{self, Block, BlockSubject, Flags, FlagsError, NewBlock, ReadFlags as _, Reason},
 };
 use serde::Serialize;
 
@@ -243,30 +243,67 @@ async fn list(target: &Target) -> Result<Answer, Failure> {
 #[derive(Serialize)]
 struct Removed {
     subject: String,
+    /// Other blocks, of more than it or of a part of it, that go on.
+    also_blocked: Vec<String>,
     dry_run: bool,
 }
 
 impl fmt::Display for Removed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.dry_run {
-            writeln!(f, "would let {} in again; nothing was changed", self.subject)
-        } else {
-            writeln!(f, "{} is blocked no more; every function obeys within 10 s", self.subject)
-        }
+        let Self { subject, also_blocked, dry_run } = self;
+        match (dry_run, also_blocked.is_empty()) {
+            (true, true) => writeln!(f, "would let {subject} in again; nothing was changed"),
+            (true, false) => writeln!(f, "would remove the block of {subject}; nothing was changed"),
+            (false, true) => {
+                writeln!(f, "{subject} is blocked no more; every function obeys within 10 s")
+            }
+            (false, false) => {
+                writeln!(f, "removed the block of {subject}; every function obeys within 10 s")
+            }
+        }?;
+        if also_blocked.is_empty() { Ok(()) } else { writeln!(f, "{}", still(also_blocked)) }
     }
+}
+
+/// What still shuts out, and the commands that end it.
+fn still(blocks: &[String]) -> String {
+    let commands: Vec<_> =
+        blocks.iter().map(|subject| format!("`sallyport block remove {subject}`")).collect();
+    let verb = if blocks.len() == 1 { "is" } else { "are" };
+    format!("{} {verb} blocked still: {}", blocks.join(", "), commands.join(", "))
+}
+
+/// Blocks of more than the subject, or of a part of it.
+fn others(flags: &Flags, subject: BlockSubject, now: Timestamp) -> Vec<String> {
+    let BlockSubject::Network(network) = subject else { return Vec::new() };
+    let held = flags.blocks_of_network(network, now).filter(|(held, _)| *held != subject);
+    held.map(|(held, _)| subject_words(held)).collect()
 }
 
 async fn remove(target: &Target, subject: BlockSubject, change: Change) -> Result<Answer, Failure> {
     let deployment = Deployment::find(target).await?;
     let now = deployment.now();
-    if change.dry_run {
+    let removed = if change.dry_run {
         let flags = deployment.store.flags().await?;
-        if !flags.blocks_at(now).any(|(held, _)| held == subject) {
-            return Err(FlagsError::BlockNotSet(subject).into());
-        }
+        let is_held = flags.blocks_at(now).any(|(held, _)| held == subject);
+        if is_held { Ok(flags) } else { Err(FlagsError::BlockNotSet(subject)) }
     } else {
         let operation = deployment.operation()?;
-        flags::remove_block(&deployment.store, now, operation, subject, &Deployment::origin()?).await?;
-    }
-    Answer::of(&Removed { subject: subject_words(subject), dry_run: change.dry_run })
+        flags::remove_block(&deployment.store, now, operation, subject, &Deployment::origin()?).await
+    };
+    let flags = match removed {
+        Ok(flags) => flags,
+        Err(error @ FlagsError::BlockNotSet(_)) => {
+            // Whoever lets somebody in must not be told that nothing shuts him out.
+            let others = others(&deployment.store.flags().await?, subject, now);
+            if others.is_empty() {
+                return Err(error.into());
+            }
+            let message = format!("{} has no block of its own; {}", subject_words(subject), still(&others));
+            return Err(Failure::conflict("blocked_otherwise", message));
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let also_blocked = others(&flags, subject, now);
+    Answer::of(&Removed { subject: subject_words(subject), also_blocked, dry_run: change.dry_run })
 }
