@@ -108,7 +108,9 @@ async fn there_is_nothing_to_roll_back_on_this_machine() -> anyhow::Result<()> {
 fn the_template_of_a_gradual_deployment_is_written_beside_the_other() -> anyhow::Result<()> {
     let shell = Shell::new(BTreeMap::new())?;
     let directory = tempfile::tempdir()?;
-    let from = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../template.yaml");
+    let shipped = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../template.yaml");
+    let from = directory.path().join("template.yaml");
+    std::fs::copy(&shipped, &from)?;
     let to = directory.path().join("gradual.yaml");
     let line = format!("deploy template --from {} --to {}", from.display(), to.display());
     let run = shell.run(&format!("{line} --dry-run"))?;
@@ -124,5 +126,56 @@ fn the_template_of_a_gradual_deployment_is_written_beside_the_other() -> anyhow:
     assert_eq!(at_once.matches("AutoPublishAlias: live").count(), 5);
     assert!(!at_once.contains("DeploymentPreference:") && !at_once.contains("CodeDeployHook_"));
     assert_eq!(shell.run("deploy template --from nowhere.yaml --json")?.error(2)?.0, "template_unusable");
+    // Aliases upon aliases, the template itself, and a place where its paths lead nowhere.
+    let elsewhere = tempfile::tempdir()?;
+    let twice = directory.path().join("twice.yaml");
+    let within = directory.path().join(".").join("template.yaml");
+    for (from, to, words) in [
+        (&to, &twice, "it has aliases already"),
+        (&from, &from, "it would write over the template"),
+        (&from, &within, "it would write over the template"),
+        (&from, &elsewhere.path().join("gradual.yaml"), "paths in the template are relative"),
+        (&from, &elsewhere.path().join("nowhere/gradual.yaml"), "paths in the template are relative"),
+    ] {
+        for options in ["", " --at-once", " --dry-run"] {
+            let line =
+                format!("deploy template --from {} --to {}{options} --json", from.display(), to.display());
+            let (code, message) = shell.run(&line)?.error(2)?;
+            assert!(code == "template_unusable" && message.contains(words), "{line}: {code} {message}");
+        }
+    }
+    assert!(!twice.exists() && std::fs::read_to_string(&from)? == std::fs::read_to_string(&shipped)?);
+    Ok(())
+}
+
+#[test]
+fn a_rollback_of_nothing_that_was_named_asks_which_deployment_as_its_siblings_do() -> anyhow::Result<()> {
+    let shell = Shell::new(BTreeMap::new())?.with("AWS_REGION", "us-east-1");
+    for verb in ["rollback", "rollback --dry-run", "prune", "settle", "preflight", "verify"] {
+        let (code, _) = shell.run(&format!("deploy {verb} --json"))?.error(2)?;
+        assert_eq!(code, "no_deployment", "{verb}");
+    }
+    Ok(())
+}
+
+/// `migrate up` of a fresh deployment records what was not needed: it is not applied before.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_migration_is_called_applied_once_it_is() -> anyhow::Result<()> {
+    let world = World::start().await?;
+    let told = || -> anyhow::Result<(String, String)> {
+        let of = |report: &Value, list: &str, name: &str| {
+            let found = report[list].as_array().into_iter().flatten();
+            let mut found = found.filter(|one| one["step"] == name || one["name"] == name);
+            found.next().map(|one| one["what"].as_str().unwrap_or_default().to_owned()).unwrap_or_default()
+        };
+        let preflight: Value = serde_json::from_str(&world.shell.run("deploy preflight --json")?.stdout)?;
+        let setup = world.shell.run("setup --json")?.json(0)?;
+        Ok((of(&preflight, "checks", "migrations"), of(&setup, "steps", "item formats")))
+    };
+    let (preflight, setup) = told()?;
+    assert!(preflight.starts_with("none is needed") && setup.contains("is needed"), "{preflight}; {setup}");
+    let up = world.shell.run("migrate up")?.stdout;
+    assert!(!up.contains("already"), "{up}");
+    assert_eq!(told()?, ("all are applied".to_owned(), "all are applied".to_owned()));
     Ok(())
 }

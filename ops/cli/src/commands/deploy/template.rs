@@ -8,7 +8,10 @@
 //!
 //! `--at-once` leaves out CodeDeploy and its hook: the aliases move when the stack is updated, and back by `deploy rollback`.
 
-use std::{fmt, fs, path::PathBuf};
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
 
 use sallyport_core::clock::Timestamp;
 use serde::Serialize;
@@ -65,11 +68,10 @@ pub(super) fn run(
         Failure::usage("template_unusable", format!("{}: {error}", path.display()))
     };
     let text = fs::read_to_string(from).map_err(|error| file(from, error))?;
+    beside(from, &to)?;
     let release = now.seconds().to_string();
-    let shifted = shifted(&text, &release, pace).map_err(|missing| {
-        let message = format!("{}: no {missing}: is it the stack's template?", from.display());
-        Failure::usage("template_unusable", message)
-    })?;
+    let shifted = shifted(&text, &release, pace)
+        .map_err(|problem| Failure::usage("template_unusable", format!("{}: {problem}", from.display())))?;
     if !dry_run {
         fs::write(&to, shifted).map_err(|error| file(&to, error))?;
     }
@@ -77,14 +79,38 @@ pub(super) fn run(
     Answer::of(&Written { path: to, functions: FUNCTIONS, release, at_once, dry_run })
 }
 
+/// Refuses to write over the template, and to where the relative paths in it lead nowhere.
+fn beside(from: &Path, to: &Path) -> Result<(), Failure> {
+    let directory = |path: &Path| {
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        fs::canonicalize(parent.unwrap_or_else(|| Path::new(".")))
+    };
+    let refused = |why: &str| Failure::usage("template_unusable", format!("{}: {why}", to.display()));
+    let is_beside = matches!((directory(from), directory(to)), (Ok(from), Ok(to)) if from == to);
+    if !is_beside {
+        return Err(refused("paths in the template are relative: --to names a file in its directory"));
+    }
+    // The same file by another name, too.
+    let is_itself =
+        matches!((fs::canonicalize(from), fs::canonicalize(to)), (Ok(from), Ok(to)) if from == to);
+    if is_itself { Err(refused("it would write over the template: --to names another file")) } else { Ok(()) }
+}
+
 /// The variable that makes a release's configuration another than that of the last.
 pub(super) const RELEASE: &str = "SALLYPORT_RELEASE";
 
-/// The template with an alias for every function that answers callers, and the hook; or what is not there.
+/// The template with an alias for every function that answers callers, and the hook; or why it can't have them.
 fn shifted(template: &str, release: &str, pace: Pace) -> Result<String, String> {
     const RESOURCES: &str = "\nResources:\n";
     // The first of the variables that all functions have.
     const VARIABLES: &str = "\n        SALLYPORT_STAGE: !Ref Stage\n";
+    // What this has written would get all of it twice.
+    if template.contains("AutoPublishAlias:") || template.contains(&format!("{RELEASE}:")) {
+        return Err(
+            "it has aliases already: --from names the template that they were written from".to_owned()
+        );
+    }
+    let not_there = |what: &str| Err(format!("no {what}: is it the stack's template?"));
     let mut text = template.to_owned();
     let mut follow = |line: &str, added: &str| {
         let is_there = text.matches(line).count() == 1;
@@ -94,14 +120,14 @@ fn shifted(template: &str, release: &str, pace: Pace) -> Result<String, String> 
     for function in FUNCTIONS {
         let line = format!("      FunctionName: !Sub \"${{AWS::StackName}}-{function}\"\n");
         if !follow(&line, &block(release, pace)) {
-            return Err(format!("function {function}"));
+            return not_there(&format!("function {function}"));
         }
     }
     if !follow(VARIABLES, &variable(release)) {
-        return Err("variables of all functions".to_owned());
+        return not_there("variables of all functions");
     }
     if pace == Pace::Gradual && !follow(RESOURCES, SMOKE) {
-        return Err("resources".to_owned());
+        return not_there("resources");
     }
     Ok(text)
 }
@@ -204,6 +230,18 @@ mod tests {
 
     #[test]
     fn another_template_is_refused() {
-        assert_eq!(shifted("Resources: {}", "1", Pace::Gradual), Err("function login".to_owned()));
+        let refused = shifted("Resources: {}", "1", Pace::Gradual).unwrap_err();
+        assert_eq!(refused, "no function login: is it the stack's template?");
+    }
+
+    #[test]
+    fn what_was_written_once_is_not_written_anew() {
+        for once in [Pace::Gradual, Pace::AtOnce] {
+            let written = shifted(TEMPLATE, "1", once).unwrap();
+            for again in [Pace::Gradual, Pace::AtOnce] {
+                let refused = shifted(&written, "2", again).unwrap_err();
+                assert!(refused.starts_with("it has aliases already"), "{refused}");
+            }
+        }
     }
 }
