@@ -65,3 +65,40 @@ fn every_error_code_is_documented() -> anyhow::Result<()> {
     assert!(found.is_empty(), "not in docs/OPERATIONS.md: {found:?}");
     Ok(())
 }
+
+/// Everything that people read of this repository.
+fn documents() -> anyhow::Result<Vec<(String, String)>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let mut found = vec![("README.md".to_owned(), fs::read_to_string(root.join("README.md"))?)];
+    for directory in ["docs", "ops/runbooks"] {
+        for entry in fs::read_dir(root.join(directory))? {
+            let path = entry?.path();
+            if path.extension().is_some_and(|extension| extension == "md") {
+                found.push((path.display().to_string(), fs::read_to_string(&path)?));
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Without `--config-env` it is dev that is deployed, whatever the page is about; and parameters on the command line take the
+/// place of those of samconfig.toml, the stage among them.
+#[test]
+fn every_deployment_that_is_told_says_of_what_and_loses_no_parameter() -> anyhow::Result<()> {
+    let mut deployments = 0;
+    for (name, text) in documents()? {
+        // A command may go on in the next line.
+        let text = text.replace("\\\n", " ");
+        assert!(!text.contains("sam deploy --parameter-overrides"), "{name}");
+        for block in text.split("```sh").skip(1) {
+            let block = block.split("```").next().unwrap_or_default();
+            for line in block.lines().filter(|line| line.contains("sam deploy")) {
+                deployments += 1;
+                let says = line.contains("--config-env") || line.contains("dev");
+                assert!(says && !line.contains("--parameter-overrides"), "{name}: {line}");
+            }
+        }
+    }
+    assert!(deployments > 5, "{deployments}");
+    Ok(())
+}
