@@ -1,6 +1,7 @@
 """docs/LOST-STACK.md, played: the commands of the page bring what a stack has left into another one."""
 
 import json
+import os
 import re
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -20,17 +21,25 @@ def block(name):
 
 
 class Shell:
-    def __init__(self, emulator, directory):
-        self.environment = emulator.environment()
+    def __init__(self, emulator, directory, binary):
+        path = os.pathsep.join([str(binary.parent), os.environ["PATH"]])
+        self.environment = emulator.environment() | {"PATH": path}
         self.directory = directory
 
     def __call__(self, name, **variables):
+        return self.run(name, block(name), variables)
+
+    def run(self, name, commands, variables):
         done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block(name)], cwd=self.directory, text=True, capture_output=True,
+            ["bash", "-euo", "pipefail", "-c", commands], cwd=self.directory, text=True, capture_output=True,
             env=self.environment | variables, stdin=subprocess.DEVNULL, timeout=120,
         )
         assert done.returncode == 0, f"{name}: {done.stdout}\n{done.stderr}"
         return done.stdout
+
+    def operator(self, commands, variables):
+        """As the page has it, but for the stack: this one is data alone, and the variables name its parts."""
+        return self.run(commands, commands.replace(' --stack "$NEW"', ""), variables)
 
 
 @pytest.fixture
@@ -54,9 +63,9 @@ def output(stack, name):
     return {each["OutputKey"]: each["OutputValue"] for each in described["Outputs"]}[name]
 
 
-def test_the_pages_commands_bring_tables_and_keyring_of_a_lost_stack_into_a_new_one(emulator, stacks, tmp_path):
+def test_the_pages_commands_bring_tables_and_keyring_of_a_lost_stack_into_a_new_one(emulator, stacks, tmp_path, binary):
     old, new = stacks
-    shell = Shell(emulator, tmp_path)
+    shell = Shell(emulator, tmp_path, binary)
     dynamodb, secrets = emulator.client("dynamodb"), emulator.client("secretsmanager")
     old.create("Retain", "true")
     keyring = output(old, "KeyringSecret")
@@ -72,11 +81,26 @@ def test_the_pages_commands_bring_tables_and_keyring_of_a_lost_stack_into_a_new_
     new.create("Retain", "false")
     listed = shell("find", OLD=OLD)
     assert all(table in listed for table in kept.values())
-    shell("keyring", OLD_KEYRING=keyring, NEW_KEYRING=output(new, "KeyringSecret"))
     tables, key = new.tables(), output(new, "KeyArn")
-    # The waiters look every twenty seconds: all at once.
+    parts = {f"SALLYPORT_{name.upper()}_TABLE": table for name, table in tables.items()}
+    parts["SALLYPORT_KEYRING_SECRET"] = output(new, "KeyringSecret")
+
+    def lets_nobody_in():
+        status = json.loads(shell.operator("sallyport mode status --json", parts))
+        return [mode["mode"] for mode in status["modes"]] == ["maintenance"]
+
+    shell.operator(block("maintenance"), parts)
+    assert lets_nobody_in()
+    shell("keyring", OLD_KEYRING=keyring, NEW_KEYRING=output(new, "KeyringSecret"))
+    assert lets_nobody_in()
+    # The old table takes the place of the mode: it is set again before there is an account that could sign in.
+    shell("table", FROM=kept["Ops"], TO=tables["Ops"], NEW_KEY=key)
+    shell.operator(block("maintenance"), parts)
+    assert lets_nobody_in()
+    # The waiters look every twenty seconds: both at once.
     with ThreadPoolExecutor() as shells:
-        list(shells.map(lambda name: shell("table", FROM=kept[name], TO=tables[name], NEW_KEY=key), kept))
+        list(shells.map(lambda name: shell("table", FROM=kept[name], TO=tables[name], NEW_KEY=key), ("Users", "Audit")))
+    assert lets_nobody_in()
     shell("audit", NEW_AUDIT=new.tables()["Audit"])
 
     value = secrets.get_secret_value(SecretId=output(new, "KeyringSecret"))["SecretString"]
