@@ -13,7 +13,8 @@ use serde_json::json;
 
 use super::{
     config::{self, Finding, Severity},
-    keys, migrate,
+    keys,
+    migrate::{self, Standing},
     user::{self, NewPassword},
 };
 use crate::{
@@ -136,7 +137,7 @@ impl SetupCommand {
     pub(crate) async fn run(self, target: &Target) -> Result<Answer, Failure> {
         let deployment = Deployment::find(target).await?;
         let at_terminal = io::stdin().is_terminal();
-        if self.email.is_some() && !at_terminal && !self.password_stdin && !self.generate {
+        if self.wants_a_terminal(&deployment).await && !at_terminal {
             return Err(Failure::usage(
                 "usage",
                 "no terminal to ask for the password at: pass --password-stdin or --generate",
@@ -175,6 +176,23 @@ impl SetupCommand {
     }
 }
 
+impl SetupCommand {
+    /// Whether a password would be asked for. Where nobody can say whether the account is there, a step will say why.
+    async fn wants_a_terminal(&self, deployment: &Deployment) -> bool {
+        match &self.email {
+            Some(email) if !self.password_stdin && !self.generate && !self.change.dry_run => {
+                user::exists(deployment, email).await.is_ok_and(|is_there| !is_there)
+            }
+            _ => false,
+        }
+    }
+}
+
+/// Asks for the password unseen, in every shell: `read -s` is bash's and `read -p` means something else in zsh. Whatever ends it
+/// gives the terminal back. The password is no argument, which others on the machine could read.
+const ASK: &str = "(trap 'stty echo; echo >&2' EXIT; trap 'exit 1' INT; printf 'Password: ' >&2; stty -echo\n  \
+                   IFS= read -r PASSWORD && export PASSWORD &&";
+
 /// A sign-in where there is an account, the public keys where there is none. A password that was typed is asked for.
 fn first_call(url: &str, account: Option<&Email>, password: Option<&Secret<String>>) -> String {
     let Some(email) = account else { return format!("curl -sS {url}/.well-known/jwks.json") };
@@ -185,7 +203,7 @@ fn first_call(url: &str, account: Option<&Email>, password: Option<&Secret<Strin
             format!("{head} \\\n  -d {}", word(&body))
         }
         None => format!(
-            "read -rsp 'Password: ' PASSWORD && jq -n --arg e {} --arg p \"$PASSWORD\" '{{email: $e, password: $p}}' |\n  {head} -d @-",
+            "{ASK}\n  jq -n --arg e {} '{{email: $e, password: env.PASSWORD}}') |\n  {head} -d @-",
             word(email.as_str())
         ),
     }
@@ -245,11 +263,17 @@ impl Setup<'_> {
 
     async fn formats(&mut self) -> Result<(), Failure> {
         const STEP: &str = "item formats";
-        let pending = migrate::pending(self.deployment).await?;
-        if pending.is_empty() {
-            self.told(STEP, Outcome::Already, "all are applied");
-            return Ok(());
-        }
+        let pending = match migrate::standing(self.deployment).await? {
+            Standing::Applied => {
+                self.told(STEP, Outcome::Already, "all are applied");
+                return Ok(());
+            }
+            Standing::NotNeeded => {
+                self.told(STEP, Outcome::Already, "no migration is needed: it begins at the newest");
+                return Ok(());
+            }
+            Standing::Pending(pending) => pending,
+        };
         let names = pending.join(", ");
         if self.change.dry_run {
             self.told(STEP, Outcome::WouldDo, format!("apply {names}"));
@@ -463,7 +487,9 @@ mod tests {
         "#);
         // One that was typed is shown nowhere.
         insta::assert_snapshot!(first_call(url, Some(&email), None), @r#"
-        read -rsp 'Password: ' PASSWORD && jq -n --arg p "$PASSWORD" '{email: "ada@example.com", password: $p}' |
+        (trap 'stty echo; echo >&2' EXIT; trap 'exit 1' INT; printf 'Password: ' >&2; stty -echo
+          IFS= read -r PASSWORD && export PASSWORD &&
+          jq -n --arg e ada@example.com '{email: $e, password: env.PASSWORD}') |
           curl -sS https://id.example.com/api/v1/auth/login -H 'content-type: application/json' -d @-
         "#);
     }

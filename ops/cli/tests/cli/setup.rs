@@ -37,6 +37,26 @@ async fn a_backend_is_set_up_by_one_command_and_a_second_one_finds_all_of_it_don
     Ok(())
 }
 
+/// What a shell answers to a line that asks for the password; `None` where it is not installed.
+#[expect(clippy::print_stderr, reason = "what was not checked is said")]
+fn typed(shell: &str, line: &str, password: &str) -> anyhow::Result<Option<Value>> {
+    use std::{io::Write as _, process::Stdio};
+    let mut command = std::process::Command::new(shell);
+    command.args(["-c", line]).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let Ok(mut child) = command.spawn() else {
+        eprintln!("{shell} is not installed: the printed call was not run in it");
+        return Ok(None);
+    };
+    child.stdin.take().unwrap().write_all(format!("{password}\n").as_bytes())?;
+    let output = child.wait_with_output()?;
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(told.contains("Password: ") && !told.contains("syntax"), "{shell}: {told}");
+    let answer = serde_json::from_slice(&output.stdout)
+        .map_err(|error| anyhow::anyhow!("{shell}: {error}: {told}"))?;
+    sallyport_testkit::secrets::note(&answer);
+    Ok(Some(answer))
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_call_that_it_prints_signs_in() -> anyhow::Result<()> {
     let world = World::empty().await?;
@@ -52,7 +72,11 @@ async fn the_first_call_that_it_prints_signs_in() -> anyhow::Result<()> {
     // The second time nobody knows it any more, and the line asks for it.
     let report = world.shell.run("setup --email ada@example.com --generate --json")?.json(0)?;
     assert_eq!(report.get("password"), None);
-    assert!(report["curl"].as_str().unwrap().starts_with("read -rsp 'Password: ' PASSWORD"), "{report}");
+    let asks = report["curl"].as_str().unwrap();
+    for shell in ["sh", "dash", "bash", "zsh"] {
+        let Some(answer) = typed(shell, asks, password)? else { continue };
+        assert_eq!(answer["status"], "authenticated", "{shell}");
+    }
     Ok(())
 }
 
@@ -100,6 +124,12 @@ async fn without_a_terminal_a_password_comes_from_an_option_or_nothing_is_begun(
     let (code, message) = world.shell.run("setup --email ada@example.com --json")?.error(2)?;
     assert_eq!(code, "usage");
     assert!(message.contains("--password-stdin or --generate"), "{message}");
+    // Where nothing would be asked, nobody has to be at a terminal.
+    let report = world.shell.run("setup --email ada@example.com --dry-run --json")?.json(0)?;
+    assert_eq!(outcome(&report, "account"), "would_do");
+    world.shell.run_with("user create eve@example.com --password-stdin --json", PASSWORD)?.json(0)?;
+    let report = world.shell.run("setup --email eve@example.com --json")?.json(0)?;
+    assert_eq!(outcome(&report, "account"), "already");
     // Nobody is named: the rest is done.
     let report = world.shell.run("setup --json")?.json(0)?;
     assert_eq!(outcome(&report, "account"), "skipped");

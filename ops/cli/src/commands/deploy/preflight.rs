@@ -7,7 +7,8 @@ use crate::{
     cli::Target,
     commands::{
         check::{Check, Outcome, Report},
-        doctor, migrate,
+        doctor,
+        migrate::{self, Standing},
     },
     deployment::{Connection, Deployment},
     failure::Failure,
@@ -85,9 +86,10 @@ async fn incidents(deployment: &Deployment) -> Check {
 }
 
 async fn migrations(deployment: &Deployment) -> Check {
-    match migrate::pending(deployment).await {
-        Ok(pending) if pending.is_empty() => Check::ok("migrations", "all are applied"),
-        Ok(pending) => Check::warning(
+    match migrate::standing(deployment).await {
+        Ok(Standing::Applied) => Check::ok("migrations", "all are applied"),
+        Ok(Standing::NotNeeded) => Check::ok("migrations", "none is needed: it begins at the newest format"),
+        Ok(Standing::Pending(pending)) => Check::warning(
             "migrations",
             format!("not applied: {}: those that add come before the release", pending.join(", ")),
             "sallyport migrate up --dry-run",

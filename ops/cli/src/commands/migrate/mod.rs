@@ -15,18 +15,30 @@ use crate::{
     output::{Answer, Format, Progress},
 };
 
-/// Ids of the migrations that this release knows and that are not applied.
-///
+/// How a deployment stands with the migrations that this release knows.
+pub(super) enum Standing {
+    Applied,
+    /// It began at the newest format. `migrate up` would still record them.
+    NotNeeded,
+    /// Ids of those that are not applied.
+    Pending(Vec<&'static str>),
+}
+
 /// # Errors
 /// AWS.
-pub(super) async fn pending(deployment: &Deployment) -> Result<Vec<&'static str>, Failure> {
+pub(super) async fn standing(deployment: &Deployment) -> Result<Standing, Failure> {
     let records = record::all(deployment).await?;
-    if record::begins_at_newest(deployment, &records).await? {
-        return Ok(Vec::new());
-    }
     let applied =
         |id: &str| records.iter().any(|record| record.id == id && record.state == record::State::Applied);
-    Ok(registry::ALL.iter().map(|migration| migration.id).filter(|id| !applied(id)).collect())
+    let pending: Vec<_> =
+        registry::ALL.iter().map(|migration| migration.id).filter(|id| !applied(id)).collect();
+    Ok(if pending.is_empty() {
+        Standing::Applied
+    } else if record::begins_at_newest(deployment, &records).await? {
+        Standing::NotNeeded
+    } else {
+        Standing::Pending(pending)
+    })
 }
 
 /// Applies what is not applied yet.
