@@ -7,7 +7,7 @@ use sallyport_aws::system::SystemClock;
 use sallyport_core::clock::{Clock as _, Timestamp};
 use serde_json::Value;
 
-use crate::{deployment::is_loopback, failure::Failure};
+use crate::{deployment::is_loopback, failure::Failure, proxy::by_proxy};
 
 const PATIENCE: Duration = Duration::from_secs(15);
 
@@ -105,7 +105,8 @@ impl Api {
         let asked_at = self.clock.now();
         let lost = |error: reqwest::Error| {
             let why = if error.is_timeout() { "no answer in time" } else { "can't be reached" };
-            Failure::dependency("unreachable", format!("{}{path}: {why}", self.url))
+            let proxy = by_proxy(&self.url);
+            Failure::dependency("unreachable", format!("{}{path}: {why}{proxy}", self.url))
         };
         let response = request.send().await.map_err(lost)?;
         let (status, headers) = (response.status(), response.headers().clone());

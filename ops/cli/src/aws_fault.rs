@@ -5,7 +5,7 @@ use std::error::Error;
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use sallyport_aws::cause;
 
-use crate::failure::Failure;
+use crate::{failure::Failure, proxy::by_proxy};
 
 /// A failed call of the command's own.
 pub(crate) fn from_sdk<E>(operation: &str, error: &SdkError<E>) -> Failure
@@ -73,7 +73,8 @@ fn unanswered(operation: &str, reason: &str) -> Failure {
             ),
         )
     } else if reason.contains("timeout") || reason.contains("timed out") {
-        let from = endpoint(reason).map(|endpoint| format!(" from {endpoint}")).unwrap_or_default();
+        let from = endpoint(reason).map(|endpoint| format!(" from {endpoint}{}", by_proxy(endpoint)));
+        let from = from.unwrap_or_default();
         Failure::dependency("timeout", format!("{operation}: no answer in time{from}"))
     } else if reason.starts_with("dispatch failure") {
         let endpoint = endpoint(reason).unwrap_or("the endpoint");
@@ -82,7 +83,8 @@ fn unanswered(operation: &str, reason: &str) -> Failure {
         } else {
             innermost.to_owned()
         };
-        Failure::dependency("unreachable", format!("{operation}: can't reach {endpoint}: {why}"))
+        let proxy = by_proxy(endpoint);
+        Failure::dependency("unreachable", format!("{operation}: can't reach {endpoint}{proxy}: {why}"))
     } else {
         Failure::dependency("dependency_unavailable", format!("{operation}: {}", one_line(reason)))
     }

@@ -14,6 +14,7 @@ mod environment;
 mod failure;
 mod logs;
 mod output;
+mod proxy;
 mod terminal;
 
 use std::process::ExitCode;

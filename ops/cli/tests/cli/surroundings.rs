@@ -237,6 +237,28 @@ async fn calls_go_through_the_proxy_that_the_variables_name_and_past_it_where_th
     Ok(())
 }
 
+/// Whoever is told that AWS does not answer looks at AWS, and not at the proxy that is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_proxy_that_does_not_answer_is_named_without_its_password() -> anyhow::Result<()> {
+    let place = Place::start().await?;
+    let gone = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    let proxy = format!("http://grace:proxy-password@{gone}");
+    let shell = place.shell()?.with("HTTPS_PROXY", &proxy).with("AWS_CA_BUNDLE", &place.authority());
+    for line in [
+        format!("client list --endpoint https://{BEHIND}:443 --json"),
+        format!("deploy verify --url https://{BEHIND}:443"),
+    ] {
+        let run = shell.run(&line)?;
+        let told = format!("{}{}", run.stdout, run.stderr);
+        assert!(run.code != 0 && told.contains(&format!(" by the proxy http://{gone}")), "{line}: {told}");
+        assert!(!told.contains("proxy-password"), "{line}: {told}");
+        let past = shell.environment.clone();
+        let past = Shell::new(past)?.with("NO_PROXY", BEHIND).run(&line)?;
+        assert!(!format!("{past:?}").contains("by the proxy"), "{line}: {past:?}");
+    }
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_on_this_machine_is_reached_past_every_proxy() -> anyhow::Result<()> {
     let place = Place::start().await?;
