@@ -10,6 +10,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use local::{Backend, Dependencies, Environment, OVERRIDABLE, Options, exports_for, routes};
+use sallyport_core::secret::check_entered;
 
 /// The whole backend on this machine: API, database, keyring and a page of sent messages. No Docker, no AWS account.
 ///
@@ -92,13 +93,18 @@ async fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli) -> anyhow::Result<()> {
+    // The backend would take it for none, and /metrics would answer 404.
+    if !cli.metrics_token.is_empty() {
+        check_entered(&cli.metrics_token).map_err(|problem| anyhow::anyhow!("--metrics-token: {problem}"))?;
+    }
     let options = Options {
         port: cli.port,
         dynamodb_port: cli.services.dynamodb_port,
         data: cli.services.data,
         latency: Duration::from_millis(cli.services.latency),
         demo: !cli.no_demo,
-        demo_password: cli.demo_password,
+        // An empty variable is none.
+        demo_password: cli.demo_password.filter(|password| !password.is_empty()),
         quiet: cli.quiet,
         providers: BTreeMap::from([("metrics_token".to_owned(), cli.metrics_token)]),
         faults: cli.fault,
@@ -123,6 +129,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             print(&dependencies.exports())?;
             interruption.await;
             dependencies.stop().await;
+        }
+        // That takes a free one for whoever starts a backend; one that runs has printed which.
+        Some(Command::Env) if options.port == 0 || options.dynamodb_port == 0 => {
+            anyhow::bail!("env: of a backend that runs, name the ports that it has printed: 0 is none");
         }
         Some(Command::Env) => print(&exports_for(options.port, options.dynamodb_port)?)?,
         Some(Command::Routes { json: true }) => print(&serde_json::to_string_pretty(&routes()?)?)?,

@@ -89,6 +89,22 @@ fn env_names_the_ports_that_are_given() {
 }
 
 #[test]
+fn what_no_backend_could_have_is_refused_at_the_start() {
+    for (arguments, words) in [
+        (["env", "--port", "0"], "name the ports that it has printed"),
+        (["env", "--dynamodb-port", "0"], "name the ports that it has printed"),
+        (["--quiet", "--metrics-token", "short"], "--metrics-token: "),
+        (["--quiet", "--metrics-token", "aaaaaaaaaaaaaaaaaaaa"], "--metrics-token: "),
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_local")).args(arguments).output().unwrap();
+        let told = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && output.stdout.is_empty(), "{arguments:?}");
+        assert!(told.lines().count() == 1 && told.contains(words), "{arguments:?}: {told}");
+        assert!(!told.contains("short") && !told.contains("aaaa"), "{told}");
+    }
+}
+
+#[test]
 fn a_taken_port_is_one_line_on_stderr() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();
