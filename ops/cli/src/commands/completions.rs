@@ -33,6 +33,36 @@ impl fmt::Display for Completions {
     }
 }
 
+/// Values that arguments without a name take, such as the modes of `mode set`: clap writes them for fish of options alone.
+fn values_without_a_name(definition: &clap::Command) -> String {
+    let mut lines = String::new();
+    for command in definition.get_subcommands() {
+        let using = format!("__fish_sallyport_using_subcommand {}", command.get_name());
+        lines.push_str(&values_of(command, &using));
+        for verb in command.get_subcommands() {
+            let using = format!("{using}; and __fish_seen_subcommand_from {}", verb.get_name());
+            lines.push_str(&values_of(verb, &using));
+        }
+    }
+    lines
+}
+
+fn values_of(command: &clap::Command, condition: &str) -> String {
+    let mut lines = String::new();
+    for argument in command.get_positionals() {
+        let values = argument.get_possible_values();
+        let values: Vec<_> =
+            values.iter().filter(|value| !value.is_hide_set()).map(|value| value.get_name()).collect();
+        if !values.is_empty() {
+            lines.push_str(&format!(
+                "complete -c sallyport -n \"{condition}\" -f -a \"{}\"\n",
+                values.join(" ")
+            ));
+        }
+    }
+    lines
+}
+
 impl CompletionsCommand {
     /// # Errors
     /// The script is not text: never.
@@ -46,6 +76,9 @@ impl CompletionsCommand {
         clap_complete::generate(shell, &mut cli::definition(), "sallyport", &mut script);
         let script = String::from_utf8(script);
         let mut script = script.map_err(|error| Failure::dependency("output_failed", error.to_string()))?;
+        if matches!(self.shell, Shell::Fish) {
+            script.push_str(&values_without_a_name(&cli::definition()));
+        }
         if matches!(self.shell, Shell::Zsh) {
             // A shell whose start does not call compinit has no compdef yet.
             let init = "(( $+functions[compdef] )) || { autoload -Uz compinit && compinit -i }";

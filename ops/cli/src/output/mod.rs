@@ -184,7 +184,20 @@ pub(crate) fn mode_words(name: impl Display) -> String {
     name.to_string().replace('.', " ")
 }
 
-/// `1 session`, `2 sessions`.
+/// `1 session`, `2 sessions`, `2 addresses`.
 pub(crate) fn count(number: usize, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+    let plural = if noun.ends_with('s') { "es" } else { "s" };
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}{plural}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::count;
+
+    #[test]
+    fn a_noun_is_counted_in_its_plural() {
+        let told = [(1, "session"), (2, "session"), (0, "address"), (1, "address"), (21, "address")];
+        let told = told.map(|(number, noun)| count(number, noun));
+        assert_eq!(told, ["1 session", "2 sessions", "0 addresses", "1 address", "21 addresses"]);
+    }
 }

@@ -68,5 +68,24 @@ fn in_fish_the_documented_line_completes_commands() -> anyhow::Result<()> {
     if let Some(said) = said("fish", &["--no-config", "-c"], "complete -C 'sallyport user set'")? {
         assert!(said.starts_with("set-password\t"), "{said}");
     }
+    if let Some(said) = said("fish", &["--no-config", "-c"], "complete -C 'sallyport mode set e'")? {
+        assert!(said.starts_with("emergency"), "{said}");
+    }
+    Ok(())
+}
+
+/// Where fish is not installed, too.
+#[test]
+fn the_modes_and_shells_are_among_the_words_for_fish() -> anyhow::Result<()> {
+    let shell = crate::support::Shell::new(std::collections::BTreeMap::new())?;
+    let script = shell.run("completions fish")?.stdout;
+    for verb in ["set", "clear"] {
+        let line = format!(
+            "complete -c sallyport -n \"__fish_sallyport_using_subcommand mode; and __fish_seen_subcommand_from {verb}\" \
+             -f -a \"emergency maintenance degraded\"\n"
+        );
+        assert!(script.contains(&line), "{verb}");
+    }
+    assert!(script.contains("using_subcommand completions\" -f -a \"bash zsh fish\"\n"));
     Ok(())
 }

@@ -135,7 +135,10 @@ impl Alarms {
             .map(|change| Changed {
                 at: change.at / 1000,
                 name: change.alarm.clone(),
-                what: format!("{} to {} ({})", change.from, change.to, change.reason),
+                what: match change.reason.as_str() {
+                    "" => format!("{} to {}", change.from, change.to),
+                    reason => format!("{} to {} ({reason})", change.from, change.to),
+                },
             })
             .collect())
     }

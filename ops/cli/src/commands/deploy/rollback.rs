@@ -11,7 +11,7 @@ use super::aliases::{Alias, Running, Shifting, point};
 use crate::{
     aws_fault,
     cli::{Change, Target},
-    deployment::{Connection, Deployment},
+    deployment::{Connection, Deployment, Settings},
     failure::Failure,
     output::{Answer, Table},
 };
@@ -120,6 +120,8 @@ fn nothing(message: impl Into<String>) -> Failure {
 /// There is nothing to go back to; somebody else moved an alias; AWS.
 pub(super) async fn run(target: &Target, change: Change) -> Result<Answer, Failure> {
     let Some(stack) = &target.stack else {
+        // Of nothing there is nothing to roll back either; but that is not what was asked.
+        Settings::from_environment().tables()?;
         return Err(nothing(
             "nothing to roll back: a backend on this machine has no versions, check out the release before; for a deployment pass --stack NAME",
         ));
