@@ -385,9 +385,10 @@ impl App {
         }
         let Some(handler) = path.handler(&request.method) else {
             let problem = Problem::new(Code::MethodNotAllowed);
-            let allow = HeaderValue::from_str(&path.allow());
-            return Err(allow
-                .map_or(Problem::new(Code::MethodNotAllowed), |allow| problem.header(header::ALLOW, allow)));
+            return Err(match HeaderValue::from_str(&path.allow()) {
+                Ok(allow) => problem.header(header::ALLOW, allow),
+                Err(_) => problem,
+            });
         };
         if let Some(gate) = &self.gate {
             self.admit(gate, &mut context, &facts).await?;
