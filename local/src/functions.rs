@@ -115,7 +115,7 @@ const TRIGGERS: [TriggerEntry; 4] = [
 /// All functions, not yet prepared.
 ///
 /// # Errors
-/// When a variable is missing or not valid.
+/// When a variable is missing or not valid, or when routes contradict one another.
 pub(crate) fn all(
     environment: &Environment,
     clock: &Arc<ShiftingClock>,
@@ -133,7 +133,9 @@ pub(crate) fn all(
     };
     for (name, app, prepare) in FUNCTIONS {
         let platform = platform(name)?;
-        functions.handlers.push(Arc::new(app(&platform)));
+        let app = app(&platform);
+        app.check()?;
+        functions.handlers.push(Arc::new(app));
         functions.unprepared.insert(name, (platform, prepare));
     }
     for (name, trigger) in TRIGGERS {

@@ -190,6 +190,17 @@ const DEADLINE: Duration = Duration::from_secs(8);
 /// Attempts of a call that fit into [`DEADLINE`]. Where attempts may take longer than in Lambda, requests may too.
 const ATTEMPTS: u32 = 11;
 
+/// The routes contradict one another. It is the code's own fault, and the function must not start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RouteError {
+    #[error("{pattern} cannot be a route: {reason}")]
+    Pattern { pattern: String, reason: String },
+    #[error("{method} {pattern} is declared twice")]
+    Twice { method: Method, pattern: String },
+    #[error("{pattern} is no route")]
+    Unknown { pattern: String },
+}
+
 /// The routes of a function.
 pub struct App {
     name: &'static str,
@@ -198,6 +209,8 @@ pub struct App {
     router: matchit::Router<usize>,
     deadline: Duration,
     gate: Option<Gate>,
+    /// The first contradiction among the routes.
+    fault: Option<RouteError>,
 }
 
 impl App {
@@ -209,7 +222,16 @@ impl App {
             router: matchit::Router::new(),
             deadline: DEADLINE.max(platform.config().call_timeout() * ATTEMPTS),
             gate: None,
+            fault: None,
         }
+    }
+
+    /// Whether every route that was declared answers. [`crate::serve`] asks before the first event.
+    ///
+    /// # Errors
+    /// [`RouteError`], the first there is.
+    pub fn check(&self) -> Result<(), RouteError> {
+        self.fault.clone().map_or(Ok(()), Err)
     }
 
     /// Another deadline than that of a function in Lambda.
@@ -227,8 +249,7 @@ impl App {
         self
     }
 
-    /// Adds a route. The patterns are the code's own: one that does not parse, or stands twice, is never matched, and the
-    /// test that holds routes against the template fails.
+    /// Adds a route. A pattern that does not parse or collides with another is kept for [`App::check`].
     #[must_use]
     pub fn route<S, F>(
         mut self,
@@ -244,22 +265,39 @@ impl App {
         let state = Arc::clone(state);
         let handler: Handler = Box::new(move |call| Box::pin(handler(Arc::clone(&state), call)));
         match self.paths.iter_mut().find(|path| path.pattern == pattern) {
+            Some(path) if path.methods.iter().any(|(known, _)| *known == method) => {
+                self.fault.get_or_insert(RouteError::Twice { method, pattern: pattern.to_owned() });
+            }
             Some(path) => path.methods.push((method, handler)),
-            None => {
-                if self.router.insert(pattern, self.paths.len()).is_ok() {
+            None => match self.router.insert(pattern, self.paths.len()) {
+                Ok(()) => {
                     let methods = vec![(method, handler)];
                     self.paths.push(Path { pattern, methods, public: false, internal: false });
                 }
-            }
+                Err(error) => {
+                    let (pattern, reason) = (pattern.to_owned(), error.to_string());
+                    self.fault.get_or_insert(RouteError::Pattern { pattern, reason });
+                }
+            },
         }
         self
+    }
+
+    fn path_mut(&mut self, pattern: &str) -> Option<&mut Path> {
+        let path = self.paths.iter_mut().find(|path| path.pattern == pattern);
+        if path.is_none() {
+            self.fault.get_or_insert(RouteError::Unknown { pattern: pattern.to_owned() });
+        }
+        path
     }
 
     /// Lets the scripts of every page read what is answered at these paths, without cookies: it is everybody's.
     #[must_use]
     pub fn public(mut self, patterns: &[&str]) -> Self {
-        for path in self.paths.iter_mut().filter(|path| patterns.contains(&path.pattern)) {
-            path.public = true;
+        for pattern in patterns {
+            if let Some(path) = self.path_mut(pattern) {
+                path.public = true;
+            }
         }
         self
     }
@@ -268,7 +306,7 @@ impl App {
     /// invoke this one.
     #[must_use]
     pub fn internal(mut self, pattern: &str) -> Self {
-        if let Some(path) = self.paths.iter_mut().find(|path| path.pattern == pattern) {
+        if let Some(path) = self.path_mut(pattern) {
             path.internal = true;
         }
         self

@@ -7,7 +7,7 @@ use sallyport_aws::{Clients, ConnectError};
 use serde_json::Value;
 
 use crate::{
-    app::App,
+    app::{App, RouteError},
     config::{Config, ConfigError, environment},
     inbound::Invocation,
     platform::Platform,
@@ -22,6 +22,8 @@ pub enum BootError {
     Config(#[from] ConfigError),
     #[error(transparent)]
     Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Routes(#[from] RouteError),
     #[error("the runtime can't start: {0}")]
     Runtime(#[from] std::io::Error),
     #[error("the runtime ended: {0}")]
@@ -45,7 +47,9 @@ where
     F: Future<Output = ()>,
 {
     boot(name, prepare, async |platform| {
-        let app = Arc::new(app(&platform));
+        let app = app(&platform);
+        app.check()?;
+        let app = Arc::new(app);
         lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
             let app = Arc::clone(&app);
             // Boxed: the compiler's queries about what the runtime wraps around it go as deep as its type.
@@ -60,6 +64,7 @@ where
             answering
         }))
         .await
+        .map_err(|error| BootError::Ended(error.to_string()))
     })
 }
 
@@ -82,13 +87,14 @@ where
             async move { trigger.handle(event.payload).await }
         }))
         .await
+        .map_err(|error| BootError::Ended(error.to_string()))
     })
 }
 
 fn boot<F>(
     name: &'static str,
     prepare: impl FnOnce(Platform) -> F,
-    run: impl AsyncFnOnce(Platform) -> Result<(), lambda_runtime::Error>,
+    run: impl AsyncFnOnce(Platform) -> Result<(), BootError>,
 ) -> Result<(), BootError>
 where
     F: Future<Output = ()>,
@@ -103,6 +109,6 @@ where
         if platform.config().warm_up {
             prepare(platform.clone()).await;
         }
-        run(platform).await.map_err(|error| BootError::Ended(error.to_string()))
+        run(platform).await
     })
 }

@@ -18,7 +18,7 @@ mod reply;
 pub mod telemetry;
 mod trigger;
 
-pub use app::{App, Call, Presented};
+pub use app::{App, Call, Presented, RouteError};
 pub use bearer::bearer_token;
 pub use boot::{BootError, serve, serve_trigger};
 pub use config::{Config, ConfigError};

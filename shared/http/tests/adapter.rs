@@ -44,7 +44,7 @@ async fn witness(_: Arc<()>, call: Call) -> Result<Reply, Problem> {
     Ok(reply.append(header::SET_COOKIE, cookie("a=1")).append(header::SET_COOKIE, cookie("b=2")))
 }
 
-fn app() -> App {
+fn platform() -> Platform {
     let lookup = |name: &str| match name {
         "AWS_REGION" => Some("us-east-1".to_owned()),
         "AWS_ACCESS_KEY_ID" | "AWS_SECRET_ACCESS_KEY" | "SALLYPORT_STAGE" | "SALLYPORT_DEPLOYMENT" => {
@@ -55,12 +55,30 @@ fn app() -> App {
     };
     let config = Config::from_lookup(&lookup).unwrap();
     let clients = Clients::connect(&config.endpoints, "test", &lookup).unwrap();
-    let platform = Platform::builder(config, clients).sink(Arc::new(Nowhere)).build();
+    Platform::builder(config, clients).sink(Arc::new(Nowhere)).build()
+}
+
+fn app() -> App {
     let state = Arc::new(());
-    App::new("test", &platform)
+    App::new("test", &platform())
         .route(Method::POST, "/api/v1/auth/login", &state, witness)
         .route(Method::GET, "/.well-known/openid-configuration", &state, witness)
         .route(Method::DELETE, "/api/v1/mfa/factors/{id}", &state, witness)
+}
+
+#[test]
+fn routes_that_contradict_one_another_are_a_fault_of_the_start() {
+    assert_eq!(app().check(), Ok(()));
+    let fault = |app: App| app.check().unwrap_err().to_string();
+    let with = |method, pattern| app().route(method, pattern, &Arc::new(()), witness);
+    assert_eq!(with(Method::GET, "/api/v1/mfa/factors/{id}").check(), Ok(()));
+    for pattern in ["/api/v1/mfa/factors/{factor}", "/api/{unclosed"] {
+        let told = fault(with(Method::GET, pattern));
+        assert!(told.starts_with(&format!("{pattern} cannot be a route: ")), "{told}");
+    }
+    assert_eq!(fault(with(Method::POST, "/api/v1/auth/login")), "POST /api/v1/auth/login is declared twice");
+    assert_eq!(fault(app().internal("/nowhere")), "/nowhere is no route");
+    assert_eq!(fault(app().public(&["/api/v1/auth/login", "/nowhere"])), "/nowhere is no route");
 }
 
 type Headers<'a> = &'a [(&'a str, &'a str)];
