@@ -337,7 +337,7 @@ impl Stage {
     /// An account with two sessions, of which the first has enrolled an app, and where `mfa` a confirmed factor and a sign-in
     /// that waits for it.
     async fn set(mfa: bool) -> Result<Self> {
-        let backend = Backend::with(&[("SALLYPORT_ADDRESS_LIMIT", "1000000")]).await?;
+        let backend = Backend::with(&[("SALLYPORT_ADDRESS_LIMIT", "100000")]).await?;
         let client = backend.client().await?;
         if mfa {
             let account = backend.account_with_totp().await?;

@@ -5,7 +5,7 @@ use crate::prelude::*;
 const JSON: &str = "application/json";
 
 async fn backend() -> Result<(Backend, Session)> {
-    let backend = Backend::with(&[("SALLYPORT_ADDRESS_LIMIT", "1000000")]).await?;
+    let backend = Backend::with(&[("SALLYPORT_ADDRESS_LIMIT", "100000")]).await?;
     let session = backend.actor().log_in(&backend.account().await?).await?;
     Ok((backend, session))
 }

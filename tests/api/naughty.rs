@@ -15,7 +15,7 @@ fn strings() -> Result<Vec<String>> {
 }
 
 async fn backend() -> Result<(Backend, Session)> {
-    let variables = [("SALLYPORT_ADDRESS_LIMIT", "1000000"), ("SALLYPORT_PASSWORD_MEMORY_KIB", "7168")];
+    let variables = [("SALLYPORT_ADDRESS_LIMIT", "100000"), ("SALLYPORT_PASSWORD_MEMORY_KIB", "7168")];
     let backend = Backend::with(&variables).await?;
     let session = backend.actor().log_in(&backend.account().await?).await?;
     Ok((backend, session))

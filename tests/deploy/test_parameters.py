@@ -19,8 +19,8 @@ THRESHOLD = "a threshold of infra/alarms.yaml: a metric of 0 must not reach it"
 NUMBERS = {
     "RefreshGraceSeconds": (0, 60, "shared/http/src/config.rs"),
     "PasswordMemoryKib": (7168, 262144, "shared/http/src/config.rs"),
-    "PasswordIterations": (1, 10, "shared/http/src/config.rs takes up to 16"),
-    "KeyringMaxAgeSeconds": (30, 3600, "shared/http/src/config.rs takes from 1"),
+    "PasswordIterations": (1, 10, "shared/http/src/config.rs"),
+    "KeyringMaxAgeSeconds": (30, 3600, "shared/http/src/config.rs"),
     # 1 to 1,000 in AutomaticallyAfterDays; an expression of one day would have to be in the singular.
     "RotationDays": (1, 100, "Secrets Manager, RotationRulesType: 1 to 1,000 days"),
     "AddressLimit": (1, 100_000, "shared/http/src/config.rs"),

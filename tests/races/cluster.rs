@@ -227,7 +227,7 @@ impl Cluster {
     pub(crate) async fn start() -> anyhow::Result<Self> {
         let alone = alone().await?;
         let backend = Backend::with(&[
-            ("SALLYPORT_ADDRESS_LIMIT", "1000000"),
+            ("SALLYPORT_ADDRESS_LIMIT", "100000"),
             ("SALLYPORT_PASSWORD_MEMORY_KIB", "7168"),
             ("SALLYPORT_PASSWORD_ITERATIONS", "1"),
         ])

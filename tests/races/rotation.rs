@@ -43,7 +43,7 @@ enum Attempt {
 impl Service {
     async fn start() -> anyhow::Result<Self> {
         let backend = Backend::with(&[
-            ("SALLYPORT_ADDRESS_LIMIT", "1000000"),
+            ("SALLYPORT_ADDRESS_LIMIT", "100000"),
             ("SALLYPORT_PASSWORD_MEMORY_KIB", "7168"),
             ("SALLYPORT_PASSWORD_ITERATIONS", "1"),
         ])

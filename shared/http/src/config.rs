@@ -121,7 +121,7 @@ impl Config {
             keyring_max_age: Duration::from_secs(read.number(
                 "SALLYPORT_KEYRING_MAX_AGE_SECONDS",
                 300,
-                1..=3600,
+                30..=3_600,
             )?),
             signing_algorithm: match read.optional("SALLYPORT_SIGNING_ALGORITHM").as_deref() {
                 None | Some("ES256") => SigningAlgorithm::ES256,
@@ -140,10 +140,10 @@ impl Config {
             allowed_headers: read.headers("SALLYPORT_ALLOWED_HEADERS")?,
             product_name: read.product_name("SALLYPORT_PRODUCT_NAME")?,
             refresh_grace: Duration::from_secs(read.number("SALLYPORT_REFRESH_GRACE_SECONDS", 10, 0..=60)?),
-            address_limit: read.number("SALLYPORT_ADDRESS_LIMIT", 100, 1..=1_000_000)?,
+            address_limit: read.number("SALLYPORT_ADDRESS_LIMIT", 100, 1..=100_000)?,
             password: HashParameters {
                 memory: read.number("SALLYPORT_PASSWORD_MEMORY_KIB", 19_456, 7_168..=262_144)?,
-                iterations: read.number("SALLYPORT_PASSWORD_ITERATIONS", 2, 1..=16)?,
+                iterations: read.number("SALLYPORT_PASSWORD_ITERATIONS", 2, 1..=10)?,
                 lanes: 1,
             },
             alarm_topics: read.list("SALLYPORT_ALARM_TOPICS"),
@@ -385,6 +385,44 @@ mod tests {
             ("SALLYPORT_PRODUCT_NAME", "Acme\nShop"),
         ] {
             assert!(matches!(config(&[(name, value)]), Err(ConfigError::Invalid { .. })), "{name}={value}");
+        }
+    }
+
+    /// The operator's command holds its own ranges against the template as well: all three are one.
+    #[test]
+    fn numbers_have_the_range_and_the_default_of_the_template() {
+        let template = include_str!("../../../template.yaml");
+        type Read = fn(&Config) -> u64;
+        let numbers: [(&str, &str, Read); 5] = [
+            ("RefreshGraceSeconds", "SALLYPORT_REFRESH_GRACE_SECONDS", |config| {
+                config.refresh_grace.as_secs()
+            }),
+            ("AddressLimit", "SALLYPORT_ADDRESS_LIMIT", |config| config.address_limit),
+            ("PasswordMemoryKib", "SALLYPORT_PASSWORD_MEMORY_KIB", |config| config.password.memory.into()),
+            ("PasswordIterations", "SALLYPORT_PASSWORD_ITERATIONS", |config| {
+                config.password.iterations.into()
+            }),
+            ("KeyringMaxAgeSeconds", "SALLYPORT_KEYRING_MAX_AGE_SECONDS", |config| {
+                config.keyring_max_age.as_secs()
+            }),
+        ];
+        for (parameter, variable, read) in numbers {
+            assert!(template.contains(&format!(" {variable}: !Ref {parameter}\n")), "{parameter}");
+            let (_, rest) = template.split_once(&format!("\n  {parameter}:\n")).unwrap();
+            let said = |label: &str| -> u64 {
+                let (_, rest) = rest.split_once(label).unwrap();
+                rest.split_whitespace().next().unwrap().parse().unwrap()
+            };
+            let (least, greatest) = (said("MinValue:"), said("MaxValue:"));
+            let with =
+                |value: Option<u64>| config(&[(variable, &value.map_or("-1".to_owned(), |v| v.to_string()))]);
+            assert_eq!(read(&config(&[]).unwrap()), said("Default:"), "{parameter}");
+            for value in [least, greatest] {
+                assert_eq!(read(&with(Some(value)).unwrap()), value, "{parameter}");
+            }
+            for value in [least.checked_sub(1), Some(greatest + 1)] {
+                assert!(with(value).is_err(), "{parameter}: {value:?}");
+            }
         }
     }
 }

@@ -125,7 +125,7 @@ async fn c32_a_long_password_is_refused_before_it_is_hashed_cve_2013_1443() -> R
 
 #[tokio::test]
 async fn c33_more_hashes_than_there_is_memory_for_wait_their_turn() -> Result<()> {
-    let variables = [("SALLYPORT_PASSWORD_MEMORY_KIB", "65536"), ("SALLYPORT_ADDRESS_LIMIT", "1000000")];
+    let variables = [("SALLYPORT_PASSWORD_MEMORY_KIB", "65536"), ("SALLYPORT_ADDRESS_LIMIT", "100000")];
     let backend = Backend::with(&variables).await?;
     let account = backend.account().await?;
     let actor = backend.actor();

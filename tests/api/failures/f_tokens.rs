@@ -17,7 +17,7 @@ struct Heist {
 }
 
 async fn heist() -> Result<Heist> {
-    let backend = Backend::with(&[("SALLYPORT_ADDRESS_LIMIT", "1000000")]).await?;
+    let backend = Backend::with(&[("SALLYPORT_ADDRESS_LIMIT", "100000")]).await?;
     let client = backend.client().await?;
     let session = backend.actor().log_in(&backend.account().await?).await?;
     let forger = Forger::of(&backend)?;

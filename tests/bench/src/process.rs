@@ -120,7 +120,7 @@ impl Local {
 /// All callers have one address.
 const UNLIMITED: [(&str, &str); 2] =
     // And nothing in the background.
-    [("SALLYPORT_ADDRESS_LIMIT", "1000000"), ("SALLYPORT_NO_SCHEDULES", "true")];
+    [("SALLYPORT_ADDRESS_LIMIT", "100000"), ("SALLYPORT_NO_SCHEDULES", "true")];
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
