@@ -54,6 +54,8 @@ fn explain(path: &str, error: &serde_json::Error) -> Problem {
     if !error.is_data() {
         return Problem::new(Code::MalformedRequest);
     }
+    // The path names the field. serde tells the kind, and which field is missing, in its message alone: the tests below hold
+    // its words.
     let message = error.to_string();
     let (code, detail) = if message.starts_with("missing field") {
         ("missing", "This field is required.")
@@ -65,8 +67,8 @@ fn explain(path: &str, error: &serde_json::Error) -> Problem {
     } else {
         ("invalid", "This field does not have the type or form that it should have.")
     };
-    let named = message.split('`').nth(1).filter(|_| code != "invalid");
-    let field: String = named.unwrap_or(path).chars().take(64).collect();
+    let missing = message.split('`').nth(1).filter(|_| code == "missing");
+    let field: String = missing.unwrap_or(path).chars().take(64).collect();
     let mut problem = Problem::new(Code::ValidationFailed);
     problem.errors.push(FieldError { field, code, detail });
     problem
