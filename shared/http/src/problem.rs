@@ -97,11 +97,6 @@ impl Code {
             _ => None,
         }
     }
-
-    /// Whether it is the service's own fault.
-    pub fn is_fault(self) -> bool {
-        self.status().is_server_error() && !matches!(self, Self::Maintenance)
-    }
 }
 
 /// What is wrong with a field.

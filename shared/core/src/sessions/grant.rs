@@ -21,13 +21,11 @@ pub struct Grant {
     pub granted_at: Timestamp,
 }
 
-pub type GrantError = TokenError;
-
 /// Issues the tokens of a session as it stands.
 ///
 /// # Errors
 /// [`TokenError::Signing`].
-pub fn grant(env: Env<'_>, audience: &Audience, user: UserId, session: Session) -> Result<Grant, GrantError> {
+pub fn grant(env: Env<'_>, audience: &Audience, user: UserId, session: Session) -> Result<Grant, TokenError> {
     let now = env.now();
     let access_token = issue_access_token(env.keyring, env.random, audience, user, &session, now)?;
     let refresh = RefreshToken { user, session: session.id, counter: session.counter };

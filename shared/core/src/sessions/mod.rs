@@ -13,7 +13,7 @@ pub use begin::{NewSession, begin};
 pub(crate) use begin::{displaced_event, make_room};
 pub use caller::{Caller, CallerError, is_current};
 pub use end::{EndCommand, EndScope, Presented, end_sessions, revoke_token};
-pub use grant::{Grant, GrantError, grant};
+pub use grant::{Grant, grant};
 pub use model::{Delivery, Methods, Proofs, Session, SessionPolicy, Surplus, UserSessions};
 pub use ports::{
     AddSession, Added, EndAll, EndAllSessions, EndSessions, GiveWay, ReadSessions, RotateSession, Rotation,
