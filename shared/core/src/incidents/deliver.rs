@@ -67,7 +67,7 @@ where
     P: Notices + FindIncident,
     C: Channels,
 {
-    // An incident is never deleted; without it there is nothing to tell.
+    // `retention` deletes incidents long after their last notice. Without the incident there is nothing to send.
     let Some(incident) = ports.incident(notice.incident).await? else {
         return Ok(true);
     };
