@@ -66,8 +66,6 @@ impl Wanted<'_> {
 /// Pages of a megabyte each; a line of progress after every tenth.
 const PAGES_A_LINE: usize = 10;
 
-/// # Errors
-/// AWS.
 pub(crate) async fn scan(
     deployment: &Deployment,
     wanted: &Wanted<'_>,

@@ -236,9 +236,6 @@ pub fn session_ends(image: &Value) -> (Vec<Timestamp>, u64) {
 impl Store {
     /// Counts the live sessions by reading them all: exact, slow, and paid for by the item. `tell` is given, page by page, how
     /// many users' sessions have been read, and how many of them live.
-    ///
-    /// # Errors
-    /// Storage.
     pub async fn scan_sessions(&self, now: Timestamp, tell: &dyn Fn(usize, u64)) -> StoreResult<u64> {
         let (mut users, mut live) = (0_usize, 0);
         let mut pages = self.client.scan().table_name(&self.tables.sessions).into_paginator().send();

@@ -102,9 +102,6 @@ pub trait ManageClients: Send + Sync {
 }
 
 /// Whether `id` and `secret` are a registered client's. A secret that is too weak to be one is nobody's, whatever is stored.
-///
-/// # Errors
-/// Storage.
 pub async fn authenticate<P: FindClient>(ports: &P, id: &str, secret: &ClientSecret) -> StoreResult<bool> {
     if !is_client_id(id) || EnteredSecret::parse(secret.expose()).is_err() {
         return Ok(false);

@@ -63,8 +63,6 @@ pub struct Overdue {
     pub unreadable: Vec<StoreError>,
 }
 
-/// # Errors
-/// Storage.
 pub async fn overdue(ports: &impl ForgetIncidents, now: Timestamp) -> StoreResult<Overdue> {
     let before = now.minus(EVENTS_KEPT);
     let mut overdue = Overdue::default();

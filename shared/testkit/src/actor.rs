@@ -98,14 +98,10 @@ impl Actor {
         Ask { actor: self.clone(), request }
     }
 
-    /// # Errors
-    /// When there is no answer.
     pub async fn get(&self, path: &str) -> anyhow::Result<Answer> {
         self.ask("GET", path).send().await
     }
 
-    /// # Errors
-    /// When there is no answer.
     pub async fn post(&self, path: &str, body: &Value) -> anyhow::Result<Answer> {
         self.ask("POST", path).json(body).send().await
     }
@@ -113,9 +109,6 @@ impl Actor {
     // The user's verbs
 
     /// Signs in, or tries to; a device token that was given before is sent.
-    ///
-    /// # Errors
-    /// When there is no answer.
     pub async fn try_log_in(&self, email: &str, password: &str) -> anyhow::Result<Answer> {
         let mut body = json!({"email": email, "password": password});
         if self.is_browser() {
@@ -150,20 +143,14 @@ impl Actor {
         })
     }
 
-    /// # Errors
-    /// When there is no answer.
     pub async fn try_refresh(&self, refresh_token: &str) -> anyhow::Result<Answer> {
         self.post("/api/v1/auth/refresh", &json!({"refresh_token": refresh_token})).await
     }
 
-    /// # Errors
-    /// When there is no answer.
     pub async fn introspect(&self, client: &ServiceClient, token: &str) -> anyhow::Result<Answer> {
         self.ask("POST", "/oauth/introspect").basic(client).form(&[("token", token)]).send().await
     }
 
-    /// # Errors
-    /// When there is no answer.
     pub async fn revoke(&self, client: &ServiceClient, token: &str) -> anyhow::Result<Answer> {
         self.ask("POST", "/oauth/revoke").basic(client).form(&[("token", token)]).send().await
     }
@@ -211,9 +198,6 @@ impl Ask {
     }
 
     /// Sends it. A browser adds its origin and its cookies, and keeps what it is given.
-    ///
-    /// # Errors
-    /// When there is no answer.
     pub async fn send(self) -> anyhow::Result<Answer> {
         let Self { actor, mut request } = self;
         if let Some(origin) = &actor.0.origin {

@@ -365,9 +365,6 @@ impl Backend {
     // Console
 
     /// Calls a route under `/_local`.
-    ///
-    /// # Errors
-    /// When there is no answer.
     pub async fn console(&self, method: &str, path: &str, body: Option<Value>) -> anyhow::Result<Answer> {
         let mut request = self.http.request(method.parse()?, format!("{}/_local/{path}", self.url));
         if let Some(body) = body {

@@ -21,8 +21,6 @@ pub struct Pending {
 }
 
 impl Pending {
-    /// # Errors
-    /// When there is no answer.
     pub async fn try_verify(&self, factor_id: &str, code: &str) -> anyhow::Result<Answer> {
         let body = json!({"mfa_token": self.mfa_token, "factor_id": factor_id, "code": code});
         self.actor.post("/api/v1/auth/mfa/verify", &body).await
@@ -46,8 +44,6 @@ impl Pending {
         Session::of(&self.actor, &self.try_verify("recovery", code).await?.expect(200)?)
     }
 
-    /// # Errors
-    /// When there is no answer.
     pub async fn challenge(&self, factor_id: &str) -> anyhow::Result<Answer> {
         let body = json!({"mfa_token": self.mfa_token, "factor_id": factor_id});
         self.actor.post("/api/v1/auth/mfa/challenge", &body).await
@@ -105,9 +101,6 @@ impl Session {
     // Tokens
 
     /// Refreshes without taking the new tokens.
-    ///
-    /// # Errors
-    /// When there is no answer.
     pub async fn try_refresh(&self) -> anyhow::Result<Answer> {
         if self.actor.is_browser() {
             self.actor.ask("POST", "/api/v1/auth/refresh").send().await
@@ -127,9 +120,6 @@ impl Session {
     }
 
     /// Ends this session (`local`), the others, or all (`global`), with the access token.
-    ///
-    /// # Errors
-    /// When there is no answer.
     pub async fn log_out(&self, scope: &str) -> anyhow::Result<Answer> {
         self.post("/api/v1/auth/logout", &json!({"scope": scope})).await
     }
@@ -152,8 +142,6 @@ impl Session {
 
     // Proving oneself again
 
-    /// # Errors
-    /// When there is no answer.
     pub async fn try_reauthenticate(&self, proof: &Value) -> anyhow::Result<Answer> {
         self.post("/api/v1/auth/reauthenticate", proof).await
     }
@@ -180,14 +168,10 @@ impl Session {
 
     // Factors
 
-    /// # Errors
-    /// When there is no answer.
     pub async fn list_factors(&self) -> anyhow::Result<Answer> {
         self.ask("GET", "/api/v1/mfa/factors").send().await
     }
 
-    /// # Errors
-    /// When there is no answer.
     pub async fn try_enrol_totp(&self, label: &str) -> anyhow::Result<Answer> {
         self.post("/api/v1/mfa/totp", &json!({"label": label})).await
     }
@@ -205,8 +189,6 @@ impl Session {
         })
     }
 
-    /// # Errors
-    /// When there is no answer.
     pub async fn try_confirm(&self, factor_id: &str, code: &str) -> anyhow::Result<Answer> {
         self.post("/api/v1/mfa/totp/confirm", &json!({"factor_id": factor_id, "code": code})).await
     }
@@ -233,14 +215,10 @@ impl Session {
         Ok(())
     }
 
-    /// # Errors
-    /// When there is no answer.
     pub async fn remove_factor(&self, id: &str) -> anyhow::Result<Answer> {
         self.ask("DELETE", &format!("/api/v1/mfa/factors/{id}")).send().await
     }
 
-    /// # Errors
-    /// When there is no answer.
     pub async fn new_recovery_codes(&self) -> anyhow::Result<Answer> {
         self.ask("POST", "/api/v1/mfa/recovery-codes").send().await
     }

@@ -24,8 +24,6 @@ pub(crate) enum BackupCommand {
 }
 
 impl BackupCommand {
-    /// # Errors
-    /// AWS.
     pub(crate) async fn run(self, target: &Target) -> Result<Answer, Failure> {
         match self {
             Self::Verify => verify(target).await,

@@ -32,8 +32,6 @@ pub(crate) enum RetentionCommand {
 }
 
 impl RetentionCommand {
-    /// # Errors
-    /// AWS.
     pub(crate) async fn run(self, target: &Target, format: Format) -> Result<Answer, Failure> {
         match self {
             Self::Check => check(target).await,

@@ -24,8 +24,6 @@ pub(crate) enum SessionsCommand {
 }
 
 impl SessionsCommand {
-    /// # Errors
-    /// AWS.
     pub(crate) async fn run(self, target: &Target, format: Format) -> Result<Answer, Failure> {
         match self {
             Self::Count { scan } => count(target, scan, Progress::new(format)).await,

@@ -114,9 +114,6 @@ impl Deployment {
     }
 
     /// Keeps an event of the deployment itself.
-    ///
-    /// # Errors
-    /// Storage.
     pub(crate) async fn record(&self, kind: EventKind, detail: &str) -> Result<(), Failure> {
         Ok(self.store.record(&self.event(kind, detail)?).await?)
     }

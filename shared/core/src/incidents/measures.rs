@@ -37,9 +37,6 @@ pub trait ReadMeasures: Send + Sync {
 }
 
 /// The measures of an incident: from its beginning to its end, or to now.
-///
-/// # Errors
-/// Storage.
 pub async fn measures_of<P: ReadMeasures>(
     ports: &P,
     incident: &Incident,

@@ -145,9 +145,6 @@ where
 }
 
 /// Counts a code as wrong. `true` when this locked the factor's pool.
-///
-/// # Errors
-/// Storage.
 pub async fn refuse_code<P>(
     ports: &P,
     env: Env<'_>,

@@ -287,9 +287,6 @@ const COUNTABLE: u64 = 100;
 const EXAMPLES: usize = 10;
 
 /// How old the last proof is, or how long one has been waited for.
-///
-/// # Errors
-/// Storage.
 pub async fn proof_age<P: Proofs + Runs>(ports: &P, now: Timestamp) -> StoreResult<Duration> {
     if let Some(proof) = ports.proof(Proof::RESTORE_DRILL).await? {
         return Ok(now.since(proof.at));
@@ -334,9 +331,6 @@ pub async fn drive<P: DrillPorts>(
 
 /// What becomes of a drill while the keyring is empty. Proof is asked for all the same: its age counts from the first call on, so
 /// that it is noticed when none ever comes.
-///
-/// # Errors
-/// Storage.
 pub async fn wait_for_keyring<P: Runs>(ports: &P, now: Timestamp) -> StoreResult<()> {
     if ports.run().await?.is_none() {
         let mut run = Run { revision: 0, lease: 0, asked_at: now.millis(), stage: Stage::Idle };

@@ -47,9 +47,6 @@ impl NewSession<'_> {
 /// Stores a session: one write, and one more when the user's limits make others give way.
 ///
 /// `false` when the epoch that the credential check read has passed.
-///
-/// # Errors
-/// Storage.
 pub async fn begin<P>(
     ports: &P,
     env: Env<'_>,
@@ -67,9 +64,6 @@ where
 }
 
 /// What follows on the adding of `session`.
-///
-/// # Errors
-/// Storage.
 pub(crate) async fn make_room<P: GiveWay>(
     ports: &P,
     env: Env<'_>,

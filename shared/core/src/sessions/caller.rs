@@ -78,9 +78,6 @@ impl Caller {
 }
 
 /// Whether the session behind a token is alive and the token is its current one, for introspection.
-///
-/// # Errors
-/// Storage.
 pub async fn is_current<P: ReadSessions>(
     ports: &P,
     env: Env<'_>,

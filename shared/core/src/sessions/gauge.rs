@@ -109,9 +109,6 @@ pub trait CountSessions: Send + Sync {
 pub const KEPT_DAYS: u64 = 2;
 
 /// Forgets what no count needs any more.
-///
-/// # Errors
-/// Storage.
 pub async fn forget<P: CountSessions>(ports: &P, now: Timestamp) -> StoreResult<()> {
     let today = Bucket::of(now).day();
     ports.forget_before(today.saturating_sub(KEPT_DAYS), today).await
@@ -155,9 +152,6 @@ pub async fn take_batch<P: CountSessions>(
 }
 
 /// The sessions that live at `now`, and those that ended in the five minutes before.
-///
-/// # Errors
-/// Storage.
 pub async fn active_sessions<P: CountSessions>(ports: &P, now: Timestamp) -> StoreResult<u64> {
     // Below zero only while sessions from before the stream are refreshed.
     ports.sum(Bucket::of(now)).await.map(|sum| u64::try_from(sum).unwrap_or_default())

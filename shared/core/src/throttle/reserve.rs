@@ -363,9 +363,6 @@ impl DeviceReservation {
     }
 
     /// Settles as succeeded, and adds the session that begins with it.
-    ///
-    /// # Errors
-    /// Storage.
     pub async fn succeed<P: DeviceAttempts>(
         &self,
         ports: &P,
@@ -405,9 +402,6 @@ impl DeviceReservation {
 }
 
 /// Settles as succeeded: the pool is clear but for what is in flight.
-///
-/// # Errors
-/// Storage.
 pub async fn settle_success<P: Attempts>(ports: &P, reservation: &Reservation) -> StoreResult<()> {
     ports.settle_success(&reservation.key, reservation.operation, &reservation.clearing).await
 }

@@ -132,8 +132,6 @@ impl Alarms {
         }
     }
 
-    /// # Errors
-    /// AWS.
     pub(super) async fn list(&self) -> Result<Vec<Entry>, Failure> {
         Ok(self.known(None).await?.into_iter().map(|known| known.entry).collect())
     }
@@ -147,9 +145,6 @@ impl Alarms {
     }
 
     /// Which fire, and which would tell nobody if they did.
-    ///
-    /// # Errors
-    /// AWS.
     pub(super) async fn watch(&self) -> Result<Watch, Failure> {
         let known = self.known(None).await?;
         let rules: Vec<_> = known.iter().filter_map(|alarm| alarm.rule.as_deref()).collect();

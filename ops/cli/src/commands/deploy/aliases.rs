@@ -160,8 +160,6 @@ impl Shifting {
         !self.aliases.is_empty()
     }
 
-    /// # Errors
-    /// AWS.
     pub(super) async fn aliases(&self, connection: &Connection) -> Result<Vec<Alias>, Failure> {
         let mut aliases = Vec::new();
         for (logical, function, name) in &self.aliases {
@@ -185,9 +183,6 @@ impl Shifting {
     }
 
     /// Keeps that a version was taken back.
-    ///
-    /// # Errors
-    /// AWS.
     pub(super) async fn take_back(
         &self,
         connection: &Connection,
@@ -204,9 +199,6 @@ impl Shifting {
     }
 
     /// Deployments that have not ended.
-    ///
-    /// # Errors
-    /// AWS.
     pub(super) async fn running(&self, connection: &Connection) -> Result<Vec<Running>, Failure> {
         let Some(application) = &self.application else { return Ok(Vec::new()) };
         let mut running = Vec::new();
@@ -272,9 +264,6 @@ pub(super) async fn template(connection: &Connection, stack: &str) -> Result<Val
 }
 
 /// Aliases that point elsewhere than the stack's record says, with the version that the record has.
-///
-/// # Errors
-/// AWS.
 pub(super) async fn moved(connection: &Connection, stack: &str) -> Result<Vec<(Alias, u64)>, Failure> {
     let shifting = Shifting::of(connection, stack).await?;
     if shifting.aliases.is_empty() {

@@ -24,8 +24,6 @@ use crate::{
 /// Requests and events that are shown.
 const MOST: u16 = 20;
 
-/// # Errors
-/// AWS.
 pub(super) async fn explain(
     target: &Target,
     source: AddressOrNetwork,

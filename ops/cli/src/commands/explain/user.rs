@@ -23,8 +23,6 @@ use crate::{
     output::on_account,
 };
 
-/// # Errors
-/// AWS.
 pub(super) async fn explain(target: &Target, email: &Email) -> Result<Explanation, Failure> {
     let deployment = Deployment::find(target).await?;
     let (readiness, read) = tokio::join!(outage(&deployment), of_state(target, &deployment, email));

@@ -48,8 +48,6 @@ impl fmt::Display for Listed {
     }
 }
 
-/// # Errors
-/// AWS.
 pub(super) async fn run(target: &Target, days: Option<u16>) -> Result<Answer, Failure> {
     let deployment = Deployment::find(target).await?;
     let now = deployment.now();

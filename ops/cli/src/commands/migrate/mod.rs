@@ -24,8 +24,6 @@ pub(super) enum Standing {
     Pending(Vec<&'static str>),
 }
 
-/// # Errors
-/// AWS.
 pub(super) async fn standing(deployment: &Deployment) -> Result<Standing, Failure> {
     let records = record::all(deployment).await?;
     let applied =

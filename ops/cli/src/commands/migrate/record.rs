@@ -110,9 +110,6 @@ const LOOKED_AT: usize = 8;
 /// Whether the deployment was made by this release or by one that writes the same format: then there is nothing to migrate, and
 /// nothing has to be recorded. Of one that has no record no item may be older; where there is too much to look at, that is not
 /// known, and `migrate up` settles it.
-///
-/// # Errors
-/// AWS.
 pub(super) async fn begins_at_newest(deployment: &Deployment, records: &[Record]) -> Result<bool, Failure> {
     if !records.is_empty() {
         return Ok(false);
@@ -144,9 +141,6 @@ pub(super) async fn begins_at_newest(deployment: &Deployment, records: &[Record]
 }
 
 /// Claims a migration that is not applied.
-///
-/// # Errors
-/// AWS.
 pub(super) async fn claim_up(
     deployment: &Deployment,
     id: &'static str,
@@ -183,9 +177,6 @@ pub(super) async fn claim_up(
 }
 
 /// Claims a migration that is applied.
-///
-/// # Errors
-/// AWS.
 pub(super) async fn claim_down(deployment: &Deployment, id: &'static str) -> Result<Claimed, Failure> {
     let claim = Claim::new(deployment, id)?;
     let sent = deployment

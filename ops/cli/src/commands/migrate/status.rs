@@ -87,8 +87,6 @@ impl fmt::Display for Status {
     }
 }
 
-/// # Errors
-/// AWS.
 pub(super) async fn run(deployment: &Deployment) -> Result<Answer, Failure> {
     let records = record::all(deployment).await?;
     let begins_at_newest = record::begins_at_newest(deployment, &records).await?;

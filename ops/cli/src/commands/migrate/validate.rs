@@ -108,8 +108,6 @@ impl fmt::Display for Validated {
     }
 }
 
-/// # Errors
-/// AWS.
 pub(super) async fn run(deployment: &Deployment, progress: Progress) -> Result<Answer, Failure> {
     let tables = &deployment.tables;
     let mut report = Validated::default();

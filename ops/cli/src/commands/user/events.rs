@@ -117,9 +117,6 @@ pub(crate) fn show(events: &[EventReport], f: &mut fmt::Formatter<'_>) -> fmt::R
 }
 
 /// The event by which an operator last made the password unusable.
-///
-/// # Errors
-/// AWS.
 pub(crate) async fn last_reset(
     deployment: &Deployment,
     user: UserId,
@@ -174,9 +171,6 @@ async fn email_of(deployment: &Deployment, subject: &str) -> Option<String> {
 }
 
 /// The newest events: those of the user, and those of attempts at the address that led to nobody.
-///
-/// # Errors
-/// AWS.
 pub(crate) async fn recent(
     deployment: &Deployment,
     record: &LoginRecord,
@@ -186,9 +180,6 @@ pub(crate) async fn recent(
 }
 
 /// As [`recent`], of an address that may have no account.
-///
-/// # Errors
-/// AWS.
 pub(crate) async fn recent_at(
     deployment: &Deployment,
     email: &Email,

@@ -109,9 +109,6 @@ impl UserCommand {
 }
 
 /// Whether the address has an account.
-///
-/// # Errors
-/// AWS.
 pub(super) async fn exists(deployment: &Deployment, email: &Email) -> Result<bool, Failure> {
     use sallyport_core::login::LoginRecords as _;
     Ok(deployment.store.login_record(email).await?.is_some())

@@ -78,9 +78,6 @@ impl PoolReport {
 }
 
 /// The pools that hold anything, and so whatever `user unlock` would forget.
-///
-/// # Errors
-/// Storage.
 pub(crate) async fn read(
     deployment: &Deployment,
     record: &LoginRecord,
@@ -90,9 +87,6 @@ pub(crate) async fn read(
 }
 
 /// All pools of an account.
-///
-/// # Errors
-/// Storage.
 pub(crate) async fn all(
     deployment: &Deployment,
     record: &LoginRecord,
@@ -103,9 +97,6 @@ pub(crate) async fn all(
 }
 
 /// Those of `pools` that hold anything, under the limits of `policy`.
-///
-/// # Errors
-/// Storage.
 pub(crate) async fn read_all(
     deployment: &Deployment,
     pools: Vec<(Attempted, AccountPool)>,
