@@ -11,15 +11,7 @@ use sallyport_core::random::Random as _;
 pub(crate) fn uuid() -> anyhow::Result<String> {
     let mut bytes = [0_u8; 16];
     OsRandom.fill(&mut bytes).map_err(|error| anyhow!(error))?;
-    let bits = (u128::from_be_bytes(bytes) & !(0xf << 76) | (0x4 << 76)) & !(0x3 << 62) | (0x2 << 62);
-    Ok(format!(
-        "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
-        bits >> 96,
-        (bits >> 80) & 0xffff,
-        (bits >> 64) & 0xffff,
-        (bits >> 48) & 0xffff,
-        bits & 0xffff_ffff_ffff
-    ))
+    Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
 }
 
 /// `length` random characters that are easy to paste and hard to guess (base 32, five bits each).

@@ -92,17 +92,8 @@ impl Deployment {
     /// # Errors
     /// No randomness.
     pub(crate) fn version(&self) -> Result<String, Failure> {
-        let bits = u128::from_be_bytes(self.random().bytes::<16>()?);
-        let bits = (bits & !(0xf << 76) | (0x4 << 76)) & !(0x3 << 62) | (0x2 << 62);
-        let hex = format!("{bits:032x}");
-        let mut text = String::new();
-        for (index, digit) in hex.chars().enumerate() {
-            if [8, 12, 16, 20].contains(&index) {
-                text.push('-');
-            }
-            text.push(digit);
-        }
-        Ok(text)
+        let bytes = self.random().bytes::<16>()?;
+        Ok(uuid::Builder::from_random_bytes(bytes).into_uuid().to_string())
     }
 
     /// The parameters that new hashes get.
