@@ -3,7 +3,8 @@
 use anyhow::{Context as _, bail, ensure};
 use sallyport_aws::{Clients, Endpoints, SecretsKeyring, Store, system::OsRandom};
 use sallyport_core::{
-    accounts::{AdministrationError, Email},
+    accounts::Email,
+    administration::AdministrationError,
     audit::{self, EventKind, Origin, SecurityEvent},
     clients::{Client, ClientSecret, ManageClients as _},
     clock::Timestamp,
@@ -11,8 +12,9 @@ use sallyport_core::{
     ids::{OperationId, UserId},
     incidents::IncidentError,
     keyring::rotate::RotateError,
+    sessions::DeviceAttempts as _,
     store::StoreError,
-    throttle::{Attempts as _, DeviceAttempts as _, MOST_DEVICES, Pool, PoolKey, PoolPolicy, Reserved},
+    throttle::{Attempts as _, MOST_DEVICES, Pool, PoolKey, PoolPolicy, Reserved},
 };
 use sallyport_http::Config;
 use sallyport_testkit::{

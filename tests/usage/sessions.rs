@@ -9,7 +9,8 @@ use sallyport_core::{
     address::ClientAddress,
     clock::Timestamp,
     ids::{DeviceId, OperationId, SessionId, UserId},
-    sessions::{AddSession as _, Delivery, Proofs, RotateSession as _, Rotation, RotationRequest, Session},
+    sessions::{AddSession as _, Proofs, RotateSession as _, Rotation, RotationRequest, Session},
+    tokens::Delivery,
 };
 use sallyport_http::Config;
 use sallyport_testkit::Backend;

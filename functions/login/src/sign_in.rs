@@ -5,8 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use sallyport_core::{
     login::{MfaChallenge, OfferedFactor, SignInCommand, SignInError, SignedIn, sign_in},
-    sessions::Delivery,
-    tokens::MFA_LIFETIME,
+    tokens::{Delivery, MFA_LIFETIME},
 };
 use sallyport_http::{
     Call, Code, DEVICE_COOKIE, DeliveryField, Problem, Reply,

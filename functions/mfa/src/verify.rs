@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use sallyport_core::{
     mfa::{CompleteCommand, CompleteError, FactorChoice, complete_sign_in},
-    sessions::Delivery,
+    tokens::Delivery,
 };
 use sallyport_http::{
     Call, Code, Platform, Problem, Reply,

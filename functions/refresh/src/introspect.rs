@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::StatusCode;
 use sallyport_core::{
     env::Env,
-    login::Rules,
+    rules::Rules,
     sessions::{Session, is_current},
     store::StoreResult,
     tokens::{

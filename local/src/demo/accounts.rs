@@ -5,9 +5,8 @@ use std::sync::Arc;
 use anyhow::{Context as _, anyhow};
 use sallyport_aws::{Clients, SecretsKeyring, Store, system::OsRandom};
 use sallyport_core::{
-    accounts::{
-        AdministrationError, Email, NewAccount, Password, PasswordHasher, create_account, set_password,
-    },
+    accounts::{Email, Password, PasswordHasher},
+    administration::{AdministrationError, NewAccount, create_account, set_password},
     audit::Origin,
     clock::Clock,
     env::Env,

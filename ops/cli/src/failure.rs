@@ -3,12 +3,8 @@
 use std::process::ExitCode;
 
 use sallyport_core::{
-    accounts::{AdministrationError, PasswordError},
-    flags::FlagsError,
-    keyring::KeyringError,
-    mfa::SeedError,
-    random::RandomUnavailable,
-    store::StoreError,
+    accounts::PasswordError, administration::AdministrationError, flags::FlagsError, keyring::KeyringError,
+    mfa::SeedError, random::RandomUnavailable, store::StoreError,
 };
 
 use crate::{

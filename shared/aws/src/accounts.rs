@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put, Update};
 use sallyport_core::{
     accounts::{
-        CreateAccount, Credential, Email, Epoch, FactorKind, FactorReset, FactorSummary, LoginRecord,
-        ManageAccounts, Profile, Status, StoredHash,
+        Credential, Email, Epoch, FactorKind, FactorSummary, LoginRecord, LoginRecords, Profile, RenewHash,
+        Status, StoredHash,
     },
+    administration::{CreateAccount, FactorReset, ManageAccounts},
     audit::SecurityEvent,
     ids::UserId,
-    login::{LoginRecords, RenewHash},
     store::{StoreError, StoreResult},
 };
 

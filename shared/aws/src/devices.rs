@@ -16,12 +16,9 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use sallyport_core::{
     clock::Timestamp,
     ids::{DeviceKey, OperationId, UserId},
-    sessions::{Added, UserSessions},
+    sessions::{Added, DeviceAttempts, DeviceReserved, DeviceSuccess, UserSessions},
     store::StoreResult,
-    throttle::{
-        Clearing, Device, DeviceAttempt, DeviceAttempts, DeviceReserved, DeviceSuccess, DeviceUse,
-        Generation, KnownDevice, Pool,
-    },
+    throttle::{Clearing, Device, DeviceAttempt, DeviceUse, Generation, KnownDevice, Pool},
 };
 
 use crate::{

@@ -16,11 +16,12 @@ use sallyport_core::{
     login::Restamp,
     messages::Message,
     sessions::{
-        AddSession, Added, Delivery, EndAll, EndAllSessions, EndSessions, GiveWay, Methods, Proofs,
-        ReadSessions, RotateSession, Rotation, RotationRequest, Session, Surplus, UserSessions,
+        AddSession, Added, EndAll, EndAllSessions, EndSessions, GiveWay, Methods, Proofs, ReadSessions,
+        RotateSession, Rotation, RotationRequest, Session, Surplus, UserSessions,
     },
     store::StoreResult,
     throttle::{DeviceUse, Generation},
+    tokens::Delivery,
 };
 
 use crate::{

@@ -10,22 +10,21 @@ use std::{
 use aws_sdk_dynamodb::types::AttributeValue;
 use proptest::{collection, option, prelude::*};
 use sallyport_core::{
-    accounts::{
-        AccountKey, Credential, Email, Epoch, FactorKind, FactorSummary, LoginRecord, Profile, Status,
-    },
+    accounts::{Credential, Email, Epoch, FactorKind, FactorSummary, LoginRecord, Profile, Status},
     address::ClientAddress,
     clients::{Client, ClientSecretHash},
     clock::Timestamp,
     flags::{Block, BlockSubject, Flags, MOST_BLOCKS, Mode, ModeName, Reason},
-    ids::{DeviceId, FactorId, OperationId, SessionId, UserId},
+    ids::{AccountKey, DeviceId, FactorId, OperationId, SessionId, UserId},
     incidents::{
         Acknowledgement, AlarmRecord, AlarmState, Cause, Entry, EntryKind, Incident, IncidentId, Notice,
         NoticeKind, Resolution, Severity,
     },
     mfa::{CodeHash, Factor, RecoveryCodes, SealedSeed},
-    sessions::{Delivery, Proofs, Session, UserSessions},
+    sessions::{Proofs, Session, UserSessions},
     store::StoreError,
     throttle::{Device, DeviceUse, Generation, MOST_DEVICES, Pool, PoolKey, PoolPolicy},
+    tokens::Delivery,
 };
 
 use crate::{
@@ -355,7 +354,7 @@ proptest! {
 
     #[test]
     fn a_pool_reads_back(pool in pool(), account: [u8; 16]) {
-        let key = PoolKey::strangers(sallyport_core::accounts::AccountKey::from_bytes(account));
+        let key = PoolKey::strangers(sallyport_core::ids::AccountKey::from_bytes(account));
         let item = write_pool(&key, &pool, &PoolPolicy::default());
         prop_assert_eq!(read_pool(&key.to_string(), &item), Ok(pool));
         prop_assert_eq!(validate_item("throttle", &item), Ok(()));

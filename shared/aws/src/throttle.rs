@@ -14,12 +14,11 @@ use sallyport_core::{
     address::ClientAddress,
     audit::SecurityEvent,
     clock::Timestamp,
-    flags::{ClaimWait, WAIT, WAIT_WINDOW, WaitKey, Waiting},
     ids::OperationId,
     store::StoreResult,
     throttle::{
-        AddressLimit, Attempts, BucketState, Clearing, CountAddress, Pool, PoolKey, PoolPolicy, ReopenPool,
-        Reserved, ShowLimits,
+        AddressLimit, Attempts, BucketState, ClaimWait, Clearing, CountAddress, Pool, PoolKey, PoolPolicy,
+        ReopenPool, Reserved, ShowLimits, WAIT, WAIT_WINDOW, WaitKey, Waiting,
     },
 };
 

@@ -31,9 +31,8 @@ use base64::{
     engine::general_purpose::{STANDARD, URL_SAFE, URL_SAFE_NO_PAD},
 };
 use sallyport_core::{
-    accounts::AccountKey,
     clock::Timestamp,
-    ids::{DeviceId, OperationId, SessionId, UserId},
+    ids::{AccountKey, DeviceId, OperationId, SessionId, UserId},
     keyring::{KeyId, KeyState, Keyring, KeyringDocument, SecretKeyEntry, SigningAlgorithm, SigningKeyEntry},
     secret::Secret,
     tokens::{

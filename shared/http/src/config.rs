@@ -6,7 +6,7 @@ use sallyport_aws::{ATTEMPT_TIMEOUT, Endpoints, Tables};
 use sallyport_core::{
     accounts::HashParameters,
     keyring::SigningAlgorithm,
-    login::Rules,
+    rules::Rules,
     sessions::SessionPolicy,
     throttle::{AddressLimit, PoolPolicy},
     tokens::Audience,

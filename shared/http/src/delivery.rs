@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use sallyport_core::{
-    sessions::{Delivery, Grant},
+    sessions::Grant,
     throttle::BucketState,
-    tokens::{ACCESS_LIFETIME, DEVICE_LIFETIME},
+    tokens::{ACCESS_LIFETIME, DEVICE_LIFETIME, Delivery},
 };
 use serde::{Deserialize, Serialize};
 

@@ -14,9 +14,9 @@ use sallyport_core::{
     flags::{Flags, MAX_AGE, ModeName},
     ids::OperationId,
     keyring::{FillKeyring as _, Keyring},
-    login::Rules,
     metrics::ReadMetrics,
     random::Random,
+    rules::Rules,
     store::{StoreError, StoreResult},
 };
 

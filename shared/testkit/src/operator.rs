@@ -14,7 +14,8 @@ use sallyport_aws::{
     system::{OsRandom, SystemClock},
 };
 use sallyport_core::{
-    accounts::{self, Email, NewAccount, Password, PasswordHasher, Status},
+    accounts::{Email, Password, PasswordHasher, Status},
+    administration::{self, NewAccount},
     audit::Origin,
     clients::{self, Client, ClientSecret},
     clock::{Clock, Timestamp, Waiting},
@@ -92,32 +93,32 @@ impl Operator {
 
     pub(crate) async fn create(&self, email: &str, password: &str) -> anyhow::Result<String> {
         let new = NewAccount { email: address(email)?, password: Password::new(password)? };
-        Ok(accounts::create_account(&self.store, self.env()?, &self.hasher, new, &origin())
+        Ok(administration::create_account(&self.store, self.env()?, &self.hasher, new, &origin())
             .await?
             .to_string())
     }
 
     pub(crate) async fn set_status(&self, email: &str, status: Status) -> anyhow::Result<()> {
-        Ok(accounts::set_status(&self.store, self.env()?, &address(email)?, status, &origin()).await?)
+        Ok(administration::set_status(&self.store, self.env()?, &address(email)?, status, &origin()).await?)
     }
 
     pub(crate) async fn set_password(&self, email: &str, password: &str) -> anyhow::Result<()> {
         let password = Password::new(password)?;
         let email = address(email)?;
-        Ok(accounts::set_password(&self.store, self.env()?, &self.hasher, &email, &password, &origin())
+        Ok(administration::set_password(&self.store, self.env()?, &self.hasher, &email, &password, &origin())
             .await?)
     }
 
     pub(crate) async fn revoke_sessions(&self, email: &str) -> anyhow::Result<()> {
-        Ok(accounts::revoke_sessions(&self.store, self.env()?, &address(email)?, &origin()).await?)
+        Ok(administration::revoke_sessions(&self.store, self.env()?, &address(email)?, &origin()).await?)
     }
 
     pub(crate) async fn reset_factors(&self, email: &str) -> anyhow::Result<bool> {
-        Ok(accounts::reset_factors(&self.store, self.env()?, &address(email)?, &origin()).await?)
+        Ok(administration::reset_factors(&self.store, self.env()?, &address(email)?, &origin()).await?)
     }
 
     pub(crate) async fn unlock(&self, email: &str) -> anyhow::Result<()> {
-        Ok(accounts::unlock(&self.store, self.env()?, &address(email)?, &origin()).await?)
+        Ok(administration::unlock(&self.store, self.env()?, &address(email)?, &origin()).await?)
     }
 
     pub(crate) async fn acknowledge_incident(&self, id: &str) -> anyhow::Result<()> {
@@ -168,7 +169,7 @@ impl Operator {
     }
 
     pub(crate) async fn force_reset(&self, email: &str) -> anyhow::Result<bool> {
-        Ok(accounts::force_reset(&self.store, self.env()?, &address(email)?, None, &origin()).await?)
+        Ok(administration::force_reset(&self.store, self.env()?, &address(email)?, None, &origin()).await?)
     }
 
     pub(crate) async fn add_client(&self, id: &str) -> anyhow::Result<String> {

@@ -10,9 +10,10 @@ use sallyport_aws::{
 };
 use sallyport_core::{
     accounts::{
-        CreateAccount, Credential, Email, Epoch, FactorKind, FactorSummary, HashParameters, LoginRecord,
-        ManageAccounts as _, Password, PasswordHasher, Profile, Status, StoredHash,
+        Credential, Email, Epoch, FactorKind, FactorSummary, HashParameters, LoginRecord, Password,
+        PasswordHasher, Profile, Status, StoredHash,
     },
+    administration::{CreateAccount, ManageAccounts as _},
     audit::{EventKind, Origin, SecurityEvent, Subject},
     clock::Clock as _,
     env::Env,

@@ -5,10 +5,10 @@ use std::fmt;
 use clap::{Args, Subcommand};
 use sallyport_aws::logs::{Query, Question, Row, instant};
 use sallyport_core::{
+    accounts::LoginRecords as _,
     audit::{EventKind, Severity},
     clock::{Clock as _, Timestamp},
     ids::UserId,
-    login::LoginRecords as _,
 };
 use serde::Serialize;
 

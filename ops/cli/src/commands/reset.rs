@@ -4,12 +4,12 @@ use std::{collections::BTreeSet, fmt, path::PathBuf};
 
 use clap::{Args, Subcommand};
 use sallyport_core::{
-    accounts::{self, AdministrationError, Credential, Email},
+    accounts::{Credential, Email, LoginRecords as _},
     address::Network,
+    administration::{self, AdministrationError},
     audit::{EventKind, Severity},
     flags::Reason,
     ids::UserId,
-    login::LoginRecords as _,
 };
 use serde::Serialize;
 
@@ -247,7 +247,7 @@ async fn force(
                     .ok_or(AdministrationError::NotFound)
             })
         } else {
-            accounts::force_reset(&deployment.store, env, &email, reason, &origin).await
+            administration::force_reset(&deployment.store, env, &email, reason, &origin).await
         };
         let outcome = match found {
             Ok(true) => Outcome::Reset,

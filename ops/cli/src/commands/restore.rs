@@ -5,8 +5,8 @@ use std::{fmt, sync::Arc, time::Duration};
 use clap::Subcommand;
 use sallyport_core::{
     accounts::PasswordHasher,
-    login::Rules,
     recovery::drill::{self, DrillEnv, DrillError, Report, Standing},
+    rules::Rules,
     sessions::SessionPolicy,
     throttle::{AddressLimit, PoolPolicy},
     tokens::Audience,

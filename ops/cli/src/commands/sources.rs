@@ -4,13 +4,12 @@ use std::{collections::HashMap, fmt};
 
 use sallyport_aws::logs::{FoundEntered, Question, Row, failure_sources, suspicious_sign_ins};
 use sallyport_core::{
-    accounts::Email,
+    accounts::{Email, LoginRecords as _},
     address::Network,
     audit::EventKind,
     clock::{Clock as _, Timestamp},
     ids::UserId,
     incidents::{Entered, FailureSources, NetworkFailures, Source},
-    login::LoginRecords as _,
 };
 use serde::Serialize;
 

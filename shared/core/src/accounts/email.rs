@@ -3,8 +3,9 @@
 use std::{fmt, str::FromStr};
 
 use aws_lc_rs::digest;
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use unicode_normalization::UnicodeNormalization as _;
+
+use crate::ids::AccountKey;
 
 /// An address in canonical form: one account has one, whatever case, width or encoding the caller typed.
 ///
@@ -17,10 +18,6 @@ pub struct Email(String);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("not an e-mail address")]
 pub struct InvalidEmail;
-
-/// What counters and logs hold instead of the address: 128 bits of its SHA-256.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AccountKey([u8; 16]);
 
 /// RFC 5321 4.5.3.1: 64 octets before the `@`, 254 in all (erratum 1690 to RFC 3696).
 const MAX_LOCAL: usize = 64;
@@ -37,7 +34,7 @@ impl Email {
         for (to, from) in key.iter_mut().zip(hash.as_ref()) {
             *to = *from;
         }
-        AccountKey(key)
+        AccountKey::from_bytes(key)
     }
 }
 
@@ -84,37 +81,6 @@ impl fmt::Display for Email {
 impl fmt::Debug for Email {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Email({})", self.account_key())
-    }
-}
-
-impl AccountKey {
-    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        Self(bytes)
-    }
-
-    pub const fn as_bytes(&self) -> &[u8; 16] {
-        &self.0
-    }
-}
-
-impl FromStr for AccountKey {
-    type Err = crate::ids::InvalidId;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| crate::ids::InvalidId(""))?;
-        bytes.try_into().map(Self).map_err(|_| crate::ids::InvalidId(""))
-    }
-}
-
-impl fmt::Display for AccountKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&URL_SAFE_NO_PAD.encode(self.0))
-    }
-}
-
-impl fmt::Debug for AccountKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
     }
 }
 

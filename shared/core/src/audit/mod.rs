@@ -4,10 +4,9 @@ mod actor;
 
 pub use self::actor::{Actor, LONGEST_OPERATOR_NAME, NameError, operator_name, steering};
 use crate::{
-    accounts::AccountKey,
     address::ClientAddress,
     clock::Timestamp,
-    ids::{DeviceKey, OperationId, SessionId, UserId},
+    ids::{AccountKey, DeviceKey, OperationId, SessionId, UserId},
     store::StoreResult,
 };
 

@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use super::{Block, BlockSubject, DEFAULT_FACTOR, Flags, Mode, ModeName};
 use crate::{
-    accounts::AccountKey,
     address::{ClientAddress, Network},
     checks::Component,
     clock::Timestamp,
+    ids::AccountKey,
     throttle::{AddressLimit, PoolPolicy},
 };
 

@@ -6,7 +6,6 @@
 mod change;
 mod decide;
 mod model;
-mod wait;
 
 #[cfg(test)]
 mod tests;
@@ -19,7 +18,6 @@ pub use decide::{Emergency, Gate, Refusal};
 pub use model::{
     Block, BlockSubject, DEFAULT_FACTOR, Flags, InvalidReason, MOST_FACTOR, Mode, ModeName, Reason,
 };
-pub use wait::{ClaimWait, WAIT, WAIT_WINDOW, WaitKey, Waiting};
 
 use std::time::Duration;
 

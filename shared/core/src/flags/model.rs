@@ -3,12 +3,11 @@
 use std::{collections::BTreeMap, fmt, str::FromStr};
 
 use crate::{
-    accounts::AccountKey,
     address::{ClientAddress, Network},
     audit::steering,
     checks::Component,
     clock::Timestamp,
-    ids::OperationId,
+    ids::{AccountKey, OperationId},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

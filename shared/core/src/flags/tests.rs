@@ -6,12 +6,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    accounts::{AccountKey, Email},
+    accounts::Email,
     address::ClientAddress,
     audit::{EventKind, Origin, SecurityEvent},
     checks::Component,
     clock::Timestamp,
-    ids::OperationId,
+    ids::{AccountKey, OperationId},
     interleaving::finish,
     store::{StoreError, StoreResult},
     throttle::{AddressLimit, PoolPolicy},
@@ -257,17 +257,6 @@ fn names_and_subjects_read_back() {
     for text in ["", "degraded", "degraded.", "degraded.x", "Emergency"] {
         assert!(text.parse::<ModeName>().is_err(), "{text}");
     }
-}
-
-#[test]
-fn the_first_attempt_waits_and_one_within_the_window_does_not() {
-    assert_eq!(Waiting::First.left(NOW), Some(WAIT));
-    let first = Waiting::Since(NOW);
-    assert_eq!(first.left(NOW), Some(WAIT));
-    assert_eq!(first.left((NOW + WAIT).minus(Duration::from_millis(1))), Some(Duration::from_millis(1)));
-    assert_eq!(first.left(NOW + WAIT), None);
-    // Another instance's clock is ahead: nobody waits longer for it.
-    assert_eq!(Waiting::Since(NOW + HOUR).left(NOW), Some(WAIT));
 }
 
 proptest! {

@@ -1,35 +1,13 @@
 //! What signing in needs of storage.
 
 use crate::{
-    accounts::{Email, Epoch, LoginRecord, Profile, StoredHash},
-    audit::{RecordEvent, SecurityEvent},
-    flags::ClaimWait,
-    ids::UserId,
+    accounts::{Epoch, LoginRecords, RenewHash},
+    audit::RecordEvent,
     mfa::FactorPorts,
-    sessions::{AddSession, GiveWay, ReadSessions, Rotation, RotationRequest, Session},
+    sessions::{AddSession, DeviceAttempts, GiveWay, ReadSessions, Rotation, RotationRequest, Session},
     store::StoreResult,
-    throttle::{Attempts, CountAddress, DeviceAttempts, ReopenPool},
+    throttle::{Attempts, ClaimWait, CountAddress, ReopenPool},
 };
-
-pub trait LoginRecords: Send + Sync {
-    /// A consistent read.
-    fn login_record(&self, email: &Email) -> impl Future<Output = StoreResult<Option<LoginRecord>>> + Send;
-
-    /// A consistent read.
-    fn profile(&self, user: UserId) -> impl Future<Output = StoreResult<Option<Profile>>> + Send;
-}
-
-pub trait RenewHash: Send + Sync {
-    /// Replaces a hash with one of the same password, provided that it is still the one that was checked: in one
-    /// transaction with its event. Whoever meets somebody else at it leaves it to them.
-    fn renew_hash(
-        &self,
-        email: &Email,
-        checked: &StoredHash,
-        renewed: &StoredHash,
-        event: &SecurityEvent,
-    ) -> impl Future<Output = StoreResult<()>> + Send;
-}
 
 pub trait Restamp: Send + Sync {
     /// Rotates a session and gives it the proofs and the delivery of `stamped`, under the epoch that the check read. The rest

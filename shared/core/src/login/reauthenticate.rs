@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::join;
 
-use super::{ReauthenticationPorts, Restamp, Rules};
+use super::{ReauthenticationPorts, Restamp};
 use crate::{
     accounts::{Credential, Epoch, Password, PasswordError, PasswordHasher, Verification},
     audit::{EventKind, Origin, SecurityEvent, Subject},
@@ -13,10 +13,11 @@ use crate::{
     ids::{FactorId, UserId},
     mfa::{self, CodeAttempt, CodeSource, FactorCheck, FactorChoice},
     random::RandomUnavailable,
-    sessions::{Caller, Delivery, Grant, Methods, Rotation, RotationRequest, Session, grant},
+    rules::Rules,
+    sessions::{self, Caller, Grant, Methods, PasswordAttempt, Rotation, RotationRequest, Session, grant},
     store::{StoreError, StoreResult},
-    throttle::{self, BucketState, KnownDevice, PasswordAttempt, PoolKey, ReserveError, Stranger},
-    tokens::{TokenError, open_refresh_token},
+    throttle::{self, BucketState, KnownDevice, PoolKey, ReserveError, Stranger},
+    tokens::{Delivery, TokenError, open_refresh_token},
 };
 
 #[derive(Debug)]
@@ -304,7 +305,7 @@ async fn reserve_password<P: ReauthenticationPorts>(
     device: KnownDevice,
 ) -> Result<PasswordAttempt, ReauthenticateError> {
     // The address was counted. A minute that is used up must not open a second pool: each is five guesses more.
-    match throttle::reserve_for_device(ports, env, device, &rules.pool, None).await? {
+    match sessions::reserve_for_device(ports, env, device, &rules.pool, None).await? {
         Ok(reservation) => Ok(PasswordAttempt::OfDevice(Box::new(reservation))),
         // A session of a release that noted no devices.
         Err(Stranger::Unknown) => {

@@ -14,25 +14,23 @@ use std::time::Duration;
 
 use futures_util::join;
 
-use super::{Rules, SignInPorts};
+use super::SignInPorts;
 use crate::{
     accounts::{
-        AccountKey, Credential, Email, FactorKind, LoginRecord, Password, PasswordError, PasswordHasher,
-        StoredHash, Verification,
+        Credential, Email, FactorKind, LoginRecord, Password, PasswordError, PasswordHasher, StoredHash,
+        Verification,
     },
     audit::{EventKind, Origin, SecurityEvent, Subject},
     env::Env,
-    flags::WaitKey,
-    ids::{DeviceId, FactorId, UserId},
+    ids::{AccountKey, DeviceId, FactorId},
     random::RandomUnavailable,
+    rules::Rules,
     secret::Secret,
-    sessions::{self, Delivery, Grant, Methods, NewSession, Session, grant},
+    sessions::{self, DeviceReservation, Grant, Methods, NewSession, PasswordAttempt, Session, grant},
     store::{StoreError, StoreResult},
-    throttle::{
-        self, BucketState, DeviceReservation, KnownDevice, PasswordAttempt, PoolKey, ReserveError, Settled,
-    },
+    throttle::{self, BucketState, KnownDevice, PoolKey, ReserveError, Settled, WaitKey},
     tokens::{
-        DeviceBound, DeviceToken, MfaClaims, TokenError, issue_device_token, issue_mfa_token,
+        Delivery, DeviceBound, DeviceToken, MfaClaims, TokenError, issue_device_token, issue_mfa_token,
         open_device_token,
     },
 };
@@ -231,7 +229,7 @@ impl Attempt<'_> {
     ) -> Result<(Option<LoginRecord>, Option<DeviceReservation>), SignInError> {
         let (record, reservation) = join!(
             ports.login_record(&self.command.email),
-            throttle::reserve_for_device(ports, env, known, &rules.pool, Some(&rules.address)),
+            sessions::reserve_for_device(ports, env, known, &rules.pool, Some(&rules.address)),
         );
         let reservation = match reservation {
             // Its own pool has no room: it is a stranger for now.
@@ -497,8 +495,15 @@ impl Attempt<'_> {
                     sessions::make_room(ports, env, &rules.sessions, user, session, added, origin).await
                 };
                 let event = self.event(env, EventKind::PoolReopened, Some(record))?;
-                let opening =
-                    reopen(ports, env, rules, user, self.account, reservation.seen.strangers_shut, &event);
+                let opening = sessions::reopen(
+                    ports,
+                    env,
+                    &rules.pool,
+                    user,
+                    self.account,
+                    reservation.seen.strangers_shut,
+                    &event,
+                );
                 let (begun, opened) = join!(adding, opening);
                 opened?;
                 Ok(begun?)
@@ -543,24 +548,4 @@ impl Attempt<'_> {
         }
         Ok(MfaChallenge { token: issue_mfa_token(env.keyring, &rules.audience, &claims)?, factors })
     }
-}
-
-/// Re-opens the strangers' pool after a sign-in from a known device, when it was noted to be shut for good.
-pub(crate) async fn reopen<P: throttle::Attempts + throttle::ReopenPool + throttle::DeviceAttempts>(
-    ports: &P,
-    env: Env<'_>,
-    rules: &Rules,
-    user: UserId,
-    account: AccountKey,
-    noted: bool,
-    event: &SecurityEvent,
-) -> StoreResult<()> {
-    if !noted {
-        return Ok(());
-    }
-    let key = PoolKey::strangers(account);
-    if let Some(pool) = ports.pool(&key).await?.filter(|pool| pool.is_shut(&rules.pool, env.now())) {
-        ports.reopen(&key, pool.version, event).await?;
-    }
-    ports.note_strangers_shut(user, false).await
 }

@@ -11,9 +11,9 @@ use super::{
 use crate::{
     audit::{EventKind, Origin, SecurityEvent, Subject},
     env::Env,
-    login::{Rules, reopen},
     random::RandomUnavailable,
-    sessions::{Grant, Methods, NewSession, ReadSessions, UserSessions, displaced_event, grant},
+    rules::Rules,
+    sessions::{Grant, Methods, NewSession, ReadSessions, UserSessions, displaced_event, grant, reopen},
     store::StoreError,
     throttle::{self, BucketState, ReserveError},
     tokens::{DeviceBound, DeviceToken, MFA_LIFETIME, MfaClaims, TokenError, issue_device_token},
@@ -199,7 +199,7 @@ async fn run<P: CompletePorts>(
         reopen(
             ports,
             env,
-            rules,
+            &rules.pool,
             user,
             claims.account,
             claims.known_device && held.strangers_shut,

@@ -2,14 +2,13 @@
 
 use super::{Claim, CodeHash, Factor, RecoveryCodes};
 use crate::{
-    accounts::{Email, Epoch},
+    accounts::{Email, Epoch, LoginRecords},
     audit::{RecordEvent, SecurityEvent},
     clock::Timestamp,
     ids::{FactorId, OperationId, UserId},
-    login::LoginRecords,
-    sessions::{ReadSessions, Session, Surplus},
+    sessions::{DeviceAttempts, ReadSessions, Session, Surplus},
     store::StoreResult,
-    throttle::{Attempts, CountAddress, DeviceAttempts, ReopenPool},
+    throttle::{Attempts, CountAddress, ReopenPool},
 };
 
 /// Reading factors and taking codes. Reads are consistent.

@@ -20,8 +20,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{InspectTables, Proof, Proofs, Role};
 use crate::{
-    accounts::{self, AdministrationError, Email, ManageAccounts, NewAccount, Password, PasswordHasher},
+    accounts::{self, Email, LoginRecords, Password, PasswordHasher},
     address::ClientAddress,
+    administration::{self, AdministrationError, ManageAccounts, NewAccount},
     audit::{EventKind, Origin, SecurityEvent, Subject},
     clock::Timestamp,
     env::Env,
@@ -29,7 +30,8 @@ use crate::{
         KeyId,
         rotation::{KeyKind, KeyName},
     },
-    login::{LoginRecords, Rules, SignInCommand, SignInPorts, SignedIn, sign_in},
+    login::{SignInCommand, SignInPorts, SignedIn, sign_in},
+    rules::Rules,
     secret::Secret,
     store::{StoreError, StoreResult},
 };
@@ -473,7 +475,7 @@ async fn hatch<P: DrillPorts>(ports: &P, drill: DrillEnv<'_>) -> Result<Canary, 
     }
     let canary = Canary { created_at: drill.env.now(), key: drill.env.keyring.aead().id };
     let new = NewAccount { email: canary_email()?, password: canary_password(drill.env, &canary)? };
-    match accounts::create_account(ports, drill.env, drill.hasher, new, drill.origin).await {
+    match administration::create_account(ports, drill.env, drill.hasher, new, drill.origin).await {
         Ok(_) => {}
         // Its reply was lost, or it was made under another key: then it gets the password of this one.
         Err(AdministrationError::Exists) => {
@@ -666,7 +668,7 @@ async fn attempt<P: DrillPorts>(ports: &P, drill: DrillEnv<'_>, scratch: &Scratc
         email: canary_email().map_err(told)?,
         password: canary_password(drill.env, &canary).map_err(told)?,
         device_token: None,
-        delivery: crate::sessions::Delivery::Body,
+        delivery: crate::tokens::Delivery::Body,
         origin: &origin,
     };
     let store = ports.scratch_store(scratch);

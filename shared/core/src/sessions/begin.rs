@@ -1,6 +1,6 @@
 //! Beginning a session.
 
-use super::{AddSession, Added, Delivery, GiveWay, Methods, Proofs, Session, SessionPolicy};
+use super::{AddSession, Added, GiveWay, Methods, Proofs, Session, SessionPolicy};
 use crate::{
     accounts::Epoch,
     audit::{EventKind, Origin, SecurityEvent, Subject},
@@ -8,6 +8,7 @@ use crate::{
     ids::{DeviceId, OperationId, SessionId, UserId},
     random::RandomUnavailable,
     store::StoreResult,
+    tokens::Delivery,
 };
 
 /// What a session begins with.

@@ -6,10 +6,10 @@
 
 use super::{EndAll, EndAllSessions, EndSessions, ReadSessions, Session, SessionPolicy, refresh::is_taken};
 use crate::{
+    accounts::LoginRecords,
     audit::{EventKind, Origin, SecurityEvent, Subject},
     env::Env,
     ids::{SessionId, UserId},
-    login::LoginRecords,
     store::{StoreError, StoreResult},
 };
 

@@ -11,6 +11,7 @@ use crate::{
     clock::Timestamp,
     ids::{DeviceId, DeviceKey, OperationId, SessionId},
     throttle::{Device, MOST_DEVICES},
+    tokens::Delivery,
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
@@ -125,15 +126,6 @@ impl Proofs {
             .into_iter()
             .filter_map(|(holds, name)| holds.then_some(name))
     }
-}
-
-/// How a session's refresh token reaches its client. What was asked for at the sign-in holds for as long as the session: a
-/// script that may not read the cookie must not be told its content by another route.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Delivery {
-    #[default]
-    Body,
-    Cookie,
 }
 
 /// One sign-in on one device.

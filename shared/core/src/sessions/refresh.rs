@@ -1,8 +1,7 @@
 //! Rotation of refresh tokens (RFC 9700 4.14.2), safe against lost replies and parallel use.
 
 use super::{
-    Delivery, EndSessions, Grant, RotateSession, Rotation, RotationRequest, Session, SessionPolicy,
-    UserSessions, grant,
+    EndSessions, Grant, RotateSession, Rotation, RotationRequest, Session, SessionPolicy, UserSessions, grant,
 };
 use crate::{
     audit::{EventKind, Origin, SecurityEvent, Subject},
@@ -13,8 +12,8 @@ use crate::{
     random::RandomUnavailable,
     store::StoreError,
     tokens::{
-        Audience, DeviceToken, RefreshToken, TokenError, is_forged_refresh_token, open_device_token,
-        open_refresh_token,
+        Audience, Delivery, DeviceToken, RefreshToken, TokenError, is_forged_refresh_token,
+        open_device_token, open_refresh_token,
     },
 };
 

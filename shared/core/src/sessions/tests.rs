@@ -23,17 +23,17 @@ use proptest::{
 use self::store::{Port, Reply, Store};
 use super::*;
 use crate::{
-    accounts::{AccountKey, Epoch},
+    accounts::Epoch,
     address::ClientAddress,
     audit::{Actor, EventKind, Origin, Severity},
     clock::{Clock as _, Timestamp},
     env::Env,
-    ids::{DeviceId, SessionId, UserId},
+    ids::{AccountKey, DeviceId, SessionId, UserId},
     interleaving::{Actors, Counting, Explored, History, ManualClock, explore, finish},
     keyring::{Keyring, tests::keyring},
     throttle::{Device, DeviceUse, MOST_DEVICES},
     tokens::{
-        Audience, DeviceBound, DeviceToken, RefreshToken, issue_device_token, issue_refresh_token,
+        Audience, Delivery, DeviceBound, DeviceToken, RefreshToken, issue_device_token, issue_refresh_token,
         open_device_token, open_refresh_token, verify_access_token,
     },
 };

@@ -5,6 +5,7 @@ mod device;
 mod pool;
 mod ports;
 mod reserve;
+mod wait;
 
 pub use bucket::{AddressLimit, BucketState};
 pub(crate) use device::policy_of_devices;
@@ -12,13 +13,12 @@ pub use device::{
     DEVICE_SHUT_AFTER, Device, DeviceAttempt, DeviceUse, Generation, KnownDevice, MOST_DEVICES, Stranger,
 };
 pub use pool::{Decision, Pool, PoolKey, PoolPolicy};
-pub use ports::{
-    Attempts, CountAddress, DeviceAttempts, DeviceReserved, DeviceSuccess, ReopenPool, Reserved, ShowLimits,
-};
+pub use ports::{Attempts, CountAddress, ReopenPool, Reserved, ShowLimits};
 pub use reserve::{
-    Clearing, DeviceReservation, PasswordAttempt, Reservation, ReserveError, Settled, release, reserve,
-    reserve_for_device, settle_failure, settle_success,
+    Clearing, Reservation, ReserveError, Settled, release, reserve, settle_failure, settle_success,
 };
+pub(crate) use reserve::{Place, Tried, claim};
+pub use wait::{ClaimWait, WAIT, WAIT_WINDOW, WaitKey, Waiting};
 
 #[cfg(test)]
 mod tests;

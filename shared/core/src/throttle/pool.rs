@@ -6,9 +6,8 @@
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use crate::{
-    accounts::AccountKey,
     clock::Timestamp,
-    ids::{DeviceKey, FactorId, OperationId, UserId},
+    ids::{AccountKey, DeviceKey, FactorId, OperationId, UserId},
 };
 
 /// Names a pool. Strings of stored data stay out of it but for hashes and ids.

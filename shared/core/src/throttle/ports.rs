@@ -1,14 +1,8 @@
 //! What limits need of storage.
 
-use super::{AddressLimit, BucketState, Clearing, DeviceAttempt, KnownDevice, Pool, PoolKey, PoolPolicy};
+use super::{AddressLimit, BucketState, Clearing, Pool, PoolKey, PoolPolicy, WaitKey};
 use crate::{
-    address::ClientAddress,
-    audit::SecurityEvent,
-    clock::Timestamp,
-    flags::WaitKey,
-    ids::{DeviceKey, OperationId, UserId},
-    sessions::{Added, Session, UserSessions},
-    store::StoreResult,
+    address::ClientAddress, audit::SecurityEvent, clock::Timestamp, ids::OperationId, store::StoreResult,
 };
 
 /// What became of a reservation.
@@ -66,75 +60,6 @@ pub trait Attempts: Send + Sync {
 
     /// Forgets a pool.
     fn forget(&self, key: &PoolKey) -> impl Future<Output = StoreResult<()>> + Send;
-}
-
-/// What became of a reservation in a device's pool.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DeviceReserved {
-    /// It stands; the item after it.
-    Yes(UserSessions),
-    /// The condition did not hold; the item as it is, `None` when there is none.
-    No(Option<UserSessions>),
-}
-
-/// The success of an attempt of a known device, and the session that begins with it, if one does.
-#[derive(Debug)]
-pub struct DeviceSuccess<'a> {
-    pub of: KnownDevice,
-    pub operation: OperationId,
-    /// The item as the reservation showed it.
-    pub seen: &'a UserSessions,
-    pub clearing: &'a Clearing,
-    /// Whether it counts as a use of the device: an attempt that is given back does not.
-    pub counts: bool,
-    pub session: Option<&'a Session>,
-    pub now: Timestamp,
-}
-
-/// Attempts of known devices, in the item of the user's sessions. Each call is one conditional write, but where said
-/// otherwise.
-pub trait DeviceAttempts: Send + Sync {
-    /// Reserves an attempt where the epoch is the device's, the account knows the device, and its pool and its budget have
-    /// room: without reading the item first.
-    fn reserve_device(
-        &self,
-        attempt: &DeviceAttempt,
-        now: Timestamp,
-    ) -> impl Future<Output = StoreResult<DeviceReserved>> + Send;
-
-    /// Writes `next` in place of `seen` where the pool is still at that version, the epoch the device's, and the device known.
-    fn replace_device(
-        &self,
-        attempt: &DeviceAttempt,
-        seen: &Pool,
-        next: &Pool,
-    ) -> impl Future<Output = StoreResult<DeviceReserved>> + Send;
-
-    /// As [`Attempts::settle_failure`].
-    fn settle_device_failure(
-        &self,
-        of: KnownDevice,
-        operation: OperationId,
-        now: Timestamp,
-    ) -> impl Future<Output = StoreResult<Option<Pool>>> + Send;
-
-    /// As [`Attempts::settle_success`] and [`crate::sessions::AddSession::add_session`] in one. Where others came in between
-    /// it takes up to three writes more; whatever became of the reservation, the session is added under its epoch.
-    fn settle_device_success(
-        &self,
-        success: &DeviceSuccess<'_>,
-    ) -> impl Future<Output = StoreResult<Added>> + Send;
-
-    /// Forgets the failures of these devices' pools.
-    fn clear_devices(
-        &self,
-        user: UserId,
-        devices: &[(DeviceKey, Pool)],
-    ) -> impl Future<Output = StoreResult<()>> + Send;
-
-    /// Notes that the strangers' pool is shut, for the next sign-in of a known device, which reads this item and not that
-    /// pool. A user who never signed in has no known device, and nothing is noted.
-    fn note_strangers_shut(&self, user: UserId, shut: bool) -> impl Future<Output = StoreResult<()>> + Send;
 }
 
 pub trait ReopenPool: Send + Sync {

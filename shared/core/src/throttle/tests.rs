@@ -490,7 +490,7 @@ fn attempts_of_a_pool_that_was_forgotten_meanwhile_change_nothing() {
 #[test]
 fn pools_of_different_things_have_different_names() {
     let (account, user) =
-        (crate::accounts::AccountKey::from_bytes([1; 16]), crate::ids::UserId::from_bytes([1; 16]));
+        (crate::ids::AccountKey::from_bytes([1; 16]), crate::ids::UserId::from_bytes([1; 16]));
     let (device, factor) =
         (crate::ids::DeviceId::from_bytes([1; 16]).key(), crate::ids::FactorId::from_bytes([1; 16]));
     let names = std::collections::BTreeSet::from([

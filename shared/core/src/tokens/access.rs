@@ -1,17 +1,9 @@
 //! Access tokens: JWTs after RFC 9068.
 
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
 use super::{ACCESS_LIFETIME, TokenError, jwt};
-use crate::{
-    clock::Timestamp,
-    ids::UserId,
-    keyring::Keyring,
-    random::Random,
-    secret::Secret,
-    sessions::{Proofs, Session},
-};
+use crate::{clock::Timestamp, keyring::Keyring, secret::Secret};
 
 const TYP: &str = "at+jwt";
 
@@ -56,55 +48,13 @@ pub struct ProofClaims {
     pub recovery: Option<u64>,
 }
 
-impl From<Proofs> for ProofClaims {
-    fn from(proofs: Proofs) -> Self {
-        Self {
-            pwd: proofs.password.map(Timestamp::seconds),
-            otp: proofs.otp.map(Timestamp::seconds),
-            recovery: proofs.recovery_code.map(Timestamp::seconds),
-        }
-    }
-}
-
-impl From<ProofClaims> for Proofs {
-    fn from(claims: ProofClaims) -> Self {
-        Self {
-            password: claims.pwd.map(Timestamp::from_seconds),
-            otp: claims.otp.map(Timestamp::from_seconds),
-            recovery_code: claims.recovery.map(Timestamp::from_seconds),
-        }
-    }
-}
-
-/// Issues an access token for a session.
-///
 /// # Errors
 /// [`TokenError::Signing`].
-pub fn issue_access_token(
+pub(crate) fn sign_access_token(
     keyring: &Keyring,
-    random: &dyn Random,
-    audience: &Audience,
-    user: UserId,
-    session: &Session,
-    now: Timestamp,
+    claims: &AccessClaims,
 ) -> Result<Secret<String>, TokenError> {
-    let jti = random.bytes::<16>().map_err(|error| TokenError::Signing(error.to_string()))?;
-    let claims = AccessClaims {
-        iss: audience.issuer.clone(),
-        aud: audience.audience.clone(),
-        sub: user.to_string(),
-        client_id: CLIENT_ID.to_owned(),
-        sid: session.id.to_string(),
-        aal: session.proofs.assurance_level(),
-        amr: session.proofs.references().map(str::to_owned).collect(),
-        auth_time: session.authenticated_at().seconds(),
-        iat: now.seconds(),
-        exp: (now + ACCESS_LIFETIME).seconds(),
-        jti: URL_SAFE_NO_PAD.encode(jti),
-        scope: "account".to_owned(),
-        proofs: Some(session.proofs.into()),
-    };
-    jwt::sign(keyring, TYP, &claims)
+    jwt::sign(keyring, TYP, claims)
 }
 
 /// Checks an access token: everything that can be checked without storage.

@@ -9,10 +9,10 @@ use super::{
     opaque::{self, Fields},
 };
 use crate::{
-    accounts::{AccountKey, Epoch},
+    accounts::Epoch,
     clock::Timestamp,
     env::Env,
-    ids::{DeviceId, UserId},
+    ids::{AccountKey, DeviceId, UserId},
     keyring::Keyring,
     secret::Secret,
 };

@@ -2,14 +2,13 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Audience, MFA_LIFETIME, TokenError, jwt};
+use super::{Audience, Delivery, MFA_LIFETIME, TokenError, jwt};
 use crate::{
     accounts::Epoch,
     clock::Timestamp,
     ids::{DeviceId, OperationId, UserId},
     keyring::Keyring,
     secret::Secret,
-    sessions::Delivery,
 };
 
 const TYP: &str = "mfa+jwt";
@@ -24,7 +23,7 @@ pub struct MfaClaims {
     /// Whether the device had proved itself known before.
     pub known_device: bool,
     /// The account's key, for the device token to come.
-    pub account: crate::accounts::AccountKey,
+    pub account: crate::ids::AccountKey,
     /// What the sign-in asked for.
     pub delivery: Delivery,
     /// Names the token: it can be spent once.

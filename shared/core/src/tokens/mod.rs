@@ -7,7 +7,8 @@ mod mfa;
 mod opaque;
 mod refresh;
 
-pub use access::{AccessClaims, Audience, CLIENT_ID, ProofClaims, issue_access_token, verify_access_token};
+pub(crate) use access::sign_access_token;
+pub use access::{AccessClaims, Audience, CLIENT_ID, ProofClaims, verify_access_token};
 pub use device::{DeviceBound, DeviceToken, issue_device_token, open_device_token};
 pub use jwt::TokenError;
 pub use mfa::{MfaClaims, issue_mfa_token, verify_mfa_token};
@@ -23,6 +24,15 @@ pub const MFA_LIFETIME: Duration = Duration::from_secs(300);
 
 /// How long a device stays known after its last sign-in.
 pub const DEVICE_LIFETIME: Duration = Duration::from_secs(180 * 24 * 60 * 60);
+
+/// How a session's refresh token reaches its client. What was asked for at the sign-in holds for as long as the session: a
+/// script that may not read the cookie must not be told its content by another route.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Delivery {
+    #[default]
+    Body,
+    Cookie,
+}
 
 #[cfg(test)]
 mod tests;

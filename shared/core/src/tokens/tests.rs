@@ -4,11 +4,13 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    accounts::{AccountKey, Epoch},
+    accounts::Epoch,
     clock::Timestamp,
-    ids::{DeviceId, SessionId, UserId},
-    keyring::tests::{document, keyring},
-    keyring::{KeyState, Keyring},
+    ids::{AccountKey, DeviceId, SessionId, UserId},
+    keyring::{
+        KeyState, Keyring,
+        tests::{document, keyring},
+    },
 };
 
 fn refresh() -> RefreshToken {

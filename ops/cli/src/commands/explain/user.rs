@@ -1,11 +1,11 @@
 //! `sallyport explain user`.
 
 use sallyport_core::{
-    accounts::{AccountPool, Attempted, Credential, Email, LoginRecord, Status},
+    accounts::{Credential, Email, LoginRecord, LoginRecords as _, Status},
+    administration::{AccountPool, Attempted},
     checks::Component,
     clock::Timestamp,
     flags::{BlockSubject, Flags, ReadFlags as _},
-    login::LoginRecords as _,
     sessions::ReadSessions as _,
     throttle::{PoolKey, PoolPolicy},
 };

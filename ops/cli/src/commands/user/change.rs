@@ -3,7 +3,8 @@
 use std::fmt;
 
 use sallyport_core::{
-    accounts::{self, Email, PasswordHasher, Status},
+    accounts::{Email, PasswordHasher, Status},
+    administration,
     clock::Timestamp,
     mfa::{FactorPorts as _, ManageFactors as _},
     sessions::{ReadSessions as _, UserSessions},
@@ -112,7 +113,7 @@ pub(super) async fn set_status(
     if changes && !change.dry_run {
         let keyring = placeholder_keyring(deployment.now())?;
         let env = deployment.env(&keyring);
-        accounts::set_status(&deployment.store, env, email, status, &Deployment::origin()?).await?;
+        administration::set_status(&deployment.store, env, email, status, &Deployment::origin()?).await?;
     }
     Answer::of(&Changed {
         email: email.to_string(),
@@ -140,7 +141,7 @@ pub(super) async fn unlock(target: &Target, email: &Email, change: Change) -> Re
     if changes && !change.dry_run {
         let keyring = placeholder_keyring(deployment.now())?;
         let env = deployment.env(&keyring);
-        accounts::unlock(&deployment.store, env, email, &Deployment::origin()?).await?;
+        administration::unlock(&deployment.store, env, email, &Deployment::origin()?).await?;
     }
     Answer::of(&Changed {
         email: email.to_string(),
@@ -174,7 +175,7 @@ pub(super) async fn set_password(
     if !change.dry_run {
         let env = deployment.env(&keyring);
         let origin = Deployment::origin()?;
-        accounts::set_password(&deployment.store, env, &hasher, email, &password, &origin).await?;
+        administration::set_password(&deployment.store, env, &hasher, email, &password, &origin).await?;
     }
     Answer::of(&Changed {
         email: email.to_string(),
@@ -206,7 +207,8 @@ pub(super) async fn reset_mfa(target: &Target, email: &Email, change: Change) ->
         let keyring = placeholder_keyring(deployment.now())?;
         let env = deployment.env(&keyring);
         // Somebody else may have done it meanwhile.
-        changes = accounts::reset_factors(&deployment.store, env, email, &Deployment::origin()?).await?;
+        changes =
+            administration::reset_factors(&deployment.store, env, email, &Deployment::origin()?).await?;
     }
     let of_change = |number: usize| if changes { number } else { 0 };
     Answer::of(&Changed {
@@ -238,7 +240,7 @@ pub(super) async fn revoke_sessions(
     if !change.dry_run {
         let keyring = placeholder_keyring(deployment.now())?;
         let env = deployment.env(&keyring);
-        accounts::revoke_sessions(&deployment.store, env, email, &Deployment::origin()?).await?;
+        administration::revoke_sessions(&deployment.store, env, email, &Deployment::origin()?).await?;
     }
     Answer::of(&Changed {
         email: email.to_string(),

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use sallyport_core::{
-    accounts::{AdministrationError, Email, NewAccount, PasswordHasher, create_account},
-    login::LoginRecords as _,
+    accounts::{Email, LoginRecords as _, PasswordHasher},
+    administration::{AdministrationError, NewAccount, create_account},
     secret::Secret,
 };
 use serde::{Serialize, Serializer};

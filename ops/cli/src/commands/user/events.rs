@@ -5,11 +5,10 @@ use std::{collections::HashMap, fmt};
 use aws_sdk_dynamodb::types::AttributeValue;
 use sallyport_aws::{Who, who};
 use sallyport_core::{
-    accounts::{Email, LoginRecord},
+    accounts::{Email, LoginRecord, LoginRecords as _},
     audit::EventKind,
     clock::Timestamp,
     ids::UserId,
-    login::LoginRecords as _,
 };
 use serde::Serialize;
 

@@ -110,13 +110,13 @@ impl UserCommand {
 
 /// Whether the address has an account.
 pub(super) async fn exists(deployment: &Deployment, email: &Email) -> Result<bool, Failure> {
-    use sallyport_core::login::LoginRecords as _;
+    use sallyport_core::accounts::LoginRecords as _;
     Ok(deployment.store.login_record(email).await?.is_some())
 }
 
 /// The account, or the line that says that there is none.
 pub(crate) async fn find(deployment: &Deployment, email: &Email) -> Result<LoginRecord, Failure> {
-    use sallyport_core::login::LoginRecords as _;
+    use sallyport_core::accounts::LoginRecords as _;
     let record = deployment.store.login_record(email).await?;
     record.ok_or_else(|| {
         Failure::not_found("account_not_found", format!("there is no account with the address {email}"))

@@ -1,7 +1,8 @@
 //! The pools of attempts of one account: where it can be locked out, and whether it is.
 
 use sallyport_core::{
-    accounts::{self, AccountPool, Attempted, LoginRecord},
+    accounts::LoginRecord,
+    administration::{self, AccountPool, Attempted},
     clock::Timestamp,
     mfa::ManageFactors as _,
     sessions::UserSessions,
@@ -93,7 +94,7 @@ pub(crate) async fn all(
     held: &UserSessions,
 ) -> Result<Vec<(Attempted, AccountPool)>, Failure> {
     let factors = deployment.store.factors(record.user).await?;
-    Ok(accounts::pools(record, held, &factors))
+    Ok(administration::pools(record, held, &factors))
 }
 
 /// Those of `pools` that hold anything, under the limits of `policy`.

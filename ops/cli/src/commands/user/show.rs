@@ -3,9 +3,8 @@
 use std::fmt;
 
 use sallyport_core::{
-    accounts::{Credential, Email, LoginRecord, Profile, Status},
+    accounts::{Credential, Email, LoginRecord, LoginRecords as _, Profile, Status},
     clock::Timestamp,
-    login::LoginRecords as _,
     mfa::{Factor, FactorPorts as _, ManageFactors as _, RecoveryCodes},
     sessions::{ReadSessions as _, Session, UserSessions},
 };

@@ -11,12 +11,11 @@ use super::super::{
     RotationRequest, Session, Surplus, UserSessions,
 };
 use crate::{
-    accounts::{Email, Epoch, LoginRecord, Profile},
+    accounts::{Email, Epoch, LoginRecord, LoginRecords, Profile},
     audit::SecurityEvent,
     clock::Timestamp,
     ids::{DeviceKey, SessionId, UserId},
     interleaving::turn,
-    login::LoginRecords,
     messages::Message,
     store::{StoreError, StoreResult},
     throttle::{DeviceUse, Generation},

@@ -11,9 +11,8 @@ use std::{
 
 use super::super::{Attempts, Clearing, Pool, PoolKey, PoolPolicy, Reserved};
 use crate::{
-    accounts::AccountKey,
     clock::{Clock as _, Timestamp},
-    ids::OperationId,
+    ids::{AccountKey, OperationId},
     interleaving::{ManualClock, turn},
     store::{StoreError, StoreResult},
 };

@@ -6,7 +6,7 @@
 
 use std::{fmt, time::Duration};
 
-use crate::{accounts::AccountKey, address::ClientAddress, clock::Timestamp, store::StoreResult};
+use crate::{address::ClientAddress, clock::Timestamp, ids::AccountKey, store::StoreResult};
 
 /// How long the first attempt waits.
 pub const WAIT: Duration = Duration::from_secs(10);
@@ -54,4 +54,23 @@ pub trait ClaimWait: Send + Sync {
     /// Claims the place of the first attempt, unless one younger than [`WAIT`] and [`WAIT_WINDOW`] together has it: one
     /// conditional write. Repeated because its reply was lost, it finds its own claim, and the answer is the same wait.
     fn claim_wait(&self, key: &WaitKey, now: Timestamp) -> impl Future<Output = StoreResult<Waiting>> + Send;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp::from_seconds(1_800_000_000);
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    #[test]
+    fn the_first_attempt_waits_and_one_within_the_window_does_not() {
+        assert_eq!(Waiting::First.left(NOW), Some(WAIT));
+        let first = Waiting::Since(NOW);
+        assert_eq!(first.left(NOW), Some(WAIT));
+        assert_eq!(first.left((NOW + WAIT).minus(Duration::from_millis(1))), Some(Duration::from_millis(1)));
+        assert_eq!(first.left(NOW + WAIT), None);
+        // Another instance's clock is ahead: nobody waits longer for it.
+        assert_eq!(Waiting::Since(NOW + HOUR).left(NOW), Some(WAIT));
+    }
 }

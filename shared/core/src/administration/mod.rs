@@ -2,18 +2,20 @@
 
 use std::collections::BTreeSet;
 
-use super::{Credential, Email, LoginRecord, Password, PasswordError, PasswordHasher, Profile, Status};
 use crate::{
+    accounts::{
+        Credential, Email, Epoch, LoginRecord, LoginRecords, Password, PasswordError, PasswordHasher,
+        Profile, Status,
+    },
     audit::{EventKind, Origin, SecurityEvent, Subject},
     env::Env,
     flags::Reason,
     ids::{DeviceKey, FactorId, UserId},
-    login::LoginRecords,
     mfa::{Factor, ManageFactors},
     random::RandomUnavailable,
-    sessions::{ReadSessions, UserSessions},
+    sessions::{DeviceAttempts, ReadSessions, UserSessions},
     store::{StoreError, StoreResult},
-    throttle::{Attempts, DeviceAttempts, Pool, PoolKey},
+    throttle::{Attempts, Pool, PoolKey},
 };
 
 /// An account to create: its address counts as confirmed, since an operator vouches for it.
@@ -94,7 +96,7 @@ pub async fn create_account<P: ManageAccounts>(
         credential: Credential::Password(hasher.hash(&new.password, env.keyring, env.random)?),
         status: Status::Active,
         verified: true,
-        epoch: super::Epoch::default(),
+        epoch: Epoch::default(),
         factors: Vec::new(),
         recovery_codes: false,
     };
