@@ -6,8 +6,9 @@ use futures_util::future::BoxFuture;
 use http::Method;
 use sallyport_alarms::emf;
 use sallyport_aws::Clients;
-use sallyport_core::{clock::Clock, metrics::ReadMetrics};
+use sallyport_core::clock::Clock;
 use sallyport_http::{App, Config, Invocation, Platform, Trigger, telemetry::Sink};
+use sallyport_operations::metrics::ReadMetrics;
 use serde_json::Value;
 
 use crate::{

@@ -13,7 +13,8 @@ use axum::{
     response::{IntoResponse as _, Response},
     routing::{get, post},
 };
-use sallyport_core::{clock::Timestamp, metrics::FUNCTIONS};
+use sallyport_core::clock::Timestamp;
+use sallyport_operations::metrics::FUNCTIONS;
 use serde::Serialize;
 use serde_json::{Value, json};
 

@@ -5,12 +5,9 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-use sallyport_core::{
-    clock::Timestamp,
-    metrics::{
-        FUNCTIONS, Figures, Kind, METRICS, Metric, QUANTILES, ReadMetrics, Reading, TRIGGERS, WINDOW,
-        at_quantile,
-    },
+use sallyport_core::clock::Timestamp;
+use sallyport_operations::metrics::{
+    FUNCTIONS, Figures, Kind, METRICS, Metric, QUANTILES, ReadMetrics, Reading, TRIGGERS, WINDOW, at_quantile,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value};

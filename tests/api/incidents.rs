@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;
-use sallyport_core::{clock::Timestamp, incidents::sign, secret::EnteredSecret};
+use sallyport_core::{clock::Timestamp, secret::EnteredSecret};
+use sallyport_operations::incidents::sign;
 use sallyport_testkit::Receiver;
 
 use crate::prelude::*;

@@ -5,10 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use sallyport_core::{
-    audit::EventKind,
-    metrics::{Kind, METRICS, is_rare},
-};
+use sallyport_core::audit::EventKind;
+use sallyport_operations::metrics::{Kind, METRICS, is_rare};
 
 use crate::{logs::alone, prelude::*};
 
@@ -332,7 +330,9 @@ fn messages_in(directory: &Path, found: &mut BTreeSet<String>) -> Result<()> {
 fn every_message_in_the_sources_is_documented() -> Result<()> {
     // These are told by macros of their own, at several levels.
     let mut found = BTreeSet::from(["request", "request failed", "security event"].map(str::to_owned));
-    for directory in ["shared/aws/src", "shared/core/src", "shared/http/src", "functions"] {
+    for directory in
+        ["shared/aws/src", "shared/core/src", "shared/http/src", "shared/operations/src", "functions"]
+    {
         messages_in(&root().join(directory), &mut found)?;
     }
     let mut documented: BTreeSet<_> = messages(&document()?).into_keys().collect();

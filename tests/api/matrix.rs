@@ -6,10 +6,8 @@
 use std::collections::BTreeSet;
 
 use futures_util::future::BoxFuture;
-use sallyport_core::{
-    flags::{BlockSubject, ModeName},
-    keyring::rotation::KeyKind,
-};
+use sallyport_core::flags::{BlockSubject, ModeName};
+use sallyport_operations::rotation::KeyKind;
 use sallyport_testkit::{Actor, Pending};
 
 use crate::prelude::*;

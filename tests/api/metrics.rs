@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sallyport_core::metrics::{FUNCTIONS, METRICS};
+use sallyport_operations::metrics::{FUNCTIONS, METRICS};
 
 use crate::prelude::*;
 

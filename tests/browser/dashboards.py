@@ -21,7 +21,7 @@ CHARTS = (Path(__file__).parent / "charts.html").as_uri()
 NAMES = {"AWS::Partition": "aws", "AWS::Region": "us-east-1", "AWS::AccountId": "000000000000", "Stack": "sallyport-local",
          "ApiName": "sallyport-local", "Stage": "local"}
 # Counts that are no metrics where they are 0.
-RARE = set(re.findall(r'"(\w+)", Rare,', (ROOT / "shared/core/src/metrics.rs").read_text()))
+RARE = set(re.findall(r'"(\w+)", Rare,', (ROOT / "shared/operations/src/metrics.rs").read_text()))
 # What the story is about does not stay at nothing.
 MOVED = {
     ("cloudwatch", "Errors: 5xx, and their rate", "errors"),

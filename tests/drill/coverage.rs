@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Result, ensure};
 use sallyport_alarms::{Dimensions, Parameters, Series, Template, schedules};
-use sallyport_core::metrics::is_rare;
+use sallyport_operations::metrics::is_rare;
 use serde_json::json;
 
 use crate::drill::{Drill, TEMPLATE};

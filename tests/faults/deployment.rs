@@ -10,12 +10,12 @@ use sallyport_core::{
     clock::Timestamp,
     flags::{self, BlockSubject, ReadFlags as _},
     ids::OperationId,
+    keyring::{KeyState, KeyringSource as _, SigningAlgorithm, Stored},
+};
+use sallyport_operations::{
     incidents::{self, IncidentId, ListIncidents as _, Notices as _},
-    keyring::{
-        KeyState, KeyringSource as _, SigningAlgorithm, Stored,
-        rotate::{self, RotateError, Rotated, RotationEnv},
-        rotation::{self, KeyKind, KeyName, Phase, RotationPolicy},
-    },
+    rotate::{self, RotateError, Rotated, RotationEnv},
+    rotation::{self, KeyKind, KeyName, Phase, RotationPolicy},
 };
 use sallyport_testkit::{Answer, Backend, Receiver};
 use serde_json::{Value, json};

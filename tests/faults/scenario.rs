@@ -10,13 +10,12 @@ use sallyport_core::{
     clock::Timestamp,
     flags::FlagsError,
     ids::{OperationId, UserId},
-    incidents::IncidentError,
-    keyring::rotate::RotateError,
     sessions::DeviceAttempts as _,
     store::StoreError,
     throttle::{Attempts as _, MOST_DEVICES, Pool, PoolKey, PoolPolicy, Reserved},
 };
 use sallyport_http::Config;
+use sallyport_operations::{incidents::IncidentError, rotate::RotateError};
 use sallyport_testkit::{
     Account, Actor, Answer, Backend, Enrolment, Factor, Pending, Receiver, ServiceClient, Session,
 };

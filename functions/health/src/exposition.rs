@@ -8,7 +8,7 @@ use prometheus_client::{
     metrics::{MetricType, gauge::ConstGauge},
     registry::{Registry, Unit},
 };
-use sallyport_core::metrics::{Figures, Kind, METRICS, Metric, QUANTILES};
+use sallyport_operations::metrics::{Figures, Kind, METRICS, Metric, QUANTILES};
 
 pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 

@@ -9,10 +9,10 @@ use sallyport_aws::LambdaVersions;
 use sallyport_core::{
     checks::{Answer, Component, Probe},
     clock::Timestamp,
-    smoke::{AskVersion as _, Expected, Trial},
     store::{StoreError, StoreResult},
 };
 use sallyport_http::Platform;
+use sallyport_operations::smoke::{AskVersion as _, Expected, Trial};
 
 use crate::LIMIT;
 

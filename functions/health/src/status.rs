@@ -12,9 +12,11 @@ use sallyport_core::{
     checks::{Component, check},
     clock::Timestamp,
     flags::{ModeName, ReadFlags as _},
-    incidents::{Impact, Incident, IncidentId, ListIncidents as _, Progress, impact, progress},
 };
 use sallyport_http::{Call, Platform, Problem, Reply};
+use sallyport_operations::incidents::{
+    Impact, Incident, IncidentId, ListIncidents as _, Progress, impact, progress,
+};
 use serde::Serialize;
 
 use crate::{LIMIT, probes::Probes};

@@ -1,12 +1,15 @@
 //! Gauges that alarms read.
 
 use sallyport_core::{
-    keyring::{KeyringDocument, KeyringSource as _, Stored, rotation},
+    keyring::{KeyringDocument, KeyringSource as _, Stored},
     providers::ReadProviders as _,
-    recovery::{InspectTables as _, Proof, Proofs as _, Role, Topics as _, backup_gaps, gaps, unheard},
     store::StoreError,
 };
 use sallyport_http::{TriggerError, telemetry::Facts};
+use sallyport_operations::{
+    recovery::{InspectTables as _, Proof, Proofs as _, Role, Topics as _, backup_gaps, gaps, unheard},
+    rotation,
+};
 use serde_json::{Value, json};
 
 use crate::State;

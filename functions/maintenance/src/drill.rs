@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use sallyport_core::recovery::drill::{self, DrillEnv, DrillError, Standing};
 use sallyport_http::{TriggerError, telemetry::Facts};
+use sallyport_operations::recovery::drill::{self, DrillEnv, DrillError, Standing};
 use serde_json::{Value, json};
 
 use crate::State;

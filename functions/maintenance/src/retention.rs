@@ -1,11 +1,11 @@
 //! What is past its time goes, and log groups keep their lines for as long as they should.
 
-use sallyport_core::{
+use sallyport_http::TriggerError;
+use sallyport_operations::{
     incidents::Incident,
     recovery::{Proof, Proofs as _},
     retention::{self, SweepError},
 };
-use sallyport_http::TriggerError;
 use serde_json::{Value, json};
 
 use crate::State;

@@ -3,10 +3,8 @@
 use std::time::Duration;
 
 use jiff::fmt::strtime;
-use sallyport_core::{
-    clock::Timestamp,
-    incidents::{AlarmChange, AlarmLevel, AlarmState},
-};
+use sallyport_core::clock::Timestamp;
+use sallyport_operations::incidents::{AlarmChange, AlarmLevel, AlarmState};
 use serde::Deserialize;
 use serde_json::Value;
 

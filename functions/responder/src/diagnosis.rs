@@ -8,11 +8,9 @@ use sallyport_aws::{
     logs::{self, AskLogs, LogInsights, LogsError, Query, Row, suspicious_sign_ins},
     responder::Functions,
 };
-use sallyport_core::{
-    clock::Timestamp,
-    incidents::{Changed, Diagnose, Entered, Known, Question},
-};
+use sallyport_core::clock::Timestamp;
 use sallyport_http::Platform;
+use sallyport_operations::incidents::{Changed, Diagnose, Entered, Known, Question};
 
 use crate::alarm::moment;
 

@@ -1,10 +1,8 @@
 //! Bodies of the webhook.
 
 use sallyport_aws::responder::WebhookFormat;
-use sallyport_core::{
-    incidents::{NoticeKind, Severity},
-    secret::EnteredSecret,
-};
+use sallyport_core::secret::EnteredSecret;
+use sallyport_operations::incidents::{NoticeKind, Severity};
 use serde::Serialize;
 use serde_json::{Value, json};
 
@@ -200,14 +198,11 @@ mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
     use sallyport_aws::responder::subject;
-    use sallyport_core::{
-        clock::Timestamp,
-        ids::OperationId,
-        incidents::{
-            Acknowledgement, AlarmRecord, AlarmState, Cause, Incident, IncidentId, Notice, Resolution,
-        },
-    };
+    use sallyport_core::{clock::Timestamp, ids::OperationId};
     use sallyport_http::Config;
+    use sallyport_operations::incidents::{
+        Acknowledgement, AlarmRecord, AlarmState, Cause, Incident, IncidentId, Notice, Resolution,
+    };
 
     use super::*;
 

@@ -7,10 +7,10 @@ use sallyport_core::{
     clock::Timestamp,
     flags::{self, FlagsError, ModeName, NewMode, ReadFlags as _, Reason},
     ids::OperationId,
-    incidents::Mitigate,
     store::{StoreError, StoreResult},
 };
 use sallyport_http::Platform;
+use sallyport_operations::incidents::Mitigate;
 
 pub(crate) struct Flags<'a> {
     platform: &'a Platform,

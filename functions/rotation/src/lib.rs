@@ -6,14 +6,12 @@
 use std::sync::Arc;
 
 use sallyport_aws::{KeyMaker, KeyringVault};
-use sallyport_core::{
-    audit::Origin,
-    keyring::{
-        rotate::{self, RotateError, RotationEnv, Tested},
-        rotation::RotationPolicy,
-    },
-};
+use sallyport_core::audit::Origin;
 use sallyport_http::{Event, Platform, Trigger, TriggerError};
+use sallyport_operations::{
+    rotate::{self, RotateError, RotationEnv, Tested},
+    rotation::RotationPolicy,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

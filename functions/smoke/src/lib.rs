@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use sallyport_aws::{CodeDeployHooks, LambdaVersions};
-use sallyport_core::smoke::{Hook, TellDeployer as _, try_release};
 use sallyport_http::{Event, Platform, Trigger, TriggerError};
+use sallyport_operations::smoke::{Hook, TellDeployer as _, try_release};
 use serde::Deserialize;
 use serde_json::{Value, json};
 

@@ -6,7 +6,8 @@ use sallyport_aws::{
     logs::{AskLogs, LogGroups, LogInsights, LogsError, Query, Row, instant},
     system::SystemClock,
 };
-use sallyport_core::{clock::Timestamp, retention::LogGroup};
+use sallyport_core::clock::Timestamp;
+use sallyport_operations::retention::LogGroup;
 use serde_json::Value;
 
 use crate::{

@@ -9,9 +9,11 @@ use aws_sdk_dynamodb::{
 use sallyport_core::{
     audit::{Actor, EventKind, RecordEvent, SecurityEvent, Severity, Subject},
     clock::Timestamp,
+    store::StoreResult,
+};
+use sallyport_operations::{
     incidents::{Measure, ReadMeasures},
     retention,
-    store::StoreResult,
 };
 
 use crate::{

@@ -8,9 +8,9 @@ use sallyport_core::{
     clock::{Clock, Timestamp},
     flags::{Block, BlockSubject, ChangeFlags, Flags, Mode, ModeName, ReadFlags, Reason},
     ids::OperationId,
-    keyring::rotate::OutdateCopies,
     store::StoreResult,
 };
+use sallyport_operations::rotate::OutdateCopies;
 
 use crate::{
     ITEM_FORMAT,

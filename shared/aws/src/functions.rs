@@ -4,10 +4,8 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::config::timeout::TimeoutConfig;
 use aws_sdk_lambda::{Client as Lambda, primitives::Blob};
-use sallyport_core::{
-    smoke::{Answer, AskVersion, Trial},
-    store::{StoreError, StoreResult},
-};
+use sallyport_core::store::{StoreError, StoreResult};
+use sallyport_operations::smoke::{Answer, AskVersion, Trial};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -103,7 +101,7 @@ mod tests {
 
     use std::collections::BTreeSet;
 
-    use sallyport_core::smoke::TRIALS;
+    use sallyport_operations::smoke::TRIALS;
 
     use super::*;
 

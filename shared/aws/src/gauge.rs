@@ -3,11 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use aws_sdk_dynamodb::types::{Put, Update};
-use sallyport_core::{
-    clock::Timestamp,
-    sessions::gauge::{Bucket, CountSessions, Deltas, HORIZON_DAYS, Sequence},
-    store::StoreResult,
-};
+use sallyport_core::{clock::Timestamp, store::StoreResult};
+use sallyport_operations::gauge::{Bucket, CountSessions, Deltas, HORIZON_DAYS, Sequence};
 use serde_json::Value;
 
 use crate::{

@@ -13,14 +13,10 @@ use aws_sdk_dynamodb::{
     operation::update_item::UpdateItemError,
     types::{AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, Update},
 };
-use sallyport_core::{
-    clock::Timestamp,
-    ids::OperationId,
-    incidents::{
-        Acknowledgement, AlarmRecord, Cause, ChangeIncident, Entry, FindIncident, Incident, IncidentChange,
-        IncidentId, ListIncidents, Notice, Notices, Pointer, ReadTimeline, Resolution,
-    },
-    store::StoreResult,
+use sallyport_core::{clock::Timestamp, ids::OperationId, store::StoreResult};
+use sallyport_operations::incidents::{
+    Acknowledgement, AlarmRecord, Cause, ChangeIncident, Entry, FindIncident, Incident, IncidentChange,
+    IncidentId, ListIncidents, Notice, Notices, Pointer, ReadTimeline, Resolution,
 };
 
 use crate::{

@@ -25,12 +25,14 @@ use sallyport_core::{
     keyring::{
         FillKeyring, KeyId, KeyState, Keyring, KeyringDocument, KeyringSource, SecretKeyEntry,
         SigningAlgorithm, SigningKeyEntry, Stored,
-        rotate::{self, KeyringVersions, OutdateCopies, Versions},
-        rotation::MakeKeys,
     },
     random::Random,
     secret::Secret,
     store::{StoreError, StoreResult},
+};
+use sallyport_operations::{
+    rotate::{self, KeyringVersions, OutdateCopies, Versions},
+    rotation::MakeKeys,
 };
 
 use crate::{

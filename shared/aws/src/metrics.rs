@@ -7,10 +7,9 @@ use aws_sdk_cloudwatch::{
     primitives::DateTime,
     types::{Dimension, Metric as Address, MetricDataQuery, MetricStat, ScanBy},
 };
-use sallyport_core::{
-    clock::Timestamp,
-    metrics::{Figures, Kind, METRICS, Metric, QUANTILES, ReadMetrics, Reading, WINDOW},
-    store::StoreResult,
+use sallyport_core::{clock::Timestamp, store::StoreResult};
+use sallyport_operations::metrics::{
+    Figures, Kind, METRICS, Metric, QUANTILES, ReadMetrics, Reading, WINDOW,
 };
 use tokio::sync::Mutex;
 

@@ -6,14 +6,10 @@ use aws_sdk_dynamodb::{
     operation::put_item::PutItemError,
     types::{Put, ReturnValuesOnConditionCheckFailure},
 };
-use sallyport_core::{
-    audit::SecurityEvent,
-    keyring::KeyId,
-    recovery::{
-        Proof, Proofs,
-        drill::{Canary, Run, Runs},
-    },
-    store::StoreResult,
+use sallyport_core::{audit::SecurityEvent, keyring::KeyId, store::StoreResult};
+use sallyport_operations::recovery::{
+    Proof, Proofs,
+    drill::{Canary, Run, Runs},
 };
 
 use crate::{

@@ -17,12 +17,14 @@ use aws_sdk_dynamodb::{
 use sallyport_core::{
     accounts::{Credential, Email},
     clock::Timestamp,
-    keyring::rotation::{KeyKind, KeyName},
+    store::{StoreError, StoreResult},
+};
+use sallyport_operations::{
     recovery::{
         Backups, InspectTables, Protection, Role, Window,
         drill::{Page, Readiness, RestoreTables, Scratch},
     },
-    store::{StoreError, StoreResult},
+    rotation::{KeyKind, KeyName},
 };
 
 use crate::{

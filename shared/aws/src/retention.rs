@@ -5,12 +5,10 @@
 //! | `INCIDENT_REMAINS` | id | of an incident that was forgotten, until its timeline is gone, too |
 
 use aws_sdk_dynamodb::types::{AttributeValue, Delete, Put};
-use sallyport_core::{
-    audit::SecurityEvent,
-    clock::Timestamp,
+use sallyport_core::{audit::SecurityEvent, clock::Timestamp, store::StoreResult};
+use sallyport_operations::{
     incidents::{Incident, IncidentId},
     retention::ForgetIncidents,
-    store::StoreResult,
 };
 
 use crate::{

@@ -5,10 +5,8 @@ use aws_sdk_codedeploy::{
     operation::put_lifecycle_event_hook_execution_status::PutLifecycleEventHookExecutionStatusError,
     types::LifecycleEventStatus,
 };
-use sallyport_core::{
-    smoke::{Hook, Target, TellDeployer},
-    store::StoreResult,
-};
+use sallyport_core::store::StoreResult;
+use sallyport_operations::smoke::{Hook, Target, TellDeployer};
 use yaml_rust2::{Yaml, YamlLoader};
 
 use crate::{Clients, functions::unconnected, meter::CallMeter, store::unavailable};

@@ -16,15 +16,15 @@ use sallyport_core::{
     clock::Timestamp,
     flags::{Block, BlockSubject, Flags, MOST_BLOCKS, Mode, ModeName, Reason},
     ids::{AccountKey, DeviceId, FactorId, OperationId, SessionId, UserId},
-    incidents::{
-        Acknowledgement, AlarmRecord, AlarmState, Cause, Entry, EntryKind, Incident, IncidentId, Notice,
-        NoticeKind, Resolution, Severity,
-    },
     mfa::{CodeHash, Factor, RecoveryCodes, SealedSeed},
     sessions::{Proofs, Session, UserSessions},
     store::StoreError,
     throttle::{Device, DeviceUse, Generation, MOST_DEVICES, Pool, PoolKey, PoolPolicy},
     tokens::Delivery,
+};
+use sallyport_operations::incidents::{
+    Acknowledgement, AlarmRecord, AlarmState, Cause, Entry, EntryKind, Incident, IncidentId, Notice,
+    NoticeKind, Resolution, Severity,
 };
 
 use crate::{

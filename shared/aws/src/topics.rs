@@ -1,10 +1,8 @@
 //! The topics that alarms are sent to.
 
 use aws_sdk_sns::Client;
-use sallyport_core::{
-    recovery::{TopicListeners, Topics},
-    store::{StoreError, StoreResult},
-};
+use sallyport_core::store::{StoreError, StoreResult};
+use sallyport_operations::recovery::{TopicListeners, Topics};
 
 use crate::{Clients, meter::CallMeter, store::unavailable};
 

@@ -3,7 +3,8 @@
 //! Nothing here knows AWS, HTTP, a clock or a source of randomness: clock and randomness are arguments, storage stands
 //! behind narrow traits that `sallyport-aws` implements. Every feature is a module, and the same names stand in every layer.
 //!
-//! The modules stand below in the order of their levels. A module imports only from lower levels.
+//! The modules stand below in the order of their levels. A module imports only from lower levels: `tests/run lint`
+//! refuses an import that points up or sideways (`tests/levels.py`). `sallyport-operations` stands above all of them.
 
 // Level 1: values, and what everything else is given.
 pub mod address;
@@ -48,12 +49,5 @@ pub mod mfa;
 pub mod administration;
 pub mod login;
 
-// Operations. They go to a crate of their own.
-pub mod incidents;
-pub mod metrics;
-pub mod recovery;
-pub mod retention;
-pub mod smoke;
-
 #[cfg(test)]
-mod interleaving;
+mod testing;

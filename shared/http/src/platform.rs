@@ -14,11 +14,11 @@ use sallyport_core::{
     flags::{Flags, MAX_AGE, ModeName},
     ids::OperationId,
     keyring::{FillKeyring as _, Keyring},
-    metrics::ReadMetrics,
     random::Random,
     rules::Rules,
     store::{StoreError, StoreResult},
 };
+use sallyport_operations::metrics::ReadMetrics;
 
 use crate::{
     config::Config,

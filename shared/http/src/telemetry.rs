@@ -13,7 +13,8 @@ use std::{
 
 use http::{Method, StatusCode};
 use sallyport_aws::meter::{Events, Usage};
-use sallyport_core::{clock::Timestamp, metrics::is_rare};
+use sallyport_core::clock::Timestamp;
+use sallyport_operations::metrics::is_rare;
 use serde_json::{Map, Number, Value, json};
 use tracing_subscriber::{
     filter::Targets, fmt::MakeWriter, layer::SubscriberExt as _, util::SubscriberInitExt as _,

@@ -22,14 +22,14 @@ use sallyport_core::{
     env::Env,
     flags::{self, BlockSubject, ModeName, NewBlock, NewMode, Reason},
     ids::OperationId,
-    incidents,
-    keyring::{
-        Keyring, KeyringSource as _, SigningAlgorithm, Stored,
-        rotate::{self, RotationEnv},
-        rotation::RotationPolicy,
-    },
+    keyring::{Keyring, KeyringSource as _, SigningAlgorithm, Stored},
 };
 use sallyport_http::Config;
+use sallyport_operations::{
+    incidents,
+    rotate::{self, RotationEnv},
+    rotation::RotationPolicy,
+};
 
 /// The backend's clock, seen from here.
 #[derive(Debug, Default)]

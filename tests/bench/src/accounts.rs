@@ -19,11 +19,11 @@ use sallyport_core::{
     env::Env,
     flags::{self, BlockSubject, ModeName, NewBlock, NewMode, Reason},
     ids::{FactorId, UserId},
-    incidents,
     keyring::{Keyring, KeyringSource as _, Stored},
     throttle::{Attempts as _, Pool, PoolKey, PoolPolicy},
 };
 use sallyport_http::Config;
+use sallyport_operations::incidents;
 
 use crate::process::Environment;
 

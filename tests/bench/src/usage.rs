@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use sallyport_core::metrics::TRIGGERS;
+use sallyport_operations::metrics::TRIGGERS;
 use serde::Deserialize;
 use serde_json::{Value, json, value::RawValue};
 

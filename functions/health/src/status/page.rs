@@ -6,10 +6,8 @@ use aws_lc_rs::digest;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::HeaderValue;
 use jiff::fmt::strtime;
-use sallyport_core::{
-    clock::Timestamp,
-    incidents::{Impact, Progress},
-};
+use sallyport_core::clock::Timestamp;
+use sallyport_operations::incidents::{Impact, Progress};
 
 use super::{DAY, DAYS, Overall, Public, Status, Works};
 

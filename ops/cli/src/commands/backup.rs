@@ -3,10 +3,8 @@
 use std::fmt;
 
 use clap::Subcommand;
-use sallyport_core::{
-    clock::Timestamp,
-    recovery::{InspectTables as _, Proof, Proofs as _, Role, backup_gaps, gaps},
-};
+use sallyport_core::clock::Timestamp;
+use sallyport_operations::recovery::{InspectTables as _, Proof, Proofs as _, Role, backup_gaps, gaps};
 use serde::Serialize;
 
 use crate::{

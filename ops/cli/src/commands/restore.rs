@@ -5,12 +5,12 @@ use std::{fmt, sync::Arc, time::Duration};
 use clap::Subcommand;
 use sallyport_core::{
     accounts::PasswordHasher,
-    recovery::drill::{self, DrillEnv, DrillError, Report, Standing},
     rules::Rules,
     sessions::SessionPolicy,
     throttle::{AddressLimit, PoolPolicy},
     tokens::Audience,
 };
+use sallyport_operations::recovery::drill::{self, DrillEnv, DrillError, Report, Standing};
 use serde::Serialize;
 
 use crate::{

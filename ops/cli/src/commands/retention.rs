@@ -4,8 +4,8 @@ use std::fmt;
 
 use clap::Subcommand;
 use sallyport_aws::system::OsRandom;
-use sallyport_core::{
-    clock::Timestamp,
+use sallyport_core::clock::Timestamp;
+use sallyport_operations::{
     incidents::Incident,
     retention::{self, LogGroup, SweepError},
 };

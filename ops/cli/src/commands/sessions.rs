@@ -3,7 +3,7 @@
 use std::fmt;
 
 use clap::Subcommand;
-use sallyport_core::sessions::gauge;
+use sallyport_operations::gauge;
 use serde::Serialize;
 
 use crate::{

@@ -9,8 +9,8 @@ use sallyport_core::{
     audit::EventKind,
     clock::{Clock as _, Timestamp},
     ids::UserId,
-    incidents::{Entered, FailureSources, NetworkFailures, Source},
 };
+use sallyport_operations::incidents::{Entered, FailureSources, NetworkFailures, Source};
 use serde::Serialize;
 
 use super::logs::{Span, in_words};

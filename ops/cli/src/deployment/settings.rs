@@ -3,11 +3,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use sallyport_aws::Tables;
-use sallyport_core::{
-    accounts::HashParameters,
-    keyring::{SigningAlgorithm, rotation::RotationPolicy},
-    throttle::AddressLimit,
-};
+use sallyport_core::{accounts::HashParameters, keyring::SigningAlgorithm, throttle::AddressLimit};
+use sallyport_operations::rotation::RotationPolicy;
 
 use super::{Connection, stack};
 use crate::{cli::Target, environment::variable, failure::Failure};

@@ -1,13 +1,9 @@
-//! Failures by source and sign-ins, as the logs have them, for [`sallyport_core::incidents::entered`].
+//! Failures by source and sign-ins, as the logs have them, for [`sallyport_operations::incidents::entered`].
 
 use std::collections::BTreeSet;
 
-use sallyport_core::{
-    address::ClientAddress,
-    audit::EventKind,
-    clock::Timestamp,
-    incidents::{Entered, FailureSources, SignIn, entered},
-};
+use sallyport_core::{address::ClientAddress, audit::EventKind, clock::Timestamp};
+use sallyport_operations::incidents::{Entered, FailureSources, SignIn, entered};
 
 use super::{Query, Question, Row, instant};
 

@@ -1,7 +1,7 @@
 //! The log groups of a deployment, and how long they keep a line.
 
 use aws_sdk_cloudwatchlogs::Client;
-use sallyport_core::retention::LogGroup;
+use sallyport_operations::retention::LogGroup;
 
 use super::{LogsError, insights::unavailable};
 use crate::Clients;

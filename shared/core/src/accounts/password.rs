@@ -467,8 +467,8 @@ mod tests {
     #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
     use super::*;
-    use crate::keyring::tests::keyring;
-    use crate::random::tests::SeededRandom;
+    use crate::testing::keyring::keyring;
+    use crate::testing::random::SeededRandom;
 
     const CHEAP: HashParameters = HashParameters { memory: 64, iterations: 2, lanes: 1 };
 
@@ -630,7 +630,10 @@ mod tests {
 
     #[test]
     fn a_hash_depends_on_the_pepper_and_names_it() {
-        use crate::keyring::{KeyId, KeyState, tests::document};
+        use crate::{
+            keyring::{KeyId, KeyState},
+            testing::keyring::document,
+        };
         let (hasher, random) = (PasswordHasher::new(CHEAP), SeededRandom::new(1));
         let password = Password::new("correct horse").unwrap();
         let before = document();

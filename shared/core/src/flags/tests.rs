@@ -12,8 +12,8 @@ use crate::{
     checks::Component,
     clock::Timestamp,
     ids::{AccountKey, OperationId},
-    interleaving::finish,
     store::{StoreError, StoreResult},
+    testing::interleaving::finish,
     throttle::{AddressLimit, PoolPolicy},
 };
 

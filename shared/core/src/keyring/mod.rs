@@ -2,8 +2,6 @@
 
 mod document;
 mod ring;
-pub mod rotate;
-pub mod rotation;
 mod source;
 
 pub use document::{KeyState, KeyringDocument, SecretKeyEntry, SigningAlgorithm, SigningKeyEntry};
@@ -22,4 +20,4 @@ impl std::fmt::Display for KeyId {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

@@ -178,15 +178,15 @@ impl Keyring {
         &self.pepper.current
     }
 
-    pub(crate) fn pepper_by_id(&self, id: KeyId) -> Option<&SecretKey> {
+    pub fn pepper_by_id(&self, id: KeyId) -> Option<&SecretKey> {
         self.pepper.by_id(id)
     }
 
-    pub(crate) fn aead(&self) -> &SecretKey {
+    pub fn aead(&self) -> &SecretKey {
         &self.aead.current
     }
 
-    pub(crate) fn aead_by_id(&self, id: KeyId) -> Option<&SecretKey> {
+    pub fn aead_by_id(&self, id: KeyId) -> Option<&SecretKey> {
         self.aead.by_id(id)
     }
 }

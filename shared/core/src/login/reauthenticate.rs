@@ -373,9 +373,11 @@ mod tests {
     use crate::{
         address::ClientAddress,
         ids::{DeviceId, OperationId, SessionId},
-        interleaving::{Counting, ManualClock, finish},
-        keyring::tests::keyring,
         sessions::{Proofs, UserSessions},
+        testing::{
+            interleaving::{Counting, ManualClock, finish},
+            keyring::keyring,
+        },
     };
 
     const START: Timestamp = Timestamp::from_seconds(1_800_000_000);

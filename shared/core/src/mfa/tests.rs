@@ -16,11 +16,11 @@ use super::*;
 use crate::{
     clock::Timestamp,
     ids::{FactorId, UserId},
-    keyring::{
-        KeyId, KeyState, Keyring,
-        tests::{document, keyring},
+    keyring::{KeyId, KeyState, Keyring},
+    testing::{
+        keyring::{document, keyring},
+        random::SeededRandom,
     },
-    random::tests::SeededRandom,
 };
 
 const USER: UserId = UserId::from_bytes([1; 16]);

@@ -4,7 +4,6 @@ mod attempts;
 mod begin;
 mod caller;
 mod end;
-pub mod gauge;
 mod grant;
 mod model;
 mod ports;

@@ -29,8 +29,11 @@ use crate::{
     clock::{Clock as _, Timestamp},
     env::Env,
     ids::{AccountKey, DeviceId, SessionId, UserId},
-    interleaving::{Actors, Counting, Explored, History, ManualClock, explore, finish},
-    keyring::{Keyring, tests::keyring},
+    keyring::Keyring,
+    testing::{
+        interleaving::{Actors, Counting, Explored, History, ManualClock, explore, finish},
+        keyring::keyring,
+    },
     throttle::{Device, DeviceUse, MOST_DEVICES},
     tokens::{
         Audience, Delivery, DeviceBound, DeviceToken, RefreshToken, issue_device_token, issue_refresh_token,

@@ -23,9 +23,12 @@ use crate::{
     clock::{Clock as _, Timestamp},
     env::Env,
     ids::OperationId,
-    interleaving::{Actors, Counting, ManualClock, finish, turn},
-    keyring::{Keyring, tests::keyring},
+    keyring::Keyring,
     store::StoreResult,
+    testing::{
+        interleaving::{Actors, Counting, ManualClock, finish, turn},
+        keyring::keyring,
+    },
 };
 
 static KEYRING: LazyLock<Keyring> = LazyLock::new(keyring);

@@ -7,10 +7,8 @@ use crate::{
     accounts::Epoch,
     clock::Timestamp,
     ids::{AccountKey, DeviceId, SessionId, UserId},
-    keyring::{
-        KeyState, Keyring,
-        tests::{document, keyring},
-    },
+    keyring::{KeyState, Keyring},
+    testing::keyring::{document, keyring},
 };
 
 fn refresh() -> RefreshToken {

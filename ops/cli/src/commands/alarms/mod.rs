@@ -7,10 +7,8 @@ use std::{fmt, time::Duration};
 
 use clap::Subcommand;
 use sallyport_aws::system::SystemClock;
-use sallyport_core::{
-    clock::{Clock as _, Timestamp},
-    incidents::TEST_REASON,
-};
+use sallyport_core::clock::{Clock as _, Timestamp};
+use sallyport_operations::incidents::TEST_REASON;
 use serde::Serialize;
 
 use crate::{

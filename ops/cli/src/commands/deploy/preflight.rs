@@ -1,6 +1,7 @@
 //! `sallyport deploy preflight`: what the doctor finds, and what speaks against a release although nothing is broken.
 
-use sallyport_core::{flags::ReadFlags as _, incidents::ListIncidents as _};
+use sallyport_core::flags::ReadFlags as _;
+use sallyport_operations::incidents::ListIncidents as _;
 
 use super::account;
 use crate::{

@@ -6,10 +6,8 @@ use aws_sdk_cloudformation::types::{Stack, StackStatus};
 use aws_sdk_lambda::operation::get_function_configuration::GetFunctionConfigurationOutput;
 use sallyport_alarms::{Parameters, Template};
 use sallyport_aws::{SecretsProviders, SnsTopics};
-use sallyport_core::{
-    providers::ReadProviders as _,
-    recovery::{TopicListeners, Topics as _, unheard},
-};
+use sallyport_core::providers::ReadProviders as _;
+use sallyport_operations::recovery::{TopicListeners, Topics as _, unheard};
 
 use super::{Check, drift::REVERT, is_local};
 use crate::{

@@ -1,6 +1,6 @@
 //! How long the log is kept: longer than people were promised, or too short to look back.
 
-use sallyport_core::retention::kept_otherwise;
+use sallyport_operations::retention::kept_otherwise;
 
 use super::{Check, cloud::ELSEWHERE};
 use crate::{cli::Target, deployment::Deployment, failure::Failure, logs::of_stack};

@@ -5,8 +5,10 @@ use std::time::Duration;
 use sallyport_core::{
     clock::Timestamp,
     flags::ReadFlags as _,
-    incidents::{Incident, ListIncidents as _, Severity},
     keyring::{KeyState, KeyringDocument, KeyringSource as _, Stored},
+};
+use sallyport_operations::{
+    incidents::{Incident, ListIncidents as _, Severity},
     recovery::{Proof, Proofs as _},
 };
 

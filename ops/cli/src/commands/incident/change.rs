@@ -3,7 +3,7 @@
 use std::fmt;
 
 use sallyport_core::audit::Origin;
-use sallyport_core::incidents::{self, Entry, EntryKind, Incident, IncidentError, IncidentId};
+use sallyport_operations::incidents::{self, Entry, EntryKind, Incident, IncidentError, IncidentId};
 use serde::Serialize;
 
 use super::{failure, find};

@@ -2,7 +2,8 @@
 
 use std::{fmt, time::Duration};
 
-use sallyport_core::{clock::Timestamp, incidents::ListIncidents as _};
+use sallyport_core::clock::Timestamp;
+use sallyport_operations::incidents::ListIncidents as _;
 use serde::Serialize;
 
 use super::Report;

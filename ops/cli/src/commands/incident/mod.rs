@@ -9,12 +9,10 @@ mod show;
 use std::fmt;
 
 use clap::Subcommand;
-use sallyport_core::{
-    clock::Timestamp,
-    incidents::{
-        Cause, Entry, FindIncident as _, Incident, IncidentError, IncidentId, Measure, ReadTimeline as _,
-        Severity,
-    },
+use sallyport_core::clock::Timestamp;
+use sallyport_operations::incidents::{
+    Cause, Entry, FindIncident as _, Incident, IncidentError, IncidentId, Measure, ReadTimeline as _,
+    Severity,
 };
 use serde::Serialize;
 

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use sallyport_core::incidents::{self, Cause, FindIncident as _, IncidentError, NewIncident, Severity};
+use sallyport_operations::incidents::{self, Cause, FindIncident as _, IncidentError, NewIncident, Severity};
 use serde::Serialize;
 
 use super::failure;

@@ -2,7 +2,7 @@
 
 use std::{fmt, time::Duration};
 
-use sallyport_core::incidents::{EntryKind, Figures, Incident, IncidentId, figures, measures_of};
+use sallyport_operations::incidents::{EntryKind, Figures, Incident, IncidentId, figures, measures_of};
 use serde::Serialize;
 
 use super::{EntryReport, Report, find, show::FiguresReport};

@@ -2,10 +2,8 @@
 
 use std::{fmt, time::Duration};
 
-use sallyport_core::{
-    clock::Timestamp,
-    incidents::{Figures, IncidentId, figures, measures_of},
-};
+use sallyport_core::clock::Timestamp;
+use sallyport_operations::incidents::{Figures, IncidentId, figures, measures_of};
 use serde::Serialize;
 
 use super::{EntryReport, Report, find};

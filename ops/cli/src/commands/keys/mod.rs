@@ -11,9 +11,9 @@ use sallyport_core::{
     clock::Timestamp,
     keyring::{
         FillKeyring as _, KeyState, Keyring, KeyringDocument, KeyringSource as _, SigningAlgorithm, Stored,
-        rotation::{self, KeyKind, KeyName, May, Outlook, RotationPolicy},
     },
 };
+use sallyport_operations::rotation::{self, KeyKind, KeyName, May, Outlook, RotationPolicy};
 use serde::Serialize;
 
 use crate::{

@@ -3,8 +3,8 @@
 use std::fmt;
 
 use sallyport_aws::{KeyMaker, KeyringVault};
-use sallyport_core::keyring::{
-    KeyState,
+use sallyport_core::keyring::KeyState;
+use sallyport_operations::{
     rotate::{self, RotateError, RotationEnv},
     rotation::{self, Change as KeyChange, KeyKind, KeyName, RotationError},
 };

@@ -5,10 +5,12 @@ use std::{fmt::Display, time::Duration};
 use sallyport_core::{
     clock::Timestamp,
     flags::ReadFlags as _,
-    incidents::ListIncidents as _,
     keyring::{KeyState, KeyringDocument, KeyringSource as _, Stored},
+};
+use sallyport_operations::{
+    gauge,
+    incidents::ListIncidents as _,
     recovery::{Proof, Proofs as _},
-    sessions::gauge,
 };
 use serde::Serialize;
 use serde_json::{Value, json};

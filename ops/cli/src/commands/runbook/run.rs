@@ -8,7 +8,8 @@ use std::{
 };
 
 use clap::Args;
-use sallyport_core::{clock::Clock as _, incidents::IncidentId};
+use sallyport_core::clock::Clock as _;
+use sallyport_operations::incidents::IncidentId;
 use sallyport_runbooks::{Page, SECTIONS, Step, shell as syntax};
 use serde::Serialize;
 

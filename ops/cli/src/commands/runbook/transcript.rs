@@ -2,10 +2,8 @@
 
 use std::{fs::File, io::Write as _, path::Path};
 
-use sallyport_core::{
-    clock::Timestamp,
-    incidents::{self, IncidentError, IncidentId, LONGEST_TEXT},
-};
+use sallyport_core::clock::Timestamp;
+use sallyport_operations::incidents::{self, IncidentError, IncidentId, LONGEST_TEXT};
 use sallyport_runbooks::{Page, Step};
 
 use crate::{cli::Target, deployment::Deployment, failure::Failure, output::moment};

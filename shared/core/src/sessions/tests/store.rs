@@ -15,9 +15,9 @@ use crate::{
     audit::SecurityEvent,
     clock::Timestamp,
     ids::{DeviceKey, SessionId, UserId},
-    interleaving::turn,
     messages::Message,
     store::{StoreError, StoreResult},
+    testing::interleaving::turn,
     throttle::{DeviceUse, Generation},
 };
 

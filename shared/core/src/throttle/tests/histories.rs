@@ -15,8 +15,11 @@ use super::store::{Port, Reply, Store, key};
 use crate::{
     clock::{Clock as _, Timestamp},
     env::Env,
-    interleaving::{Actors, Counting, Explored, History, ManualClock, explore, finish, turn},
-    keyring::{Keyring, tests::keyring},
+    keyring::Keyring,
+    testing::{
+        interleaving::{Actors, Counting, Explored, History, ManualClock, explore, finish, turn},
+        keyring::keyring,
+    },
 };
 
 static KEYRING: LazyLock<Keyring> = LazyLock::new(keyring);

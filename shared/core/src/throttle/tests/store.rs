@@ -13,8 +13,8 @@ use super::super::{Attempts, Clearing, Pool, PoolKey, PoolPolicy, Reserved};
 use crate::{
     clock::{Clock as _, Timestamp},
     ids::{AccountKey, OperationId},
-    interleaving::{ManualClock, turn},
     store::{StoreError, StoreResult},
+    testing::interleaving::{ManualClock, turn},
 };
 
 pub(super) fn key() -> PoolKey {
