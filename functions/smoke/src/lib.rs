@@ -1,13 +1,17 @@
 //! Smoke: the hook of a gradual deployment. CodeDeploy calls it before the first caller reaches a new version, and goes on or
 //! back by what it reports (docs/ARCHITECTURE.md, "A release is tried before anybody meets it").
 
+mod trial;
+
 use std::sync::Arc;
 
 use sallyport_aws::{CodeDeployHooks, LambdaVersions};
 use sallyport_http::{Event, Platform, Trigger, TriggerError};
-use sallyport_operations::smoke::{Hook, TellDeployer as _, try_release};
+use sallyport_operations::smoke::{Hook, TellDeployer as _};
 use serde::Deserialize;
 use serde_json::{Value, json};
+
+use crate::trial::try_release;
 
 /// What the function stands on.
 struct State {

@@ -101,7 +101,7 @@ mod tests {
 
     use std::collections::BTreeSet;
 
-    use sallyport_operations::smoke::TRIALS;
+    use sallyport_operations::smoke::Expected;
 
     use super::*;
 
@@ -114,8 +114,8 @@ mod tests {
         let probe: Value = serde_json::from_str(&format!("{{\"resource\"{input}")).unwrap();
         let members =
             |event: &Value| -> BTreeSet<String> { event.as_object().unwrap().keys().cloned().collect() };
-        for trial in TRIALS {
-            let event = event(&trial);
+        for (method, path) in [("GET", "/health/ready"), ("POST", "/api/v1/auth/logout")] {
+            let event = event(&Trial { function: "health", method, path, expected: Expected::Ready });
             assert_eq!(members(&event), members(&probe));
             assert_eq!(members(&event["requestContext"]), members(&probe["requestContext"]));
         }
