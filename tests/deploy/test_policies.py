@@ -242,7 +242,7 @@ def test_the_responder_reaches_no_client_and_a_drill_no_factor():
     assert "CLIENT" not in set().union(*(kinds for call, kinds in reserved("responder").items() if call.endswith(" Ops")))
     (profile,) = (s for s in statements("maintenance") if s["Sid"] == "CanaryProfile")
     attributes = profile["Condition"]["ForAllValues:StringEquals"]["dynamodb:Attributes"]
-    source = (ROOT / "shared/aws/src/accounts.rs").read_text().split("fn write_profile(")[1].split("\n}\n")[0]
+    source = (ROOT / "shared/aws/src/identity/accounts.rs").read_text().split("fn write_profile(")[1].split("\n}\n")[0]
     assert set(attributes) == {"pk", "sk", *re.findall(r'item\.insert\("(\w+)"', source)}
     # Of a factor and of a login record, what makes somebody else able to sign in.
     assert not {"secret", "seed", "password", "codes", "confirmed", "user_id"} & set(attributes)

@@ -12,7 +12,11 @@ use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use data_encoding::BASE64;
 use serde_json::Value;
 
-use crate::{ITEM_FORMAT, Who, item::Item, validate_item, who};
+use crate::{
+    identity::audit::{Who, who},
+    platform::item::{ITEM_FORMAT, Item},
+    validate_item,
+};
 
 const TABLES: [&str; 6] = ["users", "sessions", "throttle", "outbox", "audit", "ops"];
 

@@ -28,15 +28,19 @@ use sallyport_operations::incidents::{
 };
 
 use crate::{
-    accounts::{read_login_record, read_profile, write_login_record, write_profile},
-    clients::{read_client, write_client},
-    devices::{STRANGERS_SHUT, write_device},
-    flags::{read_flags, write_flags},
-    incidents::{read_entry, read_incident, read_notice, write_entry, write_incident, write_notice},
-    item::{Item, b, n},
-    mfa::{read_factor, read_recovery_codes, write_factor, write_recovery_codes},
-    sessions::{attribute, emptied_item, read_sessions, write_session},
-    throttle::{read_pool, write_pool},
+    identity::{
+        accounts::{read_login_record, read_profile, write_login_record, write_profile},
+        clients::{read_client, write_client},
+        devices::{STRANGERS_SHUT, write_device},
+        flags::{read_flags, write_flags},
+        mfa::{read_factor, read_recovery_codes, write_factor, write_recovery_codes},
+        sessions::{attribute, emptied_item, read_sessions, write_session},
+        throttle::{read_pool, write_pool},
+    },
+    operations::incidents::{
+        read_entry, read_incident, read_notice, write_entry, write_incident, write_notice,
+    },
+    platform::item::{Item, b, n},
     validate_item,
 };
 
