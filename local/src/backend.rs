@@ -152,7 +152,7 @@ async fn start(options: Options, for_services: Handle, stop: Stop) -> anyhow::Re
         lambda: Arc::clone(&lambda),
         quiet: options.quiet,
     };
-    sallyport_http::telemetry::install(sinks.of(None));
+    sallyport_lambda::telemetry::install(sinks.of(None));
     let config = functions::config(&environment)?;
     let mut functions = functions::all(&environment, &clock, &sinks)?;
     if !options.cold {

@@ -7,7 +7,7 @@ use http::Method;
 use sallyport_alarms::emf;
 use sallyport_aws::Clients;
 use sallyport_core::clock::Clock;
-use sallyport_http::{App, Config, Invocation, Platform, Trigger, telemetry::Sink};
+use sallyport_lambda::{App, Config, Invocation, Platform, Trigger, telemetry::Sink};
 use sallyport_operations::metrics::ReadMetrics;
 use serde_json::Value;
 

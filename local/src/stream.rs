@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
-use sallyport_http::Trigger;
+use sallyport_lambda::Trigger;
 use serde_json::json;
 use tokio::sync::Mutex;
 

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use sallyport_http::{Code, Problem};
+use sallyport_lambda::{Code, Problem};
 
 use crate::prelude::*;
 

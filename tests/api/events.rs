@@ -199,7 +199,7 @@ async fn a_pool_that_somebody_used_meanwhile_is_not_reopened_and_no_event_says_s
     let backend = Backend::start().await?;
     let lookup = |name: &str| backend.environment().get(name).cloned();
     let clients = Clients::connect(&Endpoints::from_lookup(&lookup), "operator", &lookup)?;
-    let store = Store::new(clients.dynamodb, sallyport_http::Config::from_lookup(&lookup)?.tables);
+    let store = Store::new(clients.dynamodb, sallyport_lambda::Config::from_lookup(&lookup)?.tables);
     let key = PoolKey::strangers("ada@example.com".parse::<Email>()?.account_key());
     let now = Timestamp::from_seconds(backend.now());
     let pool = Pool { used: 100, total: 100, last: now, version: 7, ..Pool::default() };
@@ -223,7 +223,7 @@ async fn an_event_that_stands_keeps_the_name_of_who_did_it() -> Result<()> {
     let backend = Backend::start().await?;
     let lookup = |name: &str| backend.environment().get(name).cloned();
     let clients = Clients::connect(&Endpoints::from_lookup(&lookup), "operator", &lookup)?;
-    let store = Store::new(clients.dynamodb, sallyport_http::Config::from_lookup(&lookup)?.tables);
+    let store = Store::new(clients.dynamodb, sallyport_lambda::Config::from_lookup(&lookup)?.tables);
     let (id, at) = (OperationId::generate(&OsRandom)?, Timestamp::from_seconds(backend.now()));
     for name in ["ada", "grace"] {
         let origin = Origin::operator(name);

@@ -331,7 +331,7 @@ fn every_message_in_the_sources_is_documented() -> Result<()> {
     // These are told by macros of their own, at several levels.
     let mut found = BTreeSet::from(["request", "request failed", "security event"].map(str::to_owned));
     for directory in
-        ["shared/aws/src", "shared/core/src", "shared/http/src", "shared/operations/src", "functions"]
+        ["shared/aws/src", "shared/core/src", "shared/lambda/src", "shared/operations/src", "functions"]
     {
         messages_in(&root().join(directory), &mut found)?;
     }

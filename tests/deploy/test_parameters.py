@@ -17,13 +17,13 @@ CONCURRENCY = "Lambda, PutFunctionConcurrency: 0 or more; the most is the accoun
 THRESHOLD = "a threshold of infra/alarms.yaml: a metric of 0 must not reach it"
 
 NUMBERS = {
-    "RefreshGraceSeconds": (0, 60, "shared/http/src/config.rs"),
-    "PasswordMemoryKib": (7168, 262144, "shared/http/src/config.rs"),
-    "PasswordIterations": (1, 10, "shared/http/src/config.rs"),
-    "KeyringMaxAgeSeconds": (30, 3600, "shared/http/src/config.rs"),
+    "RefreshGraceSeconds": (0, 60, "shared/lambda/src/config.rs"),
+    "PasswordMemoryKib": (7168, 262144, "shared/lambda/src/config.rs"),
+    "PasswordIterations": (1, 10, "shared/lambda/src/config.rs"),
+    "KeyringMaxAgeSeconds": (30, 3600, "shared/lambda/src/config.rs"),
     # 1 to 1,000 in AutomaticallyAfterDays; an expression of one day would have to be in the singular.
     "RotationDays": (1, 100, "Secrets Manager, RotationRulesType: 1 to 1,000 days"),
-    "AddressLimit": (1, 100_000, "shared/http/src/config.rs"),
+    "AddressLimit": (1, 100_000, "shared/lambda/src/config.rs"),
     **{f"{kind}RateLimit": (1, 10_000, THROTTLE) for kind in ("Password", "Code", "Token", "Account", "Public")},
     **{f"{kind}BurstLimit": (1, 5_000, THROTTLE) for kind in ("Password", "Code", "Token", "Account", "Public")},
     **{f"{name}ReservedConcurrency": (0, None, CONCURRENCY) for name in ("Login", "Refresh", "Mfa", "Keys", "Health")},

@@ -248,7 +248,7 @@ def test_gateway_answers_in_the_shape_of_the_functions(kind):
 @pytest.mark.parametrize("kind", sorted(STATUS))
 def test_gateway_answers_with_the_headers_of_the_functions(kind):
     _, headers, _ = rendered(kind)
-    functions_own = (ROOT / "shared/http/src/app.rs").read_text()
+    functions_own = (ROOT / "shared/lambda/src/app.rs").read_text()
     for name in ("Content-Security-Policy", "Referrer-Policy", "Strict-Transport-Security", "X-Content-Type-Options"):
         assert f'"{headers[name]}"' in functions_own, name
     assert (headers["Content-Type"], headers["Cache-Control"]) == ("application/problem+json", "no-store")
@@ -265,7 +265,7 @@ def test_gateway_lets_allowed_origins_read_its_answers_and_gives_no_other_creden
     if allowed == "none":
         assert (origin, credentials, exposed) == (None, None, None)
         return
-    assert f'"{exposed}"' in (ROOT / "shared/http/src/cors.rs").read_text()
+    assert f'"{exposed}"' in (ROOT / "shared/lambda/src/cors.rs").read_text()
     # A browser takes no credentials to the wildcard, and the one origin is nobody else's. Never the request's own word.
     assert (origin, credentials) == {"one": (ORIGINS["one"], "true"), "two": ("*", None)}[allowed]
 

@@ -14,7 +14,7 @@ use sallyport_core::{
     store::StoreError,
     throttle::{Attempts as _, MOST_DEVICES, Pool, PoolKey, PoolPolicy, Reserved},
 };
-use sallyport_http::Config;
+use sallyport_lambda::Config;
 use sallyport_operations::{incidents::IncidentError, rotate::RotateError};
 use sallyport_testkit::{
     Account, Actor, Answer, Backend, Enrolment, Factor, Pending, Receiver, ServiceClient, Session,

@@ -12,7 +12,7 @@ use sallyport_core::{
     sessions::{AddSession as _, Proofs, RotateSession as _, Rotation, RotationRequest, Session},
     tokens::Delivery,
 };
-use sallyport_http::Config;
+use sallyport_lambda::Config;
 use sallyport_testkit::Backend;
 
 /// Ten sessions from addresses and of agents that are as long as they get still fit into two write units, and into the

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 
 use http::{HeaderValue, Method, StatusCode, header};
 use sallyport_core::checks::{Component, Finding, check};
-use sallyport_http::{App, Call, Platform, Problem, Reply};
+use sallyport_lambda::{App, Call, Platform, Problem, Reply};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 

@@ -1,3 +1,3 @@
-fn main() -> Result<(), sallyport_http::BootError> {
-    sallyport_http::serve("health", health::app, health::prepare)
+fn main() -> Result<(), sallyport_lambda::BootError> {
+    sallyport_lambda::serve("health", health::app, health::prepare)
 }

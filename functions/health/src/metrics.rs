@@ -11,7 +11,7 @@ use sallyport_core::{
     providers::{Providers, ReadProviders as _, Scrape},
     store::StoreResult,
 };
-use sallyport_http::{Call, Code, Platform, Problem, Reply, bearer_token};
+use sallyport_lambda::{Call, Code, Platform, Problem, Reply, bearer_token};
 
 use crate::exposition::{self, CONTENT_TYPE, PLAIN};
 

@@ -11,7 +11,7 @@ use sallyport_core::{
     clock::Timestamp,
     store::{StoreError, StoreResult},
 };
-use sallyport_http::Platform;
+use sallyport_lambda::Platform;
 use sallyport_operations::smoke::{AskVersion as _, Expected, Trial};
 
 use crate::LIMIT;

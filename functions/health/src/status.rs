@@ -13,7 +13,7 @@ use sallyport_core::{
     clock::Timestamp,
     flags::{ModeName, ReadFlags as _},
 };
-use sallyport_http::{Call, Platform, Problem, Reply};
+use sallyport_lambda::{Call, Platform, Problem, Reply};
 use sallyport_operations::incidents::{
     Impact, Incident, IncidentId, ListIncidents as _, Progress, impact, progress,
 };

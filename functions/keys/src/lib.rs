@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderValue, Method, StatusCode, header};
 use sallyport_core::keyring::{Keyring, KeyringSource as _, Stored};
-use sallyport_http::{App, Call, Code, Platform, Problem, Reply};
+use sallyport_lambda::{App, Call, Code, Platform, Problem, Reply};
 use serde::Serialize;
 use serde_json::json;
 

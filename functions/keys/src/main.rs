@@ -1,3 +1,3 @@
-fn main() -> Result<(), sallyport_http::BootError> {
-    sallyport_http::serve("keys", keys::app, keys::prepare)
+fn main() -> Result<(), sallyport_lambda::BootError> {
+    sallyport_lambda::serve("keys", keys::app, keys::prepare)
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use http::Method;
 use sallyport_core::{accounts::PasswordHasher, checks::Component, flags::Gate};
-use sallyport_http::{App, Platform};
+use sallyport_lambda::{App, Platform};
 
 /// What the handlers share.
 #[derive(Debug)]

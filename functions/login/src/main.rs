@@ -1,3 +1,3 @@
-fn main() -> Result<(), sallyport_http::BootError> {
-    sallyport_http::serve("login", login::app, login::prepare)
+fn main() -> Result<(), sallyport_lambda::BootError> {
+    sallyport_lambda::serve("login", login::app, login::prepare)
 }

@@ -6,7 +6,7 @@ use sallyport_core::{
     login::{Proof, ReauthenticateCommand, ReauthenticateError, reauthenticate},
     tokens::open_refresh_token,
 };
-use sallyport_http::{
+use sallyport_lambda::{
     Call, Code, Problem, REFRESH_COOKIE, Reply,
     fields::{CodeField, FactorField, PasswordField, present},
 };

@@ -7,7 +7,7 @@ use sallyport_core::{
     login::{MfaChallenge, OfferedFactor, SignInCommand, SignInError, SignedIn, sign_in},
     tokens::{Delivery, MFA_LIFETIME},
 };
-use sallyport_http::{
+use sallyport_lambda::{
     Call, Code, DEVICE_COOKIE, DeliveryField, Problem, Reply,
     fields::{DeviceTokenField, EmailField, PasswordField},
 };

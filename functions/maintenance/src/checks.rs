@@ -5,7 +5,7 @@ use sallyport_core::{
     providers::ReadProviders as _,
     store::StoreError,
 };
-use sallyport_http::{TriggerError, telemetry::Facts};
+use sallyport_lambda::{TriggerError, telemetry::Facts};
 use sallyport_operations::{
     recovery::{InspectTables as _, Proof, Proofs as _, Role, Topics as _, backup_gaps, gaps, unheard},
     rotation,

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use sallyport_http::{TriggerError, telemetry::Facts};
+use sallyport_lambda::{TriggerError, telemetry::Facts};
 use sallyport_operations::recovery::drill::{self, DrillEnv, DrillError, Standing};
 use serde_json::{Value, json};
 

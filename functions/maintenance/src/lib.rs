@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use sallyport_aws::{SnsTopics, logs::LogGroups};
 use sallyport_core::{accounts::PasswordHasher, audit::Origin};
-use sallyport_http::{Event, Platform, Trigger, TriggerError};
+use sallyport_lambda::{Event, Platform, Trigger, TriggerError};
 use serde_json::Value;
 
 /// What the tasks stand on.

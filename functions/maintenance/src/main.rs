@@ -1,3 +1,3 @@
-fn main() -> Result<(), sallyport_http::BootError> {
-    sallyport_http::serve_trigger("maintenance", maintenance::trigger, async |_| {})
+fn main() -> Result<(), sallyport_lambda::BootError> {
+    sallyport_lambda::serve_trigger("maintenance", maintenance::trigger, async |_| {})
 }

@@ -1,6 +1,6 @@
 //! What is past its time goes, and log groups keep their lines for as long as they should.
 
-use sallyport_http::TriggerError;
+use sallyport_lambda::TriggerError;
 use sallyport_operations::{
     incidents::Incident,
     recovery::{Proof, Proofs as _},

@@ -1,7 +1,7 @@
 //! The count of live sessions, fed by the stream of the table.
 
 use sallyport_aws::session_ends;
-use sallyport_http::{TriggerError, telemetry::Facts};
+use sallyport_lambda::{TriggerError, telemetry::Facts};
 use sallyport_operations::gauge::{self, Sequence, SessionChange};
 use serde::Deserialize;
 use serde_json::{Value, json};

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 
 use sallyport_core::mfa::{FactorPorts as _, check_pending};
-use sallyport_http::{
+use sallyport_lambda::{
     Call, Code, Platform, Problem, Reply,
     fields::{FactorField, JwtField},
 };

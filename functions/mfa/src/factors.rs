@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use sallyport_core::mfa::{list_factors, remove_factor};
-use sallyport_http::{Call, Code, Platform, Problem, Reply};
+use sallyport_lambda::{Call, Code, Platform, Problem, Reply};
 use serde::Serialize;
 
 #[derive(Serialize)]

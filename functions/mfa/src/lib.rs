@@ -17,7 +17,7 @@ use sallyport_core::{
     sessions::CallerError,
     tokens::{Audience, MfaClaims, TokenError, verify_mfa_token},
 };
-use sallyport_http::{App, Call, Code, Platform, Problem};
+use sallyport_lambda::{App, Call, Code, Platform, Problem};
 
 /// The session, the factors, the profile, the recovery codes: four calls side by side.
 const CALLS_SIDE_BY_SIDE: usize = 4;

@@ -1,3 +1,3 @@
-fn main() -> Result<(), sallyport_http::BootError> {
-    sallyport_http::serve("mfa", mfa::app, mfa::prepare)
+fn main() -> Result<(), sallyport_lambda::BootError> {
+    sallyport_lambda::serve("mfa", mfa::app, mfa::prepare)
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use sallyport_core::mfa::{RecoveryCode, regenerate_recovery_codes};
-use sallyport_http::{Call, Platform, Problem, Reply};
+use sallyport_lambda::{Call, Platform, Problem, Reply};
 use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Default, Deserialize)]

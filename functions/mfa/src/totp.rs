@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use http::StatusCode;
 use sallyport_core::mfa::{ManageError, confirm_totp, enrol_totp};
-use sallyport_http::{
+use sallyport_lambda::{
     Call, Platform, Problem, Reply,
     fields::{FactorIdField, TotpCodeField, present},
 };

@@ -6,7 +6,7 @@ use sallyport_core::{
     mfa::{CompleteCommand, CompleteError, FactorChoice, complete_sign_in},
     tokens::Delivery,
 };
-use sallyport_http::{
+use sallyport_lambda::{
     Call, Code, Platform, Problem, Reply,
     fields::{CodeField, FactorField, JwtField},
 };

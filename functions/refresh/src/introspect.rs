@@ -13,7 +13,7 @@ use sallyport_core::{
         verify_access_token,
     },
 };
-use sallyport_http::{Call, Platform, Problem, Reply, telemetry::Facts};
+use sallyport_lambda::{Call, Platform, Problem, Reply, telemetry::Facts};
 use serde::Serialize;
 
 use crate::oauth;

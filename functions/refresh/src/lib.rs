@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use http::Method;
 use sallyport_core::{checks::Component, flags::Gate};
-use sallyport_http::{App, Platform};
+use sallyport_lambda::{App, Platform};
 
 /// What its answers depend on.
 const GATE: Gate = Gate { needs: &[Component::Sessions] };

@@ -9,7 +9,7 @@ use sallyport_core::{
     sessions::{EndCommand, EndScope, Presented, end_sessions},
     tokens::{Audience, is_forged_refresh_token, open_refresh_token},
 };
-use sallyport_http::{
+use sallyport_lambda::{
     Call, Code, Platform, Problem, REFRESH_COOKIE, Reply, bearer_token,
     fields::{RefreshTokenField, present},
 };

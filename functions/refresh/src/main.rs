@@ -1,3 +1,3 @@
-fn main() -> Result<(), sallyport_http::BootError> {
-    sallyport_http::serve("refresh", refresh::app, refresh::prepare)
+fn main() -> Result<(), sallyport_lambda::BootError> {
+    sallyport_lambda::serve("refresh", refresh::app, refresh::prepare)
 }

@@ -4,7 +4,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderValue, StatusCode, header};
 use percent_encoding::percent_decode_str;
 use sallyport_core::clients::{self, ClientSecret};
-use sallyport_http::{Call, Platform, Problem, Reply};
+use sallyport_lambda::{Call, Platform, Problem, Reply};
 use serde::Serialize;
 
 /// The parameters that these routes have. One without a value is as good as none, those of other names are ignored, however
@@ -64,7 +64,7 @@ pub(crate) async fn authenticate(
 ) -> Result<Result<Authenticated, Reply>, Problem> {
     let form = match call.form() {
         Ok(parameters) => Form::read(parameters),
-        Err(problem) if problem.code == sallyport_http::Code::MalformedRequest => None,
+        Err(problem) if problem.code == sallyport_lambda::Code::MalformedRequest => None,
         Err(problem) => return Err(problem),
     };
     let Some(form) = form else {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use sallyport_core::sessions::{RefreshCommand, RefreshError, refresh};
-use sallyport_http::{
+use sallyport_lambda::{
     Call, Code, DEVICE_COOKIE, Platform, Problem, Reply,
     fields::{DeviceTokenField, RefreshTokenField, present},
 };

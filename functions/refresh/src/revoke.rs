@@ -8,7 +8,7 @@ use sallyport_core::{
     sessions::{Caller, revoke_token},
     tokens::{TokenError, is_forged_refresh_token, open_refresh_token},
 };
-use sallyport_http::{Call, Platform, Problem, Reply};
+use sallyport_lambda::{Call, Platform, Problem, Reply};
 
 use crate::oauth;
 

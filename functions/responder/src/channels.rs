@@ -1,7 +1,7 @@
 //! The ways to people: a topic and a webhook.
 
 use sallyport_aws::responder::{InvalidUrl, Topic, WebhookSecret, WebhookSettings, WebhookUrl, Webhooks};
-use sallyport_http::Platform;
+use sallyport_lambda::Platform;
 use sallyport_operations::incidents::{Channels, Incident, Notice, sign};
 
 use crate::{formats, words::Told};

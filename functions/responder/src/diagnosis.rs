@@ -9,7 +9,7 @@ use sallyport_aws::{
     responder::Functions,
 };
 use sallyport_core::clock::Timestamp;
-use sallyport_http::Platform;
+use sallyport_lambda::Platform;
 use sallyport_operations::incidents::{Changed, Diagnose, Entered, Known, Question};
 
 use crate::alarm::moment;

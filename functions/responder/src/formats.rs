@@ -199,7 +199,7 @@ mod tests {
 
     use sallyport_aws::responder::subject;
     use sallyport_core::{clock::Timestamp, ids::OperationId};
-    use sallyport_http::Config;
+    use sallyport_lambda::Config;
     use sallyport_operations::incidents::{
         Acknowledgement, AlarmRecord, AlarmState, Cause, Incident, IncidentId, Notice, Resolution,
     };

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use sallyport_aws::responder::Webhooks;
 use sallyport_core::{audit::Origin, clock::Timestamp};
-use sallyport_http::{Event, Platform, Trigger, TriggerError, telemetry::Facts};
+use sallyport_lambda::{Event, Platform, Trigger, TriggerError, telemetry::Facts};
 use sallyport_operations::incidents::{self, AlarmChange, Incident, ListIncidents as _, Taken};
 use serde_json::{Value, json};
 

@@ -9,7 +9,7 @@ use sallyport_core::{
     ids::OperationId,
     store::{StoreError, StoreResult},
 };
-use sallyport_http::Platform;
+use sallyport_lambda::Platform;
 use sallyport_operations::incidents::Mitigate;
 
 pub(crate) struct Flags<'a> {

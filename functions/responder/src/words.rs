@@ -3,7 +3,7 @@
 use jiff::fmt::strtime;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use sallyport_core::clock::Timestamp;
-use sallyport_http::Config;
+use sallyport_lambda::Config;
 use sallyport_operations::incidents::{Incident, Notice, NoticeKind};
 
 /// A notice with all that it is told with.

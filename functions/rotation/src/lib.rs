@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use sallyport_aws::{KeyMaker, KeyringVault};
 use sallyport_core::audit::Origin;
-use sallyport_http::{Event, Platform, Trigger, TriggerError};
+use sallyport_lambda::{Event, Platform, Trigger, TriggerError};
 use sallyport_operations::{
     rotate::{self, RotateError, RotationEnv, Tested},
     rotation::RotationPolicy,

@@ -1,3 +1,3 @@
-fn main() -> Result<(), sallyport_http::BootError> {
-    sallyport_http::serve_trigger("rotation", rotation::trigger, async |_| {})
+fn main() -> Result<(), sallyport_lambda::BootError> {
+    sallyport_lambda::serve_trigger("rotation", rotation::trigger, async |_| {})
 }

@@ -6,7 +6,7 @@ mod trial;
 use std::sync::Arc;
 
 use sallyport_aws::{CodeDeployHooks, LambdaVersions};
-use sallyport_http::{Event, Platform, Trigger, TriggerError};
+use sallyport_lambda::{Event, Platform, Trigger, TriggerError};
 use sallyport_operations::smoke::{Hook, TellDeployer as _};
 use serde::Deserialize;
 use serde_json::{Value, json};

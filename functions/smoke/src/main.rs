@@ -1,4 +1,4 @@
-fn main() -> Result<(), sallyport_http::BootError> {
+fn main() -> Result<(), sallyport_lambda::BootError> {
     // It calls none of what a warm-up would open.
-    sallyport_http::serve_trigger("smoke", smoke::trigger, |_| async {})
+    sallyport_lambda::serve_trigger("smoke", smoke::trigger, |_| async {})
 }

@@ -32,7 +32,7 @@ use axum::{
     routing::{get, post},
 };
 use sallyport_core::clock::Clock as _;
-use sallyport_http::Trigger;
+use sallyport_lambda::Trigger;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::Mutex;

@@ -12,7 +12,7 @@ use sallyport_core::{
     env::Env,
     keyring::{Keyring, KeyringSource as _, Stored},
 };
-use sallyport_http::Config;
+use sallyport_lambda::Config;
 
 /// What accounts are made with.
 pub(crate) struct Accounts {

@@ -24,7 +24,7 @@ use sallyport_core::{
     ids::OperationId,
     keyring::{Keyring, KeyringSource as _, SigningAlgorithm, Stored},
 };
-use sallyport_http::Config;
+use sallyport_lambda::Config;
 use sallyport_operations::{
     incidents,
     rotate::{self, RotationEnv},

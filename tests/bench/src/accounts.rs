@@ -22,7 +22,7 @@ use sallyport_core::{
     keyring::{Keyring, KeyringSource as _, Stored},
     throttle::{Attempts as _, Pool, PoolKey, PoolPolicy},
 };
-use sallyport_http::Config;
+use sallyport_lambda::Config;
 use sallyport_operations::incidents;
 
 use crate::process::Environment;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use http::{HeaderValue, Method, StatusCode, header};
 use proptest::prelude::*;
 use sallyport_aws::Clients;
-use sallyport_http::{
+use sallyport_lambda::{
     App, Call, Config, Invocation, NoRequest, Platform, Problem, REFRESH_COOKIE, Reply, bearer_token,
     telemetry::Sink,
 };

@@ -54,7 +54,7 @@ pub fn install(sink: Arc<dyn Sink>) {
         .with_default(tracing::Level::WARN)
         .with_target("request", tracing::Level::INFO)
         .with_target("security", tracing::Level::INFO)
-        .with_target("sallyport_http", tracing::Level::INFO)
+        .with_target("sallyport_lambda", tracing::Level::INFO)
         .with_target("sallyport_aws", tracing::Level::INFO);
     let lines = tracing_subscriber::fmt::layer()
         .json()

@@ -1,4 +1,4 @@
-//! The glue between Lambda's events and the use cases: boot, request context, problem details, headers, telemetry.
+//! What surrounds a handler in Lambda: boot, settings, events, request context, problem details, headers, telemetry.
 
 mod app;
 mod bearer;

@@ -10,7 +10,7 @@ use std::{
 
 use http::{Method, StatusCode};
 use sallyport_aws::Clients;
-use sallyport_http::{
+use sallyport_lambda::{
     App, Call, Config, Inbound, Platform, Problem, Reply,
     telemetry::{self, Sink},
 };
