@@ -182,9 +182,21 @@ async fn the_description_describes_every_route() -> Result<()> {
 fn the_tests_that_the_documents_name_exist() -> Result<()> {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut named = 0;
-    for document in
-        ["README.md", "CONTRIBUTING.md", "docs/SECURITY.md", "docs/ARCHITECTURE.md", "docs/COST.md"]
-    {
+    let documents =
+        ["README.md", "CONTRIBUTING.md", "docs/SECURITY.md", "docs/ARCHITECTURE.md", "docs/COST.md"];
+    let mut documents = documents.map(str::to_owned).to_vec();
+    for decision in std::fs::read_dir(root.join("docs/decisions"))? {
+        documents.push(format!("docs/decisions/{}", decision?.file_name().to_string_lossy()));
+    }
+    let map = std::fs::read_to_string(root.join("docs/ARCHITECTURE.md"))?;
+    for document in &documents {
+        let decision = document.strip_prefix("docs/").filter(|path| path.starts_with("decisions/"));
+        assert!(
+            decision.is_none_or(|path| map.contains(&format!("]({path})"))),
+            "{document} is not in the map"
+        );
+    }
+    for document in &documents {
         let text = std::fs::read_to_string(root.join(document))?;
         for span in text.split('`').skip(1).step_by(2) {
             let Some((path, name)) = span.split_once("::") else { continue };

@@ -1,7 +1,7 @@
 //! Rotation of the keyring, as Secrets Manager asks for it.
 //!
 //! Each rotation takes one step: publish new keys, promote them, drop the dead. So no running function signs with a key before
-//! every other knows it, and nobody is signed out (docs/ARCHITECTURE.md, "Rotation").
+//! every other knows it, and nobody is signed out (docs/decisions/rotation.md).
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
 //! Smoke: the hook of a gradual deployment. CodeDeploy calls it before the first caller reaches a new version, and goes on or
-//! back by what it reports (docs/ARCHITECTURE.md, "A release is tried before anybody meets it").
+//! back by what it reports (docs/decisions/smoke.md).
 
 mod trial;
 

@@ -1,7 +1,7 @@
 //! A pool of attempts at something guessable.
 //!
 //! Every attempt is reserved before it is checked, and what is reserved counts as failed until it is settled as a success.
-//! So (failed + in flight) never exceeds the limit, in any interleaving and whatever crashes. See docs/ARCHITECTURE.md, "Lockout".
+//! So (failed + in flight) never exceeds the limit, in any interleaving and whatever crashes. See docs/decisions/lockout.md.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
