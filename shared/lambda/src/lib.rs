@@ -1,22 +1,37 @@
 //! What surrounds a handler in Lambda: boot, settings, events, request context, problem details, headers, telemetry.
+//!
+//! The modules stand in the order of their levels (`tests/levels.py`).
 
-mod app;
-mod bearer;
-mod body;
-mod boot;
-mod config;
-mod context;
+// Level 1: what a request is, and what is wrong with it.
 mod cookies;
-mod cors;
-mod delivery;
 pub mod fields;
 mod inbound;
-mod outbound;
-mod platform;
 mod problem;
+
+// Level 2: its parts, read and written.
+mod bearer;
+mod body;
+mod context;
+mod outbound;
 mod reply;
 pub mod telemetry;
+
+// Level 3: what browsers are told.
+mod cors;
+mod delivery;
+
+// Level 4: settings.
+mod config;
+
+// Level 5: what a function stands on.
+mod platform;
+
+// Level 6: a function, by what calls it.
+mod app;
 mod trigger;
+
+// Level 7: from the process's start to its first event.
+mod boot;
 
 pub use app::{App, Call, Presented, RouteError};
 pub use bearer::bearer_token;
