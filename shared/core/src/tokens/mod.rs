@@ -36,5 +36,3 @@ pub enum Delivery {
 
 #[cfg(test)]
 mod tests;
-#[cfg(test)]
-mod wycheproof;

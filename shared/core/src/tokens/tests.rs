@@ -1,5 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "tests")]
 
+mod wycheproof;
+
 use proptest::prelude::*;
 
 use super::*;

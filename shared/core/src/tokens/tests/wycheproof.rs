@@ -11,11 +11,11 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use jsonwebtoken::{Algorithm, DecodingKey, errors::ErrorKind};
 use serde_json::Value;
 
-use super::jwt;
+use super::super::jwt;
 
-const SIGNATURE: &str = include_str!("../../testdata/wycheproof_json_web_signature_test.json");
-const CRYPTO: &str = include_str!("../../testdata/wycheproof_json_web_crypto_test.json");
-const KEY: &str = include_str!("../../testdata/wycheproof_json_web_key_test.json");
+const SIGNATURE: &str = include_str!("../../../testdata/wycheproof_json_web_signature_test.json");
+const CRYPTO: &str = include_str!("../../../testdata/wycheproof_json_web_crypto_test.json");
+const KEY: &str = include_str!("../../../testdata/wycheproof_json_web_key_test.json");
 
 /// Where we leave the vectors' verdict, with the reason. Everything else agrees, case by case.
 const SIGNATURE_DEVIATIONS: &[(u64, &str)] = &[
