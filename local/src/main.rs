@@ -10,7 +10,7 @@ use std::{
 
 use clap::{Args, Parser, Subcommand};
 use local::{Backend, Dependencies, Environment, OVERRIDABLE, Options, exports_for, routes};
-use sallyport_core::secret::check_entered;
+use sallyport_core::secret::EnteredSecret;
 
 /// The whole backend on this machine: API, database, keyring and a page of sent messages. No Docker, no AWS account.
 ///
@@ -95,7 +95,8 @@ async fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<()> {
     // The backend would take it for none, and /metrics would answer 404.
     if !cli.metrics_token.is_empty() {
-        check_entered(&cli.metrics_token).map_err(|problem| anyhow::anyhow!("--metrics-token: {problem}"))?;
+        EnteredSecret::parse(&cli.metrics_token)
+            .map_err(|problem| anyhow::anyhow!("--metrics-token: {problem}"))?;
     }
     let options = Options {
         port: cli.port,

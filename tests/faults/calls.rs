@@ -6,7 +6,7 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
-use sallyport_http::Code;
+use sallyport_lambda::Code;
 use sallyport_testkit::Answer;
 use serde_json::{Value, json};
 

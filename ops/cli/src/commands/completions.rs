@@ -51,8 +51,11 @@ fn values_of(command: &clap::Command, condition: &str) -> String {
     let mut lines = String::new();
     for argument in command.get_positionals() {
         let values = argument.get_possible_values();
-        let values: Vec<_> =
-            values.iter().filter(|value| !value.is_hide_set()).map(|value| value.get_name()).collect();
+        let values: Vec<_> = values
+            .iter()
+            .filter(|value| !value.is_hide_set())
+            .map(clap::builder::PossibleValue::get_name)
+            .collect();
         if !values.is_empty() {
             lines.push_str(&format!(
                 "complete -c sallyport -n \"{condition}\" -f -a \"{}\"\n",

@@ -294,9 +294,11 @@ mod tests {
     use super::*;
     use crate::{
         accounts::Epoch,
-        ids::{DeviceId, UserId},
-        interleaving::{Counting, ManualClock},
-        keyring::tests::keyring,
+        ids::DeviceId,
+        testing::{
+            interleaving::{Counting, ManualClock},
+            keyring::keyring,
+        },
         throttle::DeviceUse,
     };
 
