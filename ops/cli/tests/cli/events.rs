@@ -134,7 +134,7 @@ async fn what_a_client_calls_itself_is_never_who_acted() -> anyhow::Result<()> {
                 "{events}"
             );
         }
-        let logged = shell.run("logs events --json")?.json(0)?;
+        let logged = shell.run("logs events --kind login.refused --json")?.json(0)?;
         assert!(!logged.to_string().contains(agent) || agent == "caller", "{logged}");
         for line in [
             "user show ada@example.com --events 1",
