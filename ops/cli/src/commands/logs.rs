@@ -390,14 +390,14 @@ impl fmt::Display for Found {
             }
         }
         write!(f, "{table}")?;
-        let (lines, from) = (self.rows.len(), moment(self.from));
+        let (lines, from) = (count(self.rows.len(), "line"), moment(self.from));
         let oldest = self.rows.last().and_then(|row| row.get("time"));
         match oldest {
             Some(oldest) if self.more => writeln!(
                 f,
-                "\nThe newest {lines} lines, back to {oldest}. There are older ones since {from}: narrow it down, or pass --limit."
+                "\nThe newest {lines}, back to {oldest}. There are older ones since {from}: narrow it down, or pass --limit."
             ),
-            _ => writeln!(f, "\n{} since {from}.", count(lines, "line")),
+            _ => writeln!(f, "\n{lines} since {from}."),
         }
     }
 }

@@ -82,7 +82,9 @@ async fn what_lambda_ended_is_listed_and_what_the_gateway_answered_in_its_place(
     assert_eq!(told, ["login call timeout  10000.0", crashed, crashed]);
     let shown = world.shell.run("logs killed --limit 1")?.stdout;
     assert!(
-        shown.starts_with("TIME") && shown.contains("INVOCATION") && shown.contains("1 line since"),
+        shown.starts_with("TIME")
+            && shown.contains("INVOCATION")
+            && shown.contains("The newest 1 line, back to "),
         "{shown}"
     );
     // No function has a word on them.
@@ -459,7 +461,7 @@ async fn what_lambda_and_the_gateway_log_is_asked_where_it_stands() -> anyhow::R
     assert_eq!(asked_of(&asked), json!(["/sallyport/prod/login"]));
     assert_eq!(
         queries(&asked),
-        [include_str!("../../../../infra/queries/killed.logs").replace("limit 100", "limit 50")]
+        [include_str!("../../../../infra/queries/killed.logs").replace("limit 100", "limit 51")]
     );
 
     let throttled = vec![
