@@ -380,7 +380,7 @@ async fn an_address_within_a_blocked_prefix_is_never_said_to_be_let_in() -> anyh
                 assert!(message.contains(&format!("`{command}`")), "{message}");
             }
             let explained = run(format!("explain address {other} --json"))?.json(0)?;
-            assert_eq!(explained["causes"][0]["command"], command, "{explained}");
+            assert_eq!(explained["causes"][0]["commands"], json!([command]), "{explained}");
             // Both are blocked, and one is let in.
             run(format!("block add {other} --for 1h --reason test --json"))?.json(0)?;
             let both = run(format!("explain address {other} --json"))?.json(0)?;

@@ -203,6 +203,6 @@ async fn a_step_that_failed_is_tried_again_with_another_value() -> anyhow::Resul
     assert!(code == 0 && shown.contains("127.66.0.0/24: nothing refuses"), "{shown}");
     assert!(shown.contains("lockouts-rising: 1 step done"), "{shown}");
     let (code, shown) = at_terminal(&world.shell, run, "y\nn\n")?;
-    assert!(code == 1 && shown.contains("step 3 failed with 2"), "{shown}");
+    assert!(code == 1 && shown.contains("step 4 failed with 2"), "{shown}");
     Ok(())
 }
