@@ -244,11 +244,18 @@ impl Reader {
             Some('(') => {
                 self.at += 1;
                 let mut inner = String::new();
+                let (mut quote, mut depth) = (None, 0_usize);
                 loop {
-                    match self.next().ok_or("$( has no end")? {
-                        ')' => break,
-                        other => inner.push(other),
+                    let next = self.next().ok_or("$( has no end")?;
+                    match (quote, next) {
+                        (None, ')') if depth == 0 => break,
+                        (None, '(') => depth = depth.saturating_add(1),
+                        (None, ')') => depth = depth.saturating_sub(1),
+                        (None, '\'' | '"') => quote = Some(next),
+                        (Some(open), close) if open == close => quote = None,
+                        _ => {}
                     }
+                    inner.push(next);
                 }
                 self.found.extend(commands(&inner)?);
                 Ok("x".to_owned())

@@ -136,8 +136,9 @@ async fn no_command_shows_what_a_terminal_would_obey() -> anyhow::Result<()> {
         .await?;
     for item in world.audit().await? {
         let key = json!({"pk": {"S": item["pk"]}, "sk": {"S": item["sk"]}});
-        let change = "SET detail = :nasty, actor = :operator, agent = :nasty";
-        world.update("SALLYPORT_AUDIT_TABLE", &key, change, &Value::Null).await?;
+        let change = "SET #detail = :nasty, #actor = :operator, #agent = :nasty";
+        let names = json!({"#detail": "detail", "#actor": "actor", "#agent": "agent"});
+        world.update("SALLYPORT_AUDIT_TABLE", &key, change, &names).await?;
     }
     let mut seen = 0;
     for line in SHOWING.into_iter().chain(REPEATING) {
