@@ -5,6 +5,7 @@ own schemas: a resource of a kind that is new here is looked at too.
 """
 
 import re
+from types import SimpleNamespace
 
 import pytest
 from cfnlint.schema import PROVIDER_SCHEMA_MANAGER
@@ -116,10 +117,13 @@ def test_the_documented_lengths_are_as_long_as_they_can_be():
 
 def test_a_changed_parameter_makes_a_deployment_of_the_api():
     """The gateway's own answers have the pages' address and the origins in them; SAM names a deployment after the routes."""
-    def deployments(**parameters):
-        return {n for n, r in translated(**parameters).items() if r["Type"] == "AWS::ApiGateway::Deployment"}
+    def deployments(second, **parameters):
+        # SAM names it after the second in which it translates.
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("samtranslator.model.apigateway.time", SimpleNamespace(time=lambda: second))
+            return {n for n, r in translated(**parameters).items() if r["Type"] == "AWS::ApiGateway::Deployment"}
 
-    assert deployments() != deployments(DocsUrl="https://docs.example.com/errors")
+    assert deployments(1) != deployments(2, DocsUrl="https://docs.example.com/errors")
 
 
 def test_a_boundary_bounds_every_role():
