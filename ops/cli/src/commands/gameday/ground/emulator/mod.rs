@@ -37,6 +37,9 @@ use crate::{
 /// Longer than a function keeps what it knows of modes and blocks.
 const SETTLED: Duration = Duration::from_secs(11);
 
+/// Longer than `health` keeps what it knows of the keyring: minutes leap here, and its clock does not.
+const FORGOTTEN: Duration = Duration::from_secs(6);
+
 /// Variables that would send a call of the game somewhere else than to the emulator.
 const SERVICES: [&str; 7] = [
     "AWS_ENDPOINT_URL_CLOUDFORMATION",
@@ -252,7 +255,10 @@ impl Ground for Entered {
         match fault {
             Fault::Throttled(name) => self.relay.fail(Rule::Throttled { table: table(name) }),
             Fault::Slow(name, delay) => self.relay.fail(Rule::Slow { table: table(name), delay }),
-            Fault::Keyring => self.relay.fail(Rule::NoSecrets),
+            Fault::Keyring => {
+                self.relay.fail(Rule::NoSecrets);
+                tokio::time::sleep(FORGOTTEN).await;
+            }
             Fault::Stuffing => {}
             Fault::OldKey => keyring::age(&self.found.deployment, PAST).await?,
         }
@@ -261,6 +267,9 @@ impl Ground for Entered {
 
     async fn lift(&mut self, fault: Fault) -> Result<(), Failure> {
         self.relay.heal();
+        if fault == Fault::Keyring {
+            tokio::time::sleep(FORGOTTEN).await;
+        }
         if fault == Fault::OldKey {
             keyring::age(&self.found.deployment, PUBLISHED).await?;
             // Its alarm looks at hours.
