@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use sallyport_operations::metrics::FUNCTIONS;
 use sallyport_testkit::Receiver;
 
 use crate::{
@@ -149,8 +150,11 @@ async fn walk(backend: &Backend, mut account: Account) -> Result<()> {
         actor.get(path).await?.expect(200)?;
     }
     backend.console("POST", "rotate", None).await?.expect(200)?;
-    let hook = json!({"DeploymentId": "d-1", "LifecycleEventHookExecutionId": "e-1"});
-    backend.invoke("smoke", &hook).await?.expect(200)?;
+    for function in FUNCTIONS {
+        let (deployment, execution) = (format!("d-{function}"), format!("e-{function}"));
+        let hook = json!({"DeploymentId": deployment, "LifecycleEventHookExecutionId": execution});
+        backend.invoke("smoke", &hook).await?.expect(200)?;
+    }
     for task in [
         "key_age",
         "recovery_check",
@@ -236,6 +240,7 @@ async fn walk(backend: &Backend, mut account: Account) -> Result<()> {
     }
     let last = actor.begin_log_in(&account).await?.verify_with_totp(backend, &account).await?;
     last.remove_factor(&account.factor().id).await?.expect(204)?;
+    actor.log_in(&account).await?.log_out("global").await?.expect(204)?;
     // What the stream holds by now is counted first.
     backend
         .console("POST", "invoke/maintenance", Some(json!({"task": "session_gauge"})))
