@@ -195,6 +195,8 @@ async fn walk(backend: &Backend, mut account: Account) -> Result<()> {
     other.log_out("others").await?.expect(204)?;
     other.refresh().await?;
     actor.revoke(&client, &other.refresh_token).await?.expect(200)?;
+    let leaving = backend.account().await?;
+    backend.actor().log_in(&leaving).await?.log_out("global").await?.expect(204)?;
     let mut stolen = backend.actor().log_in(&account).await?;
     let copy = stolen.clone();
     stolen.refresh().await?;
@@ -240,7 +242,6 @@ async fn walk(backend: &Backend, mut account: Account) -> Result<()> {
     }
     let last = actor.begin_log_in(&account).await?.verify_with_totp(backend, &account).await?;
     last.remove_factor(&account.factor().id).await?.expect(204)?;
-    actor.log_in(&account).await?.log_out("global").await?.expect(204)?;
     // What the stream holds by now is counted first.
     backend
         .console("POST", "invoke/maintenance", Some(json!({"task": "session_gauge"})))

@@ -140,6 +140,7 @@ def rollback(page, stage):
     page.play("migrate down")
     migrations = stage.operator("migrate", "status")["migrations"]
     assert [entry for entry in migrations if entry["state"] == "applied"] == []
+    page.play("deploy settle")
 
 
 @scene
