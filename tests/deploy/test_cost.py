@@ -104,6 +104,12 @@ def test_an_idle_month_costs_at_most_5_and_the_fixed_part_of_a_busy_one_at_most_
     assert MONTHS["busy, lean"]() <= 20 and MONTHS["busy, lean, a second"]() <= 20
 
 
+def test_the_readme_rounds_what_the_page_says():
+    told = [f"${MONTHS[name]():.0f}" for name in ("idle, lean", "busy, lean", "busy, full")]
+    line = (ROOT / "README.md").read_text().split("## What it costs\n")[1]
+    assert re.findall(r"\$\d+\b(?!\.)", line)[:3] == told
+
+
 def test_the_page_counts_what_is_there():
     counts, (read, composites), (few, none) = metrics(), alarms(full=True), alarms(full=False)
     assert none == 0
